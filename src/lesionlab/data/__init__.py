@@ -1,0 +1,1 @@
+"""From files on disk to a leak-proof data set, and from there to batches."""

@@ -1,0 +1,163 @@
+"""Opening an image that may be hostile, and the one way in which it becomes network input.
+
+The cache, the audit and the deployed predictor all call `open_image` and `prepare`, so that
+what the network sees in training is, bit for bit, what it sees at the clinic.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lesionlab.errors import BadInput
+
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "WEBP")  # PPM reads PGM too
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp")
+MAX_PIXELS = 100_000_000  # 100 megapixels: four times the largest dermatoscope
+MIN_SIDE = 8
+MAX_ASPECT = 20.0
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes network input: geometry in integers, then `(x / 255 - mean) / std`.
+
+    `fit`: "squash" resizes to size x size whatever the aspect; "crop" takes the largest centred
+    square first. `channels` is 3 (RGB) or 1 (grey, ITU-R 601 luma).
+    """
+
+    size: int = 224
+    fit: Literal["squash", "crop"] = "squash"
+    channels: Literal[1, 3] = 3
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Roi:
+    """A square region: centre in original pixels, origin top-left, and side in pixels."""
+
+    x: float
+    y: float
+    size: float
+
+
+class UnreadableImage(BadInput):
+    """A file that is no usable image; `status` is the HTTP status of facts/bad-inputs.md."""
+
+    def __init__(self, what: str, *, where: str = "", status: int = 422) -> None:
+        super().__init__(what, where=where)
+        self.reason = what
+        self.status = status
+
+
+def open_image(source: Path | bytes, name: str = "") -> Image.Image:
+    """Decode one still image completely, upright, as 8-bit "RGB" or "L".
+
+    Raises `UnreadableImage` for what is empty, of no allowed format, truncated, huge by its
+    header, animated or multi-page, tiny or of an extreme aspect. 16-bit greys keep their upper
+    8 bits; alpha is laid over white; palette and CMYK become RGB; EXIF rotation is applied and
+    all metadata dropped.
+    """
+    where = name or (str(source) if isinstance(source, Path) else "image")
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source
+    except OSError as error:
+        raise UnreadableImage(f"cannot be read ({error.strerror})", where=where) from None
+    if not data:
+        raise UnreadableImage("the file is empty", where=where)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # our own limit below decides, from the header
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            _check_header(image, where)
+            image.load()
+        return _eight_bit(ImageOps.exif_transpose(image))
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImage(
+            "not an image of an allowed format", where=where, status=415
+        ) from None
+    except Image.DecompressionBombError:
+        raise UnreadableImage("more pixels than allowed", where=where, status=413) from None
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, MemoryError) as error:
+        raise UnreadableImage(f"truncated or corrupt ({error})", where=where) from None
+
+
+def _check_header(image: Image.Image, where: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(
+            f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels",
+            where=where,
+            status=413,
+        )
+    if getattr(image, "n_frames", 1) > 1:
+        raise UnreadableImage("animated or multi-page", where=where)
+    if min(width, height) < MIN_SIDE:
+        raise UnreadableImage(f"{width} x {height} pixels is too small", where=where)
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UnreadableImage(f"{width} x {height} pixels: extreme aspect", where=where)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if image.mode in ("RGB", "L"):
+        plain = Image.new(image.mode, image.size)
+        plain.paste(image)
+        return plain
+    if image.mode.startswith("I"):
+        return Image.fromarray(
+            (np.asarray(image).astype("uint32") >> 8).clip(0, 255).astype("uint8")
+        )
+    if image.mode in ("1", "LA"):
+        return _over_white(image.convert("LA")).convert("L")
+    if image.mode in ("P", "PA", "RGBA", "RGBa", "La"):
+        return _over_white(image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    rgba = image.convert("RGBA")
+    page = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return Image.alpha_composite(page, rgba).convert("RGB")
+
+
+def prepare(image: Image.Image, how: Preprocessing, roi: Roi | None = None) -> UInt8:
+    """The network's view of an image: (size, size, channels) uint8.
+
+    One crop (outside the image is black), then one antialiased bilinear resize in Pillow's
+    fixed-point arithmetic, which is integer and so the same on every machine.
+
+    >>> prepare(Image.new("RGB", (40, 30)), Preprocessing(size=16)).shape
+    (16, 16, 3)
+    """
+    image = image.convert("RGB" if how.channels == 3 else "L")
+    if roi is not None:
+        left, top = round(roi.x - roi.size / 2), round(roi.y - roi.size / 2)
+        side = max(1, round(roi.size))
+        image = image.crop((left, top, left + side, top + side))
+    elif how.fit == "crop":
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    if image.size != (how.size, how.size):
+        image = image.resize((how.size, how.size), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(how.size, how.size, how.channels)
+
+
+def normalise(pixels: UInt8, how: Preprocessing) -> npt.NDArray[np.float32]:
+    """(N, H, W, C) uint8 -> (N, C, H, W) float32, `(x / 255 - mean) / std`."""
+    mean = np.asarray(how.mean, np.float32)
+    std = np.asarray(how.std, np.float32)
+    scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))

@@ -1,0 +1,213 @@
+"""The dataset artefact: a folder with `manifest.csv`, `dataset.json` and `ledger.jsonl`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lesionlab import files
+from lesionlab.errors import BadInput, nearest
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.csv"
+INFO = "dataset.json"
+
+TEXT_COLUMNS = ("image_id", "path", "label", "patient_id", "lesion_id", "split")
+NUMBER_COLUMNS = ("roi_x", "roi_y", "roi_size", "age")
+# One row per image or region. Absent is an empty cell, never 0.
+COLUMNS = (
+    "image_id",  # unique per region
+    "path",  # of the image file, relative to the dataset folder, "/" between parts
+    "label",  # one of the classes of dataset.json
+    "patient_id",
+    "lesion_id",
+    "split",  # train, valid, test, calib, or empty before `split`
+    "roi_x",  # centre of the region, original pixels, origin top-left
+    "roi_y",
+    "roi_size",  # side of the square region, original pixels
+    "age",  # years
+    "sex",  # female, male
+    "site",  # anatomical site, the source's own word
+    "skin_type",  # Fitzpatrick I to VI where known
+    "source",  # the data set that the row came from
+    "width",  # of the original image, pixels
+    "height",
+    "sha256",  # of the file's bytes
+    "phash",  # 64-bit perceptual hash, 16 hex digits
+)
+SPLITS = ("train", "valid", "test", "calib")
+
+
+class DatasetInfo(BaseModel):
+    """`dataset.json`: what a manifest's rows cannot say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    source: str
+    licence: str = "unknown"
+    citation: str = ""
+    classes: tuple[str, ...]
+    malignant: tuple[str, ...] = ()
+    modality: str = "dermoscopy"
+    synthetic: bool = False
+    forbidden_inputs: tuple[str, ...] = ()  # columns known only after the diagnosis
+    counts: dict[str, Any] = {}
+    split_policy: dict[str, Any] | None = None
+    leaky: bool = False
+    leak_reason: str = ""
+    notes: tuple[str, ...] = ()  # what import saw and a reader should know
+    lesionlab_version: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder in memory. `table` has `COLUMNS`, then the source's own columns.
+
+    Text columns hold `str` ("" = absent); `roi_*` and `age` hold float64 (NaN = absent);
+    `width` and `height` hold int64.
+    """
+
+    folder: Path
+    table: pd.DataFrame
+    info: DatasetInfo
+
+    def part(self, split: str) -> pd.DataFrame:
+        """The rows of one part; `BadInput` where the set is not split or has no such part."""
+        if (self.table["split"] == "").all():
+            raise BadInput(
+                "the data set has not been split",
+                where=str(self.folder),
+                remedy=f"run: lesionlab split {self.folder}",
+            )
+        rows = self.table[self.table["split"] == split]
+        if rows.empty:
+            known = sorted(set(self.table["split"]) - {""})
+            raise BadInput(
+                f"no images in part '{split}'", where=str(self.folder), remedy=nearest(split, known)
+            )
+        return rows
+
+    def image_path(self, relative: str) -> Path:
+        """Where the image file of a row lies."""
+        return self.folder / relative
+
+    def label_indices(self, table: pd.DataFrame) -> Any:
+        """`(N,) int64` class indices of the rows of `table`."""
+        index = {name: i for i, name in enumerate(self.info.classes)}
+        return table["label"].map(index).to_numpy("int64")
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Read and check a dataset folder.
+
+    Raises `BadInput` where a file, a column or a class is missing, an id is repeated, or the
+    folder was written by a newer version.
+    """
+    folder = Path(folder)
+    if not (folder / INFO).is_file():
+        raise BadInput(
+            f"not a dataset folder (no {INFO})",
+            where=str(folder),
+            remedy="make one with: lesionlab import",
+        )
+    raw = files.read_json(folder / INFO)
+    if isinstance(raw, dict) and raw.get("schema_version", 0) > SCHEMA_VERSION:
+        raise BadInput(
+            f"schema_version {raw['schema_version']} is newer than {SCHEMA_VERSION}",
+            where=str(folder / INFO),
+            remedy="upgrade lesionlab",
+        )
+    try:
+        info = DatasetInfo.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(p) for p in first["loc"])
+        raise BadInput(f"{place}: {first['msg']}", where=str(folder / INFO)) from None
+    return Dataset(folder, _checked(_read_table(folder / MANIFEST), info, folder / MANIFEST), info)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput("no such file", where=str(path)) from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BadInput(f"not a readable CSV ({error})", where=str(path)) from None
+    missing = [c for c in COLUMNS if c not in table.columns]
+    if missing:
+        raise BadInput(
+            f"column '{missing[0]}' is missing",
+            where=str(path),
+            remedy=nearest(missing[0], list(table.columns)),
+        )
+    return table
+
+
+def _checked(table: pd.DataFrame, info: DatasetInfo, path: Path) -> pd.DataFrame:
+    if table.empty:
+        raise BadInput("no rows", where=str(path), remedy="import the images again")
+    repeated = table.loc[table["image_id"].duplicated(), "image_id"]
+    if not repeated.empty:
+        raise BadInput(f"image_id '{repeated.iloc[0]}' is repeated", where=str(path))
+    unknown = table.loc[~table["label"].isin(info.classes), "label"]
+    if not unknown.empty:
+        raise BadInput(
+            f"label '{unknown.iloc[0]}' in row {int(unknown.index[0]) + 2} is not a class",
+            where=str(path),
+            remedy=nearest(unknown.iloc[0], info.classes),
+        )
+    odd = table.loc[~table["split"].isin((*SPLITS, "")), "split"]
+    if not odd.empty:
+        raise BadInput(
+            f"split '{odd.iloc[0]}' in row {int(odd.index[0]) + 2} is none of {', '.join(SPLITS)}",
+            where=str(path),
+        )
+    table = table.copy()
+    for column in (*NUMBER_COLUMNS, "width", "height"):
+        numbers = pd.to_numeric(table[column].replace("", "nan"), errors="coerce")
+        wrong = numbers.isna() & ~table[column].isin(("", "nan"))
+        if wrong.any():
+            row = int(table.index[wrong][0])
+            raise BadInput(
+                f"{column} '{table.at[row, column]}' in row {row + 2} is not a number",
+                where=str(path),
+            )
+        table[column] = numbers.astype("float64")
+    for column in ("width", "height"):
+        table[column] = table[column].fillna(0).astype("int64")
+    return table
+
+
+def write_dataset(dataset: Dataset) -> None:
+    """Write `manifest.csv`, then `dataset.json`, each atomically. Images are not touched."""
+    extra = [c for c in dataset.table.columns if c not in COLUMNS]
+    table = dataset.table[[*COLUMNS, *extra]]
+    files.write_text(dataset.folder / MANIFEST, table.to_csv(index=False, lineterminator="\n"))
+    files.write_json(dataset.folder / INFO, json.loads(dataset.info.model_dump_json()))
+
+
+def with_table(dataset: Dataset, table: pd.DataFrame, **info: Any) -> Dataset:
+    """A copy with another table and, by keyword, other fields of `info`."""
+    return replace(dataset, table=table, info=dataset.info.model_copy(update=info))
+
+
+def group_ids(table: pd.DataFrame) -> pd.Series:
+    """The unit that must not cross parts: patient, else lesion, else the image itself.
+
+    Duplicates are not looked at here (`lesionlab.data.groups` unites them for `split`).
+
+    >>> rows = {"image_id": ["a", "b"], "lesion_id": ["L1", ""], "patient_id": ["", ""]}
+    >>> list(group_ids(pd.DataFrame(rows)))
+    ['lesion:L1', 'image:b']
+    """
+    patient, lesion = table["patient_id"].astype(str), table["lesion_id"].astype(str)
+    groups = "image:" + table["image_id"].astype(str)
+    groups = groups.where(lesion == "", "lesion:" + lesion)
+    return groups.where(patient == "", "patient:" + patient)

@@ -1,0 +1,1 @@
+"""One bundle, the same answer everywhere. Needs no torch to predict."""

@@ -1,0 +1,1 @@
+"""Numbers that stand up: from a predictions table alone, whoever made it."""

@@ -1,0 +1,1 @@
+"""Presets, repeats, tuning and ensembles."""

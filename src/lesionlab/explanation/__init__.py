@@ -1,0 +1,1 @@
+"""What the network looks at, and whether the picture can be believed."""

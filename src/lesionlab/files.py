@@ -1,0 +1,107 @@
+"""Writing that a crash cannot leave half done: aside first, synced, then moved."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lesionlab.errors import BadInput
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically: a reader sees the old file or the new one."""
+    with stage_file(path) as aside:
+        aside.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Like `write_bytes`, UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Like `write_text`: indented JSON that refuses NaN (write null for unknown)."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`; `BadInput` where it is absent or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput("no such file", where=str(path)) from None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"not valid JSON ({error})", where=str(path)) from None
+
+
+@contextlib.contextmanager
+def stage_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path`; on success it is synced and moved there, else removed."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield aside
+        with aside.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        aside.replace(path)
+        sync_folder(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def stage_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success it becomes `path`, else it is removed.
+
+    Raises `BadInput` where `path` exists already (unless it is an empty folder) or its
+    parent cannot be written.
+    """
+    refuse_existing(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise BadInput(
+            f"cannot be written ({error.strerror})", where=str(path), remedy="choose another folder"
+        ) from None
+    try:
+        aside.chmod(0o755)
+        yield aside
+        if path.exists():
+            path.rmdir()
+        aside.replace(path)
+        sync_folder(path.parent)
+    finally:
+        if aside.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise `BadInput` where an output folder exists and holds something."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise BadInput(
+            "exists already and is not empty",
+            where=str(path),
+            remedy="choose another output, or remove it first",
+        )
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

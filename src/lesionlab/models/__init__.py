@@ -1,0 +1,1 @@
+"""Networks by name, their heads, their block groups from stem to head."""

@@ -1,0 +1,1 @@
+"""Reports, figures and cards that a person opens."""

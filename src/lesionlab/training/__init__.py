@@ -1,0 +1,1 @@
+"""Training that is exact, resumable at any step, and fast."""
