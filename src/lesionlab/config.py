@@ -1,0 +1,236 @@
+"""Typed settings of a run. An unknown key is an error that names the nearest one."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lesionlab.errors import BadInput, nearest
+
+
+class Strict(BaseModel):
+    """Frozen, and nothing but the fields below."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Strict):
+    """The network: body, pooling, head."""
+
+    name: str = "mobilenetv2_100"  # a name of `lesionlab models`, or any timm classifier
+    pretrained: bool = True
+    head: Literal["linear", "concat_pool", "flatten_dense", "own"] = "linear"
+    head_hidden: int = Field(16, ge=1)  # of flatten_dense
+    dropout: float = Field(0.0, ge=0, lt=1)  # before the head
+    drop_path: float = Field(0.0, ge=0, lt=1)  # stochastic depth in the body
+    metadata: tuple[Literal["age", "sex", "site"], ...] = ()  # joined before the head
+
+
+class InputSettings(Strict):
+    """What the network is shown, identically in training and at the clinic."""
+
+    size: int = Field(224, ge=16, le=2048)
+    fit: Literal["squash", "crop"] = "squash"
+    channels: Literal[1, 3] = 3
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    @model_validator(mode="after")
+    def _channels_agree(self) -> Self:
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ValueError(f"mean and std need {self.channels} value(s), one a channel")
+        return self
+
+
+class AugmentSettings(Strict):
+    """Random views of a training image; validation and test never see them."""
+
+    flips: Literal["none", "horizontal", "both", "dihedral"] = "none"  # dihedral: + quarter turns
+    rotation: float = Field(0.0, ge=0, le=180)  # degrees, either way, uniform
+    zoom: float = Field(0.0, ge=0, lt=1)  # scale drawn from [1 - zoom, 1 + zoom]
+    shift: float = Field(0.0, ge=0, lt=1)  # fraction of the side, either way
+    brightness: float = Field(0.0, ge=0, lt=1)  # factor drawn from [1 - b, 1 + b]
+    contrast: float = Field(0.0, ge=0, lt=1)
+    saturation: float = Field(0.0, ge=0, lt=1)
+    hue: float = Field(0.0, ge=0, le=0.5)  # rotation of the colour circle, turns
+    fill: Literal["black", "reflect"] = "black"  # of corners that rotation lays bare
+
+
+class LossSettings(Strict):
+    """What is minimised."""
+
+    name: Literal["cross_entropy", "binary", "focal"] = "cross_entropy"
+    class_weights: Literal["none", "balanced"] = "none"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    focal_gamma: float = Field(2.0, ge=0)
+    logit_adjustment: float = Field(0.0, ge=0)  # tau; 1 trains for a uniform prior
+
+
+class OptimSettings(Strict):
+    """How it is minimised."""
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adamw"
+    weight_decay: float = Field(0.01, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)  # SGD and RMSprop; beta1 of Adam
+    beta2: float = Field(0.999, gt=0, lt=1)
+    clip: float | None = Field(None, gt=0)  # norm of the gradient
+
+
+class Stage(Strict):
+    """One leg of the training: what moves, for how long, how fast."""
+
+    name: str
+    trainable: Literal["head", "last_block", "all"] = "all"
+    epochs: int = Field(ge=1)
+    # One rate, or (first group, last group) spread geometrically from stem to head.
+    max_lr: float | tuple[float, float] | Literal["auto"] = 1e-3
+    schedule: Literal["one_cycle", "cosine", "constant", "plateau"] = "one_cycle"
+    warmup: float = Field(0.25, ge=0, lt=1)  # share of the steps before the peak (one_cycle)
+    augment: AugmentSettings = AugmentSettings()
+    # Views of each image whose frozen features are computed once; 0 augments freely instead.
+    cached_views: int = Field(0, ge=0, le=8)
+    frozen_batch_norm: Literal["eval", "train"] = "eval"
+    size: int | None = Field(None, ge=16, le=2048)  # progressive resizing; None: input.size
+    batch_size: int | None = Field(None, ge=1)
+    start_from: Literal["last", "best"] = "last"  # of the stage before
+    patience: int | None = Field(None, ge=1)  # epochs without a better monitor
+
+    @model_validator(mode="after")
+    def _cache_needs_frozen_body(self) -> Self:
+        if self.cached_views and self.trainable != "head":
+            raise ValueError(
+                "cached_views needs trainable = 'head': features of a moving body move"
+            )
+        if self.cached_views and self.frozen_batch_norm == "train":
+            raise ValueError("cached_views needs frozen_batch_norm = 'eval'")
+        return self
+
+
+class Settings(Strict):
+    """A complete recipe. `name`, `source` and `expected` are for the reader."""
+
+    schema_version: int = 1
+    name: str = "custom"
+    description: str = ""
+    source: str = ""
+    expected: str = ""  # result and running time, as measured
+    model: ModelSettings = ModelSettings()
+    input: InputSettings = InputSettings()
+    loss: LossSettings = LossSettings()
+    optim: OptimSettings = OptimSettings()
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    batch_size: int = Field(64, ge=1)
+    micro_batch: int = Field(16, ge=1)  # batch norm sees this many images: never changed later
+    sampling: Literal["natural", "balanced"] = "natural"
+    prior_bias: bool = True  # the head's bias starts at the log of the class prior
+    ema: float | None = Field(None, gt=0, lt=1)
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    monitor: str | None = None  # None: roc_auc for two classes, else prior-corrected accuracy
+    seed: int = Field(0, ge=0, lt=2**32)
+    checkpoint_seconds: float = Field(120.0, gt=0)
+
+
+S = TypeVar("S", bound=Strict)
+
+
+def parse(kind: type[S], values: Mapping[str, Any], where: str = "settings") -> S:
+    """Validate `values`; `BadInput` names the first wrong key and what was meant.
+
+    >>> parse(OptimSettings, {"name": "sgd", "clipp": 0.1})
+    Traceback (most recent call last):
+    lesionlab.errors.BadInput: settings: unknown setting 'clipp'; did you mean 'clip'?
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(p) for p in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = sorted(_known_keys(kind, first["loc"][:-1]))
+            hint = nearest(str(first["loc"][-1]), known)
+            raise BadInput(f"unknown setting '{place}'", where=where, remedy=hint) from None
+        message = first["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(first["input"], Mapping) else f" (given: {first['input']!r})"
+        raise BadInput(f"{place}: {message}{given}" if place else message, where=where) from None
+
+
+def _known_keys(kind: type[BaseModel], path: Sequence[int | str]) -> set[str]:
+    """Field names of the model that lies at `path` below `kind`."""
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = kind.model_fields.get(part)
+        inner = field.annotation if field else None
+        candidates = [inner, *getattr(inner, "__args__", ())]
+        models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not models:
+            break
+        kind = models[0]
+    return set(kind.model_fields)
+
+
+def read_settings(path: Path) -> Settings:
+    """Settings from a TOML file."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput("no such file", where=str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"not valid TOML ({error})", where=str(path)) from None
+    return parse(Settings, values, str(path))
+
+
+def with_overrides(settings: Settings, assignments: Sequence[str]) -> Settings:
+    """Settings with `key.sub=value` assignments laid over them; values are TOML.
+
+    >>> base = Settings(stages=(Stage(name="head", epochs=3),))
+    >>> with_overrides(base, ["stages.0.epochs=5", "optim.name=sgd"]).stages[0].epochs
+    5
+    """
+    values = settings.model_dump(mode="json")
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        if not sign:
+            raise BadInput(f"'{assignment}' is not KEY=VALUE", where="--set")
+        _assign(values, key.strip().split("."), _toml_value(text.strip()), key)
+    return parse(Settings, values, "--set")
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word is a string
+
+
+def _assign(values: Any, path: list[str], value: Any, key: str) -> None:
+    for part in path[:-1]:
+        values = _child(values, part, key)
+    if isinstance(values, list):
+        _child(values, path[-1], key)
+        values[int(path[-1])] = value
+    elif isinstance(values, dict):
+        values[path[-1]] = value
+    else:
+        raise BadInput(f"'{key}' goes below a plain value", where="--set")
+
+
+def _child(values: Any, part: str, key: str) -> Any:
+    if isinstance(values, list) and part.isdigit() and int(part) < len(values):
+        return values[int(part)]
+    if isinstance(values, list):
+        raise BadInput(f"'{key}': there are {len(values)} stages, from 0", where="--set")
+    if not isinstance(values, dict) or part not in values:
+        known = list(values) if isinstance(values, dict) else []
+        raise BadInput(f"unknown setting '{key}'", where="--set", remedy=nearest(part, known))
+    return values[part]
+
+
+def with_max_epochs(settings: Settings, epochs: int) -> Settings:
+    """The same recipe with at most `epochs` epochs a stage: for trials."""
+    stages = tuple(s.model_copy(update={"epochs": min(s.epochs, epochs)}) for s in settings.stages)
+    return settings.model_copy(update={"stages": stages})
