@@ -1,6 +1,35 @@
 """lesionlab: from a pile of lesion images to a classifier whose every number can be trusted.
 
+Each verb of the command line is one function here, loaded when it is first asked for, so that
+`import lesionlab` costs next to nothing:
+
+    import lesionlab
+
+    lesionlab.split("data/ham", test=0.2, valid=0.15)
+    run = lesionlab.train("data/ham", preset="ham10000-mobilenetv2-frozen", out="runs/ham")
+
 Research use only: it is not a medical device and gives no advice to a patient.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+# verb -> the module that holds the function of this name; the order is the user's path.
+_VERBS = {
+    "demo": "lesionlab.api.demo",
+}
+__all__ = ["__version__", *_VERBS]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _VERBS:
+        raise AttributeError(f"module 'lesionlab' has no attribute '{name}'")
+    return getattr(importlib.import_module(_VERBS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -75,6 +75,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"lesionlab: {error}", file=sys.stderr)
         return 2
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return 2
     except click.UsageError as error:
         where = f" ({error.ctx.command_path} --help shows the options)" if error.ctx else ""
         print(f"lesionlab: {one_line(error.format_message())}{where}", file=sys.stderr)
