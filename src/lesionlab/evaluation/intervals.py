@@ -1,0 +1,122 @@
+"""A measured number with its interval, and the interval methods that fit clustered data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from lesionlab.evaluation.predictions import Floats, Ints
+
+LEVEL = 0.95
+Cases = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number, its 95 % interval, the n behind it, and how the interval was made.
+
+    `value` is None where the number is undefined; `low` and `high` are None where there is too
+    little to say, and `method` says why.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    method: str
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; NaN is not in it."""
+        return {
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "n": self.n,
+            "method": self.method,
+        }
+
+
+def measure(value: float, low: float, high: float, n: float, method: str) -> Measure:
+    """A `Measure` in which NaN has become None."""
+    numbers = [float(v) if np.isfinite(v) else None for v in (value, low, high)]
+    if numbers[0] is None:
+        return Measure(None, None, None, int(n), method)
+    return Measure(numbers[0], numbers[1], numbers[2], int(n), method)
+
+
+def wilson(
+    p: float, n: float, level: float = LEVEL, df: float | None = None
+) -> tuple[float, float]:
+    """Wilson's score interval of a proportion `p` of an (effective) `n`; t quantile with `df`.
+
+    >>> tuple(round(v, 3) for v in wilson(0.9, 100))
+    (0.826, 0.945)
+    """
+    if not n > 0 or not math.isfinite(p):
+        return float("nan"), float("nan")
+    tail = 0.5 + level / 2
+    z = float(stats.norm.ppf(tail) if df is None else stats.t.ppf(tail, max(df, 1)))
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(max(p * (1 - p), 0) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def clopper_pearson(hits: float, n: float, level: float = LEVEL) -> tuple[float, float]:
+    """The exact binomial interval; `hits` and `n` may be effective, thus fractional."""
+    tail = (1 - level) / 2
+    low = float(stats.beta.ppf(tail, hits, n - hits + 1)) if hits > 0 else 0.0
+    high = float(stats.beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    return low, high
+
+
+def lower_bound(hits: float, n: float, confidence: float = 0.95) -> float:
+    """The exact one-sided lower bound of a proportion (59 of 59 gives 0.9505)."""
+    return float(stats.beta.ppf(1 - confidence, hits, n - hits + 1)) if hits > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class ClusteredProportion:
+    """A share over `n` cases in `groups` groups, worth `effective_n` independent cases."""
+
+    value: float
+    n: float
+    groups: int
+    effective_n: float
+
+
+def clustered_proportion(part: Floats, whole: Floats, codes: Ints) -> ClusteredProportion:
+    """The share `part / whole` of cases that come in groups.
+
+    `part` and `whole` are (N,) weights of the cases (part <= whole), `codes` (N,) their group
+    numbers. The variance is that of a ratio of group sums; where it is zero (all right, or all
+    wrong) nothing is known of the correlation, and each group counts as one case.
+    """
+    size = int(codes.max(initial=-1)) + 1
+    a, d = np.bincount(codes, part, size), np.bincount(codes, whole, size)
+    m, total = int((d > 0).sum()), float(d.sum())
+    if not m:
+        return ClusteredProportion(float("nan"), 0.0, 0, 0.0)
+    p = float(a.sum()) / total
+    if m == 1 or p <= 0 or p >= 1:
+        return ClusteredProportion(p, total, m, float(m))
+    if np.isin(d, (0.0, 1.0)).all():
+        return ClusteredProportion(p, total, m, total)
+    variance = m / (m - 1) * float(((a - p * d) ** 2).sum()) / total**2
+    effective = p * (1 - p) / variance if variance > 0 else float(m)
+    return ClusteredProportion(p, total, m, min(effective, total))
+
+
+def proportion_measure(part: Cases, whole: Cases, codes: Ints) -> Measure:
+    """The share of the cases `whole (N,) bool` that are also in `part`, with its interval.
+
+    Wilson's interval on the effective n; groups are `codes (N,)`.
+    """
+    share = clustered_proportion(part.astype(np.float64), whole.astype(np.float64), codes)
+    low, high = wilson(share.value, share.effective_n)
+    method = f"Wilson, effective n {share.effective_n:.1f}, {share.groups} groups"
+    return measure(share.value, low, high, share.n, method)

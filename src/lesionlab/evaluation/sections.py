@@ -1,0 +1,126 @@
+"""The parts of an evaluation that are not single measures: counts, matrices, curves, words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lesionlab.evaluation import confusion, curves
+from lesionlab.evaluation.measured import MALIGNANT, Measured, two_by_two
+from lesionlab.evaluation.metrics import absent_classes
+from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating_point
+from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.prevalence import PREVALENCES, values_at
+from lesionlab.evaluation.reliability import reliability_bins
+from lesionlab.evaluation.statistics import FPR_GRID, RECALL_GRID, Cases
+from lesionlab.evaluation.units import AGGREGATION
+
+
+def class_counts(c: Cases) -> dict[str, dict[str, int]]:
+    """`{class: {images, groups}}`; a group with two classes counts in both."""
+    result = {}
+    for k, name in enumerate(c.classes):
+        rows = c.y_true == k
+        result[name] = {"images": int(rows.sum()), "groups": len(np.unique(c.codes[rows]))}
+    return result
+
+
+def confusion_section(c: Cases, y_pred: Ints) -> dict[str, Any]:
+    """Counts, and rows that sum to 1 (null for an absent class)."""
+    counts = confusion.confusion_matrix(c.y_true, y_pred, len(c.classes))
+    rows = confusion.ratio(counts, counts.sum(1, keepdims=True))
+    return {"classes": list(c.classes), "counts": counts.astype(int), "rows": rows}
+
+
+def operating_point_section(
+    point: OperatingPoint, data: Predictions, m: Measured, prevalences: Sequence[float]
+) -> dict[str, Any]:
+    """The point as it was chosen, and what it shows on these data, unchanged."""
+    called = apply_operating_point(point, data.y_prob, data.classes)
+    names = np.array(data.classes, dtype=object)[data.y_true]
+    is_positive = np.isin(names, list(point.score))
+    here = two_by_two(m, is_positive, called)
+    own = [float(is_positive.mean())] if 0 < is_positive.mean() < 1 else []
+    at = sorted({*PREVALENCES, *prevalences, *own})
+    return {
+        "chosen": point.to_json(),
+        "threshold": point.threshold,
+        **here,
+        "counts": {
+            "tp": int((called & is_positive).sum()),
+            "fn": int((~called & is_positive).sum()),
+            "fp": int((called & ~is_positive).sum()),
+            "tn": int((~called & ~is_positive).sum()),
+        },
+        "prevalence": own[0] if own else None,
+        "at_prevalence": values_at(here["sensitivity"], here["specificity"], at),
+    }
+
+
+def calibration_section(c: Cases) -> dict[str, Any]:
+    """Reliability bins of the highest probability, and of each class's."""
+    confidence, top = c.y_prob.max(1), c.y_prob.argmax(1)
+    return {
+        "score": "highest probability",
+        "bins": reliability_bins(confidence, top == c.y_true, c.codes),
+        "classes": {
+            name: {"bins": reliability_bins(score, positive, c.codes)}
+            for name, (positive, score) in c.scores.items()
+        },
+    }
+
+
+def curves_section(m: Measured) -> dict[str, Any]:
+    """ROC and precision-recall of every score, with pointwise 95 % bands of the bootstrap."""
+    result = {}
+    for name, (positive, score) in m.cases.scores.items():
+        roc = _band("fpr", FPR_GRID, m.replicates[f"roc_band:{name}"])
+        pr = _band("recall", RECALL_GRID, m.replicates[f"pr_band:{name}"])
+        result[name] = curves.curve_json(positive, score, {"roc": roc, "pr": pr})
+    return result
+
+
+def _band(axis: str, grid: Floats, drawn: Floats) -> dict[str, Any]:
+    defined = drawn[~np.isnan(drawn).any(axis=1)]
+    if not len(defined):
+        return {axis: grid.tolist(), "low": [None] * len(grid), "high": [None] * len(grid)}
+    low, high = np.quantile(defined, [0.025, 0.975], axis=0)
+    return {axis: grid.tolist(), "low": low.tolist(), "high": high.tolist()}
+
+
+def decisions_section(unit: str, malignant: tuple[str, ...], corrected: bool) -> dict[str, str]:
+    """What each decision and score assumes, in words."""
+    result = {
+        "argmax": "the class of the highest probability: right where the classes are as frequent "
+        "as the probabilities assume",
+        "unit": AGGREGATION[unit],
+    }
+    if corrected:
+        result["prior_corrected"] = (
+            "the class of the highest probability / prior: right where all classes are equally "
+            "frequent, which is what balanced accuracy rewards"
+        )
+    if malignant:
+        result[MALIGNANT] = "score: sum of the probabilities of " + ", ".join(malignant)
+    return result
+
+
+def notes_section(unlabelled: int, c: Cases) -> tuple[str, ...]:
+    """What a reader must know before believing the numbers."""
+    notes = []
+    if unlabelled:
+        notes.append(f"{unlabelled} images have no label and are left out")
+    absent = [c.classes[k] for k in absent_classes(c.y_true, len(c.classes))]
+    if absent:
+        notes.append(f"absent from the truth, ignored in every mean: {', '.join(absent)}")
+    if len(absent) == len(c.classes) - 1:
+        notes.append("only one class occurs: no ranking can be measured")
+    tied = int(((c.y_prob == c.y_prob.max(1, keepdims=True)).sum(1) > 1).sum())
+    if tied:
+        notes.append(f"{tied} cases have a tie for the highest probability: the first class counts")
+    impossible = int((c.y_prob[np.arange(len(c.y_true)), c.y_true] <= 0).sum())
+    if impossible:
+        notes.append(f"{impossible} cases have probability 0 for the true class: nll uses 2.2e-16")
+    return tuple(notes)
