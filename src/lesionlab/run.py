@@ -29,6 +29,7 @@ CALIBRATION = "calibration.json"
 OPERATING_POINTS = "operating_points.json"
 BEST = "best.safetensors"
 LAST = "last.safetensors"
+SUMMARY = "summary.json"  # how the training went
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
 

@@ -1,0 +1,119 @@
+"""Train by a preset, and go on with an interrupted run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lesionlab import files
+from lesionlab.errors import BadInput
+from lesionlab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from lesionlab.config import Settings
+    from lesionlab.run import Run
+
+
+def train(
+    dataset: Path | str,
+    preset: str | Settings,
+    out: Path | str,
+    *,
+    overrides: Sequence[str] = (),
+    weights: Path | None = None,
+    start: str | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Train on a split data set into a new run folder.
+
+    `preset` is a name, the path of a TOML file, or `Settings`; `overrides` are
+    `key.sub=value` assignments; `start` is `RUN` or `RUN@STAGE`; `epochs` caps every stage.
+    Returns `{run, best_epoch, valid: {metric: {value, low, high}}, images_per_second, ...}`.
+    Raises `BadInput` for what the user can mend.
+    """
+    need_torch()
+    from lesionlab.config import with_max_epochs, with_overrides
+    from lesionlab.experiments.presets import load_preset
+    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.train import train as run_training
+
+    settings = load_preset(preset) if isinstance(preset, str) else preset
+    settings = with_overrides(settings, overrides)
+    if seed is not None:
+        settings = settings.model_copy(update={"seed": seed})
+    if epochs is not None:
+        settings = with_max_epochs(settings, epochs)
+    machine = choose_machine(device, settings.precision, threads)
+    began = stage_weights(start) if start else None
+    run = run_training(
+        Path(dataset),
+        settings,
+        Path(out),
+        weights=weights,
+        start=began,
+        machine=machine,
+        progress=progress,
+    )
+    return result_of(run, progress)
+
+
+def resume(run: Path | str, *, progress: Progress = SILENT) -> dict[str, Any]:
+    """Go on with an interrupted run, exactly where it stopped; the same result as `train`."""
+    need_torch()
+    from lesionlab.training.train import resume as resume_training
+
+    return result_of(resume_training(Path(run), progress=progress), progress)
+
+
+def need_torch() -> None:
+    """`BadInput` that names the extra where torch is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None or find_spec("timm") is None:
+        raise BadInput(
+            "training needs the extra 'train'", remedy="install it: pip install 'lesionlab[train]'"
+        )
+
+
+def stage_weights(start: str) -> Path:
+    """The weights file of `RUN` (its best) or `RUN@STAGE` (at the end of that stage)."""
+    from lesionlab.errors import nearest
+    from lesionlab.run import BEST
+
+    folder, _, stage = start.partition("@")
+    path = Path(folder) / (f"stages/{stage}.safetensors" if stage else BEST)
+    if not path.is_file():
+        known = [p.stem for p in Path(folder).glob("stages/*.safetensors")]
+        raise BadInput(
+            "no such stage or run", where=f"--from {start}", remedy=nearest(stage, known)
+        )
+    return path
+
+
+def result_of(run: Run, progress: Progress) -> dict[str, Any]:
+    """Measure a finished run on validation, with intervals, and keep `metrics-valid.json`."""
+    from lesionlab.evaluation.evaluate import evaluate_predictions
+    from lesionlab.evaluation.predictions import read_predictions
+    from lesionlab.run import SUMMARY
+    from lesionlab.training.predict import read_calibration
+
+    predictions = read_predictions(run.predictions_path("valid"))
+    prior = read_calibration(run).prior
+    evaluation = evaluate_predictions(
+        predictions, malignant=run.config.dataset.malignant, prior=prior, progress=progress
+    ).to_json()
+    summary = files.read_json(run.folder / SUMMARY)
+    return {
+        "run": str(run.folder),
+        "best_epoch": summary["best_epoch"],
+        "valid": evaluation["metrics"],
+        "n": evaluation["n"],
+        "resampled": evaluation["resampled"],
+        "images_per_second": summary["images_per_second"],
+        "leaky": run.config.dataset.leaky,
+    }

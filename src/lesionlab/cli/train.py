@@ -1,0 +1,51 @@
+"""`lesionlab train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+
+SHOWN = ("balanced_accuracy_prior_corrected", "balanced_accuracy", "accuracy", "roc_auc")
+
+
+@click.command(
+    epilog="Example: lesionlab train data/ham --preset ham10000-mobilenetv2-frozen "
+    "--weights mobilenetv2.safetensors --out runs/ham-frozen"
+)
+@path_argument("dataset")
+@click.option("--preset", required=True, help="A preset's name, or a TOML file of your own.")
+@path_option("--out", required=True, help="The run folder to be made.")
+@path_option("--weights", help="Backbone weights (.safetensors); without it timm's own.")
+@click.option("--from", "start", metavar="RUN[@STAGE]", help="Begin with another run's weights.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting.")
+@click.option("--epochs", type=click.IntRange(1), help="At most so many epochs in each stage.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of all draws (preset's own: 0).")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="0: all cores of this process.")
+@json_option
+def command(dataset: Path, as_json: bool, **options: Any) -> None:
+    """Train a classifier on DATASET, a split dataset folder.
+
+    Ctrl-C saves at the next step and prints the command that goes on.
+    """
+    from lesionlab.api.train import train
+
+    result = train(dataset, progress=Bar(), **options)
+    answer(result, as_json, lambda: show(result))
+
+
+def show(result: dict[str, Any]) -> None:
+    """The headline numbers, and where to go on."""
+    print(f"run        {result['run']}")
+    print(f"best epoch {result['best_epoch']}, {result['images_per_second']} images/s")
+    for name in SHOWN:
+        m = result["valid"].get(name)
+        if m and m["value"] is not None:
+            ends = f" ({m['low']:.3f} to {m['high']:.3f})" if m["low"] is not None else ""
+            print(f"  {name:<36} {m['value']:.3f}{ends}")
+    print(f"on validation, n = {result['n']}; intervals resample the {result['resampled']}.")
+    print(f"next: lesionlab evaluate {result['run']}")

@@ -1,0 +1,181 @@
+"""Decode once: a memory-mapped uint8 cache of every image at the working size.
+
+The key is the content (the images' SHA-256, in order, with their regions) and the geometry, so
+a cache can be wrong in no other way than by damage, which checksums find; then it is rebuilt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lesionlab import files
+from lesionlab.data.images import Preprocessing, Roi, UInt8, open_image, prepare
+from lesionlab.data.manifest import Dataset
+from lesionlab.errors import BadInput
+from lesionlab.progress import SILENT, Progress
+
+BLOCK = 256  # rows a checksum covers
+RESERVE = 256 * 2**20  # bytes left free on the disk
+
+
+class Pixels(Protocol):
+    """Rows of network input, (n, S, S, C) uint8, wherever they come from."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: npt.NDArray[np.int64]) -> UInt8:
+        """The given rows, in the given order."""
+
+
+@dataclass(frozen=True)
+class CachedPixels:
+    """Rows of a memory-mapped array."""
+
+    array: UInt8
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> UInt8:
+        return self.array[rows]
+
+
+@dataclass(frozen=True)
+class DecodedPixels:
+    """The same rows decoded at each call: where the disk has no room for the cache."""
+
+    paths: tuple[Path, ...]
+    rois: tuple[Roi | None, ...]
+    how: Preprocessing
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> UInt8:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return np.stack(list(pool.map(self._one, (int(r) for r in rows))))
+
+    def _one(self, row: int) -> UInt8:
+        return prepare(open_image(self.paths[row]), self.how, self.rois[row])
+
+
+def open_pixels(
+    dataset: Dataset,
+    how: Preprocessing,
+    folder: Path | None = None,
+    progress: Progress = SILENT,
+) -> Pixels:
+    """The pixels of all rows of `dataset.table`, in its order, from the cache.
+
+    The cache lies in `folder` (default: `cache/` in the dataset folder) and is built by the
+    first call. Where it would not fit the disk or the folder cannot be written, that is said
+    and images are decoded on the fly.
+    """
+    source = _decoder(dataset, how)
+    key = cache_key(dataset.table, how)
+    folder = folder or dataset.folder / "cache"
+    path = folder / f"pixels-{how.size}-{key[:16]}.npy"
+    array = _open_verified(path, key, progress)
+    if array is not None:
+        return CachedPixels(array)
+    shape = (len(source), how.size, how.size, how.channels)
+    if not _room(folder, int(np.prod(shape)), progress):
+        return source
+    _build(path, key, shape, source, progress)
+    array = _open_verified(path, key, progress)
+    if array is None:
+        raise BadInput("the cache is damaged as soon as it is written", where=str(path))
+    return CachedPixels(array)
+
+
+def _decoder(dataset: Dataset, how: Preprocessing) -> DecodedPixels:
+    table = dataset.table
+    rois = tuple(_roi(*v) for v in table[["roi_x", "roi_y", "roi_size"]].itertuples(index=False))
+    return DecodedPixels(tuple(dataset.image_path(p) for p in table["path"]), rois, how)
+
+
+def _roi(x: float, y: float, size: float) -> Roi | None:
+    return None if np.isnan([x, y, size]).any() else Roi(x, y, size)
+
+
+def cache_key(table: pd.DataFrame, how: Preprocessing) -> str:
+    """Hex SHA-256 of content and geometry. Mean and std are not in it: they act on floats."""
+    columns = ["path", "sha256", "roi_x", "roi_y", "roi_size"]
+    geometry = {"size": how.size, "fit": how.fit, "channels": how.channels, "version": 1}
+    digest = hashlib.sha256(json.dumps(geometry, sort_keys=True).encode())
+    digest.update(table[columns].to_csv(index=False).encode())
+    return digest.hexdigest()
+
+
+def _room(folder: Path, size: int, progress: Progress) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        progress.say(f"no cache in {folder} ({error.strerror}): decoding at each step")
+        return False
+    if not os.access(folder, os.W_OK):
+        progress.say(f"no cache: {folder} cannot be written: decoding at each step")
+        return False
+    free = shutil.disk_usage(folder).free
+    if free < size + RESERVE:
+        need = f"{size / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free"
+        progress.say(f"no cache: it needs {need}: decoding at each step")
+        return False
+    return True
+
+
+def _build(
+    path: Path, key: str, shape: tuple[int, ...], source: DecodedPixels, progress: Progress
+) -> None:
+    with files.stage_file(path) as aside:
+        array = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=shape)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the lock
+            pixels = pool.map(source._one, range(len(source)))
+            for row, image in enumerate(progress(pixels, "decoding once", len(source))):
+                array[row] = image
+        array.flush()
+        checksums = list(_checksums(array))
+        del array
+    files.write_json(_side(path), {"schema_version": 1, "key": key, "crc32": checksums})
+
+
+def _side(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _checksums(array: UInt8) -> Iterator[int]:
+    blocks = (array[i : i + BLOCK] for i in range(0, len(array), BLOCK))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(lambda block: zlib.crc32(block.tobytes()), blocks)
+
+
+def _open_verified(path: Path, key: str, progress: Progress) -> UInt8 | None:
+    if not path.is_file() or not _side(path).is_file():
+        return None
+    try:
+        side: dict[str, Any] = files.read_json(_side(path))
+        array: UInt8 = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (BadInput, ValueError, OSError):
+        array, side = np.empty(0, np.uint8), {}
+    if side.get("key") == key and side.get("crc32") == list(_checksums(array)):
+        return array
+    progress.say(f"the cache {path.name} is damaged: building it again")
+    return None
+
+
+def preprocessing_dict(how: Preprocessing) -> dict[str, Any]:
+    """The JSON form that runs and bundles carry."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(how).items()}

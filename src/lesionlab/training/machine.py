@@ -1,0 +1,72 @@
+"""Fit the machine: device, precision and threads are chosen here, printed and recorded."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from lesionlab.errors import BadInput
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a run computes. Exact repetition holds on the same one only."""
+
+    device: str
+    precision: str  # of training; predictions are always float32
+    threads: int
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context of a training forward pass."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.split(":")[0], dtype=DTYPES[self.precision])
+
+    def describe(self) -> str:
+        """One line for the person who waits."""
+        return f"{self.device}, training in {self.precision}, {self.threads} threads"
+
+    def fingerprint(self) -> dict[str, object]:
+        """What bit-exact repetition depends on besides the settings."""
+        capability = torch.backends.cpu.get_cpu_capability()
+        if self.device != "cpu":
+            capability = torch.cuda.get_device_name(self.device)
+        return {
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+            "capability": capability,
+            "torch": torch.__version__,
+        }
+
+
+def choose_machine(device: str = "auto", precision: str = "auto", threads: int = 0) -> Machine:
+    """The best this machine has; `BadInput` for what it has not.
+
+    bf16 on a CPU only where the processor computes it (AVX512-BF16 or AMX), else it is slower.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BadInput("no CUDA device here", where="--device", remedy="use --device cpu")
+    if device != "cpu" and not device.startswith("cuda"):
+        raise BadInput(f"'{device}' is neither cpu nor cuda", where="--device")
+    if precision == "auto":
+        precision = "bfloat16" if _has_bfloat16(device) else "float32"
+    if precision == "float16" and device == "cpu":
+        raise BadInput("float16 trains on a GPU only", where="precision", remedy="use bfloat16")
+    threads = threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    return Machine(device, precision, threads)
+
+
+def _has_bfloat16(device: str) -> bool:
+    if device != "cpu":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)

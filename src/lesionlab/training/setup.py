@@ -1,0 +1,151 @@
+"""What is decided and checked before the first step."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lesionlab import files
+from lesionlab.config import Settings
+from lesionlab.data.cache import Pixels, open_pixels
+from lesionlab.data.images import Preprocessing
+from lesionlab.data.manifest import Dataset, group_ids, read_dataset
+from lesionlab.errors import BadInput
+from lesionlab.evaluation.predictions import Floats, Ints
+from lesionlab.progress import Progress
+from lesionlab.run import DatasetReference, RunConfig
+
+SNAPSHOT = "dataset.csv"  # the rows a run was trained on, so that a later change can be named
+FREE_BYTES = 200 * 2**20
+
+SNAPSHOT_COLUMNS = ["image_id", "label", "group", "split", "roi_x", "roi_y", "roi_size", "sha256"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The training and validation rows of a data set, in the order of `image_id`.
+
+    `train` and `valid` are row numbers into `table`; `y` is (len(table),) int64.
+    """
+
+    dataset: Dataset
+    y: Ints
+    train: npt.NDArray[np.int64]
+    valid: npt.NDArray[np.int64]
+
+    @property
+    def counts(self) -> Floats:
+        """(K,) training images of each class."""
+        classes = len(self.dataset.info.classes)
+        return np.bincount(self.y[self.train], minlength=classes).astype(np.float64)
+
+
+def open_parts(folder: Path) -> Parts:
+    """Read a split data set; independent of the order of its rows.
+
+    Raises `BadInput` where a part is missing or a class is absent from training.
+    """
+    dataset = read_dataset(folder)
+    table = dataset.table.sort_values("image_id", kind="stable").reset_index(drop=True)
+    dataset = Dataset(dataset.folder, table, dataset.info)
+    dataset.part("train"), dataset.part("valid")
+    parts = Parts(
+        dataset,
+        dataset.label_indices(table),
+        np.flatnonzero(table["split"] == "train"),
+        np.flatnonzero(table["split"] == "valid"),
+    )
+    absent = [c for c, n in zip(dataset.info.classes, parts.counts, strict=True) if not n]
+    if absent:
+        raise BadInput(
+            f"class '{absent[0]}' has no training image",
+            where=str(folder),
+            remedy="split again, or import with fewer classes",
+        )
+    return parts
+
+
+def snapshot(dataset: Dataset) -> pd.DataFrame:
+    """What training depends on, one row an image, sorted by `image_id`."""
+    rows = dataset.table.assign(group=group_ids(dataset.table))[SNAPSHOT_COLUMNS]
+    return rows.sort_values("image_id").astype(str).reset_index(drop=True)
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """SHA-256 of the classes and the snapshot."""
+    text = "|".join(dataset.info.classes) + "\n" + snapshot(dataset).to_csv(index=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def reference(dataset: Dataset) -> DatasetReference:
+    """How a run names its data."""
+    info = dataset.info
+    return DatasetReference(
+        folder=str(dataset.folder.resolve()),
+        name=info.name,
+        source=info.source,
+        classes=info.classes,
+        malignant=info.malignant,
+        fingerprint=fingerprint(dataset),
+        images={k: int(v) for k, v in dataset.table["split"].value_counts().items() if k},
+        leaky=info.leaky,
+        leak_reason=info.leak_reason,
+        synthetic=info.synthetic,
+        licence=info.licence,
+    )
+
+
+def refuse_changed_data(run_folder: Path, config: RunConfig, dataset: Dataset) -> None:
+    """`BadInput`, with the difference, where the data are not those the run began with."""
+    if tuple(config.dataset.classes) != tuple(dataset.info.classes):
+        before, now = ", ".join(config.dataset.classes), ", ".join(dataset.info.classes)
+        raise BadInput(f"classes were {before}; they are {now}", where=str(dataset.folder))
+    if fingerprint(dataset) == config.dataset.fingerprint:
+        return
+    old = pd.read_csv(run_folder / SNAPSHOT, dtype=str, keep_default_na=False).set_index("image_id")
+    new = snapshot(dataset).set_index("image_id")
+    new = new.replace("nan", "")
+    old = old.replace("nan", "")
+    gone, added = old.index.difference(new.index), new.index.difference(old.index)
+    both = old.index.intersection(new.index)
+    changed = both[(old.loc[both] != new.loc[both]).any(axis=1)]
+    first = [*gone[:1], *added[:1], *changed[:1]]
+    raise BadInput(
+        f"the data set has changed since the run began: {len(gone)} images gone, {len(added)} "
+        f"added, {len(changed)} changed (first: {', '.join(first)})",
+        where=str(dataset.folder),
+        remedy="restore it, or start a new run",
+    )
+
+
+def write_snapshot(run_folder: Path, dataset: Dataset) -> None:
+    """Keep the rows that the run is trained on."""
+    files.write_text(run_folder / SNAPSHOT, snapshot(dataset).to_csv(index=False))
+
+
+def preprocessing(settings: Settings, size: int | None = None) -> Preprocessing:
+    """The settings' input as the image functions take it, at another size where asked."""
+    shown = settings.input
+    return Preprocessing(size or shown.size, shown.fit, shown.channels, shown.mean, shown.std)
+
+
+def stage_pixels(parts: Parts, settings: Settings, size: int, progress: Progress) -> Pixels:
+    """All rows of the data set at one size."""
+    return open_pixels(parts.dataset, preprocessing(settings, size), progress=progress)
+
+
+def refuse_full_disk(folder: Path) -> None:
+    """Say before the first epoch what would fail after it."""
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES:
+        raise BadInput(
+            f"only {free / 2**20:.0f} MiB are free, a run needs {FREE_BYTES // 2**20}",
+            where=str(folder),
+            remedy="free some space or choose another --out",
+        )
