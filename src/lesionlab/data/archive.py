@@ -1,0 +1,367 @@
+"""Reading folders, zip and tar files alike, when the archive may be hostile.
+
+Nothing is ever extracted under a name of the archive's choosing: a source asks a `Tree` for its
+names and bytes, and import writes files under names of its own.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import os
+import re
+import stat
+import tarfile
+import tempfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from lesionlab.errors import BadInput
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+CHUNK = 1 << 20
+DEVICE = re.compile(r"^(con|prn|aux|nul|com[0-9]|lpt[0-9])$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may ask of us before it is refused as a bomb."""
+
+    entries: int = 1_000_000  # ISIC 2024 has 401,059
+    member_bytes: int = 4 << 30  # the HDF5 file of ISIC 2024 has 1.3 GB
+    total_bytes: int = 500 << 30
+    ratio: int = 250  # uncompressed / compressed, of members above `ratio_from`
+    ratio_from: int = 32 << 20
+    depth: int = 2  # a zip inside the zip, and one more
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a tree: its true size in bytes, how to read it, and a checksum if known."""
+
+    size: int
+    read: Callable[[], bytes]
+    checksum: int | None = None
+    path: Path | None = None  # where it lies, for a file of a folder
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A uniform view of a folder or an archive: `/`-separated names in order, and their bytes."""
+
+    origin: str
+    entries: Mapping[str, Entry]
+    empty: tuple[str, ...] = ()  # folders without any file
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted by code points (the order of files in the tutorials)."""
+        return tuple(self.entries)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file; `BadInput` where it is absent, damaged or lies about its size."""
+        if name not in self.entries:
+            raise BadInput(f"no file '{name}'", where=self.origin)
+        return self.entries[name].read()
+
+    def ending(self, *suffixes: str) -> list[str]:
+        """The names that end in one of `suffixes`, whatever the case."""
+        return [n for n in self.entries if n.lower().endswith(suffixes)]
+
+    def named(self, pattern: str) -> list[str]:
+        """The names whose last part matches the regular expression `pattern`, whatever the case."""
+        test = re.compile(pattern, re.IGNORECASE)
+        return [n for n in self.entries if test.fullmatch(n.rsplit("/", 1)[-1])]
+
+
+@contextlib.contextmanager
+def open_tree(source: Path, limits: Limits = LIMITS, scratch: Path | None = None) -> Iterator[Tree]:
+    """Open a folder, an archive or a single file, with the archives inside it.
+
+    `a/b.zip` inside is seen as the folder `a/b/`. Raises `BadInput` for `../`, absolute paths,
+    links, encryption, device names, different files whose names differ only by case, forged
+    sizes, bombs and too many entries.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise BadInput("no such file or folder", where=str(source), remedy="check the path")
+    with contextlib.ExitStack() as stack:
+        room = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
+        entries = _open_any(source, str(source), limits, room, stack, limits.depth)
+        yield Tree(str(source), dict(sorted(entries.items())), _empty_folders(source))
+
+
+def _empty_folders(source: Path) -> tuple[str, ...]:
+    if not source.is_dir():
+        return ()
+    bare = (here for here, folders, names in os.walk(source) if not folders and not names)
+    return tuple(sorted(Path(here).relative_to(source).as_posix() for here in bare))
+
+
+def _open_any(
+    source: Path, label: str, limits: Limits, room: Path, stack: contextlib.ExitStack, depth: int
+) -> dict[str, Entry]:
+    if source.is_dir():
+        found = _folder(source, limits)
+    elif _archive_suffix(label) == ".zip" or zipfile.is_zipfile(source):
+        found = _zip(source, label, limits, stack)
+    elif _archive_suffix(label):
+        found = _tar(source, label, limits, room, stack)
+    else:
+        found = {source.name: _file_entry(source)}
+        return found
+    return _with_nested(_merged(found, label), label, limits, room, stack, depth)
+
+
+def _with_nested(
+    entries: dict[str, Entry],
+    label: str,
+    limits: Limits,
+    room: Path,
+    stack: contextlib.ExitStack,
+    depth: int,
+) -> dict[str, Entry]:
+    pairs = [(n, e) for n, e in entries.items() if not _archive_suffix(n)]
+    for name in [n for n in entries if _archive_suffix(n)]:
+        inside = f"{label}/{name}"
+        if depth == 0:
+            raise BadInput("archives are nested too deeply", where=inside)
+        path = entries[name].path
+        if path is None:
+            handle, text = tempfile.mkstemp(dir=room, suffix=_archive_suffix(name))
+            with os.fdopen(handle, "wb") as out:
+                out.write(entries[name].read())
+            path = Path(text)
+        prefix = name[: -len(_archive_suffix(name))]
+        inner = _open_any(path, inside, limits, room, stack, depth - 1)
+        pairs += [(f"{prefix}/{n}", e) for n, e in inner.items()]
+    return _merged(pairs, label)
+
+
+def _merged(pairs: Any, label: str) -> dict[str, Entry]:
+    """Refuse names that a case-insensitive disk would confuse, unless the files are the same.
+
+    The common Kaggle archive of HAM10000 holds each image twice, under `HAM10000_...` and
+    `ham10000_...`: equal size and checksum, so the first is kept.
+    """
+    kept: dict[str, Entry] = {}
+    seen: dict[str, str] = {}
+    for name, entry in pairs.items() if isinstance(pairs, dict) else pairs:
+        other = seen.setdefault(name.casefold(), name)
+        if other == name and name not in kept:
+            kept[name] = entry
+        elif not _same(kept[other], entry):
+            raise BadInput(
+                f"'{name}' and '{other}' collide on a disk that ignores case",
+                where=label,
+                remedy="rename one of them",
+            )
+    return kept
+
+
+def _same(a: Entry, b: Entry) -> bool:
+    if a.size != b.size:
+        return False
+    if a.checksum is not None and b.checksum is not None:
+        return a.checksum == b.checksum
+    return a.read() == b.read()
+
+
+def checked_name(name: str, label: str) -> str:
+    """A member's name as safe `/`-separated parts; `BadInput` where it could leave its folder.
+
+    >>> checked_name("a/./b.jpg", "x.zip")
+    'a/b.jpg'
+    """
+    plain = name.replace("\\", "/")
+    if plain.startswith("/") or re.match(r"^[A-Za-z]:", plain):
+        raise BadInput(f"absolute path '{name}'", where=label, remedy="do not trust this archive")
+    parts = [p for p in plain.split("/") if p not in ("", ".")]
+    if ".." in parts:
+        raise BadInput(
+            f"'{name}' points outside of the archive", where=label, remedy="do not trust it"
+        )
+    for part in parts:
+        if DEVICE.match(part.split(".")[0].strip()):
+            raise BadInput(f"device name '{name}'", where=label, remedy="rename it")
+        if not part.isprintable():
+            raise BadInput(f"control characters in the name '{name}'", where=label)
+    if not parts:
+        raise BadInput("an entry without a name", where=label)
+    return "/".join(parts)
+
+
+def _junk(name: str) -> bool:
+    parts = name.split("/")
+    return "__MACOSX" in parts or parts[-1].startswith(".") or parts[-1] == "Thumbs.db"
+
+
+def _archive_suffix(name: str) -> str:
+    lower = name.lower()
+    return next((s for s in sorted(ARCHIVES, key=len, reverse=True) if lower.endswith(s)), "")
+
+
+def _file_entry(path: Path) -> Entry:
+    return Entry(path.stat().st_size, partial(_read_file, path), path=path)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot be read ({error.strerror})", where=str(path)) from None
+
+
+def _folder(root: Path, limits: Limits) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    visited: set[str] = set()
+    for here, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(here)
+        if real in visited:  # a link that leads back
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        for name in names:
+            path = Path(here, name)
+            relative = path.relative_to(root).as_posix()
+            if not _junk(relative) and path.is_file():
+                found[relative] = _file_entry(path)
+        if len(found) > limits.entries:
+            raise BadInput(f"more than {limits.entries} files", where=str(root))
+    return found
+
+
+def _zip(path: Path, label: str, limits: Limits, stack: contextlib.ExitStack) -> dict[str, Entry]:
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(path))
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise BadInput(
+            f"not a readable zip file ({error})", where=label, remedy="download it again"
+        ) from None
+    members = archive.infolist()
+    _check_totals(len(members), sum(m.file_size for m in members), label, limits)
+    if sum(m.compress_size for m in members) > path.stat().st_size:
+        raise BadInput("its members overlap: a bomb", where=label, remedy="do not trust it")
+    found: list[tuple[str, Entry]] = []
+    for member in members:
+        name = checked_name(member.orig_filename.split("\0")[0], label)
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise BadInput(f"'{name}' is a link", where=label, remedy="pack the file itself")
+        if member.is_dir() or _junk(name):
+            continue
+        if member.flag_bits & 1:
+            raise BadInput(f"'{name}' is encrypted", where=label, remedy="unpack it first")
+        _check_member(name, member.file_size, member.compress_size, label, limits)
+        read = partial(_read_zip, archive, member, f"{label}/{name}")
+        found.append((name, Entry(member.file_size, read, member.CRC)))
+    return _merged(found, label)
+
+
+def _check_totals(entries: int, size: int, label: str, limits: Limits) -> None:
+    if entries > limits.entries:
+        raise BadInput(f"more than {limits.entries} entries", where=label)
+    if size > limits.total_bytes:
+        raise BadInput(f"{size} bytes when unpacked: a bomb", where=label)
+
+
+def _check_member(name: str, size: int, packed: int, label: str, limits: Limits) -> None:
+    bomb = size > limits.ratio_from and size > limits.ratio * max(packed, 1)
+    if size > limits.member_bytes or bomb:
+        raise BadInput(
+            f"'{name}' unpacks from {packed} to {size} bytes: a bomb",
+            where=label,
+            remedy="do not trust this archive",
+        )
+
+
+def _read_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> bytes:
+    """The member's bytes; real bytes are counted, so a forged size cannot fill the memory."""
+    try:
+        with archive.open(member) as stream:
+            data = stream.read(member.file_size + 1)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
+        raise BadInput(f"damaged in the archive ({error})", where=where) from None
+    except NotImplementedError as error:
+        raise BadInput(str(error), where=where, remedy="pack it with deflate") from None
+    if len(data) != member.file_size:
+        raise BadInput(f"{len(data)} bytes where the archive says {member.file_size}", where=where)
+    return data
+
+
+def _tar(
+    path: Path, label: str, limits: Limits, room: Path, stack: contextlib.ExitStack
+) -> dict[str, Entry]:
+    plain = stack.enter_context(_unpacked_tar(path, label, limits, room).open("rb"))
+    lock, found, total = threading.Lock(), [], 0
+    try:
+        with tarfile.open(fileobj=plain, mode="r:") as archive:
+            for n, member in enumerate(archive, 1):
+                total += member.size
+                _check_totals(n, total, label, limits)
+                name = checked_name(member.name, label)
+                if not (member.isreg() or member.isdir()) or member.issparse():
+                    raise BadInput(
+                        f"'{name}' is a link or device", where=label, remedy="pack the file itself"
+                    )
+                if member.isdir() or _junk(name):
+                    continue
+                _check_member(name, member.size, member.size, label, limits)
+                where = f"{label}/{name}"
+                read = partial(_read_range, plain, lock, member.offset_data, member.size, where)
+                found.append((name, Entry(member.size, read)))
+    except tarfile.TarError as error:
+        raise BadInput(
+            f"not a readable tar file ({error})", where=label, remedy="download it again"
+        ) from None
+    return _merged(found, label)
+
+
+def _unpacked_tar(path: Path, label: str, limits: Limits, room: Path) -> Path:
+    """A plain tar file: `path` itself, or its decompressed copy in `room`, real bytes counted."""
+    openers: dict[str, Callable[..., IO[bytes]]] = {
+        ".tar.gz": gzip.open,  # type: ignore[dict-item]
+        ".tgz": gzip.open,  # type: ignore[dict-item]
+        ".tar.bz2": bz2.open,
+        ".tar.xz": lzma.open,
+    }
+    opener = openers.get(_archive_suffix(label))
+    if opener is None:
+        return path
+    allowed = min(limits.total_bytes, max(limits.ratio_from, limits.ratio * path.stat().st_size))
+    handle, text = tempfile.mkstemp(dir=room, suffix=".tar")
+    total = 0
+    try:
+        with opener(path, "rb") as stream, os.fdopen(handle, "wb") as out:
+            while chunk := stream.read(CHUNK):
+                total += len(chunk)
+                if total > allowed:
+                    raise BadInput(f"unpacks to more than {allowed} bytes: a bomb", where=label)
+                out.write(chunk)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise BadInput(
+            f"not a readable archive ({error})", where=label, remedy="download it again"
+        ) from None
+    return Path(text)
+
+
+def _read_range(
+    stream: IO[bytes], lock: threading.Lock, offset: int, size: int, where: str
+) -> bytes:
+    with lock:
+        stream.seek(offset)
+        data = stream.read(size)
+    if len(data) != size:
+        raise BadInput("truncated in the archive", where=where, remedy="download it again")
+    return data

@@ -1,0 +1,296 @@
+"""From a source to a dataset folder: every image decoded once, hashed, and copied unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from lesionlab import __version__, files
+from lesionlab.data.archive import Tree, open_tree
+from lesionlab.data.images import SUFFIXES, UnreadableImage, open_image
+from lesionlab.data.manifest import (
+    COLUMNS,
+    NUMBER_COLUMNS,
+    Dataset,
+    DatasetInfo,
+    write_dataset,
+)
+from lesionlab.data.phash import perceptual_hash
+from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
+from lesionlab.errors import BadInput
+from lesionlab.progress import SILENT, Progress
+
+IMAGES = "images"
+MASKS = "masks"
+WORKERS = max(2, os.cpu_count() or 2)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What one image file turned out to be, or why it was refused (`reason`)."""
+
+    width: int = 0
+    height: int = 0
+    sha256: str = ""
+    phash: str = ""
+    reason: str = ""
+
+
+def import_source(
+    source: Source,
+    src: Path | None,
+    to: Path,
+    *,
+    options: Mapping[str, Any] | None = None,
+    max_rejected: float = 0.05,
+    progress: Progress = SILENT,
+) -> Dataset:
+    """Make the dataset folder `to` from `src` (a folder or archive; None for synthetic sets).
+
+    Every image is decoded completely; what cannot be is listed in `info.counts["rejected"]`
+    with its reason. Raises `BadInput` where nothing usable is found, where more than the share
+    `max_rejected` of the images is refused, or where `to` exists. Nothing half-written stays.
+    """
+    if not 0 <= max_rejected <= 1:
+        raise BadInput(f"max_rejected={max_rejected:g} is not a share from 0 to 1")
+    wanted = checked_options(source, options or {})
+    to = Path(to)
+    files.refuse_existing(to)
+    if not source.needs_tree:
+        return _import_tree(source, Tree(source.name, {}), to, wanted, max_rejected, progress)
+    if src is None:
+        raise BadInput(
+            f"source '{source.name}' needs a folder or an archive",
+            remedy=f"lesionlab import {source.name} SRC --to {to}",
+        )
+    with open_tree(src) as tree:
+        return _import_tree(source, tree, to, wanted, max_rejected, progress)
+
+
+def _import_tree(
+    source: Source,
+    tree: Tree,
+    to: Path,
+    options: Mapping[str, Any],
+    max_rejected: float,
+    progress: Progress,
+) -> Dataset:
+    found = source.find(tree, options)
+    if found.rows.empty:
+        raise BadInput(
+            "no images were found",
+            where=tree.origin,
+            remedy=found.rejected[0].reason if found.rejected else "check the path",
+        )
+    table = _with_paths(found.rows, tree.origin)
+    with files.stage_folder(to) as aside:
+        checked = _copy_images(found, table, aside, progress)
+        table, refused = _accepted(table, checked)
+        rejected = [*found.rejected, *refused]
+        _check_share(rejected, len(table), max_rejected, tree.origin)
+        info = _info(source, found, table, rejected)
+        dataset = Dataset(aside, _manifest(table, source.name), info)
+        write_dataset(dataset)
+    return Dataset(to, dataset.table, info)
+
+
+def _with_paths(rows: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Add `path` (and `mask`) under names of our own; one path for each file."""
+    twice = rows.loc[rows["image_id"].duplicated(), "image_id"]
+    if not twice.empty:
+        raise BadInput(f"image_id '{twice.iloc[0]}' is repeated", where=where)
+    ids = rows.drop_duplicates("file").set_index("file")["image_id"]
+    taken: set[str] = set()
+    paths = {name: _path(IMAGES, i, _suffix(name), taken) for name, i in ids.items()}
+    table = rows.assign(path=rows["file"].map(paths)).reset_index(drop=True)
+    if "mask_file" in table:
+        masks = {
+            row.mask_file: _path(MASKS, row.image_id, ".png", taken)
+            for row in table.drop_duplicates("mask_file").itertuples()
+            if row.mask_file
+        }
+        table["mask"] = table["mask_file"].map(masks).fillna("")
+    return table
+
+
+def _suffix(name: str) -> str:
+    suffix = Path(name).suffix.lower()
+    return suffix if suffix in SUFFIXES else ".png"
+
+
+def _path(folder: str, image_id: str, suffix: str, taken: set[str]) -> str:
+    """A safe path that no other image has, even on a disk that ignores case."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", image_id).strip("._")[:100] or "image"
+    path = f"{folder}/{stem}{suffix}"
+    if path.casefold() in taken:
+        digest = hashlib.sha256(image_id.encode()).hexdigest()[:8]
+        path = f"{folder}/{stem}-{digest}{suffix}"
+    taken.add(path.casefold())
+    return path
+
+
+def _copy_images(
+    found: Found, table: pd.DataFrame, folder: Path, progress: Progress
+) -> dict[str, Checked]:
+    """Copy and check each file in parallel (Pillow decodes without the GIL)."""
+    (folder / IMAGES).mkdir()
+    pairs = list(table[["file", "path"]].drop_duplicates().itertuples(index=False, name=None))
+    work = _copier(found.read, folder)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        results = pool.map(work, pairs)
+        checked = dict(
+            zip(
+                (name for name, _ in pairs),
+                progress(results, "importing images", len(pairs)),
+                strict=True,
+            )
+        )
+        if "mask" in table:
+            _copy_masks(found.read, table, folder, checked, pool, progress)
+    return checked
+
+
+def _copier(read: Callable[[str], bytes], folder: Path) -> Callable[[tuple[str, str]], Checked]:
+    def copy(pair: tuple[str, str]) -> Checked:
+        name, path = pair
+        try:
+            data = read(name)
+            image = open_image(data, name)
+        except UnreadableImage as error:
+            return Checked(reason=error.reason)
+        except BadInput as error:
+            return Checked(reason=str(error))
+        (folder / path).write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        return Checked(image.width, image.height, digest, perceptual_hash(image))
+
+    return copy
+
+
+def _copy_masks(
+    read: Callable[[str], bytes],
+    table: pd.DataFrame,
+    folder: Path,
+    checked: Mapping[str, Checked],
+    pool: ThreadPoolExecutor,
+    progress: Progress,
+) -> None:
+    """Write each mask as a PNG of 0 and 255, nearest-neighbour at the size of its image."""
+    (folder / MASKS).mkdir()
+    usable = [checked[name].reason == "" for name in table["file"]]
+    rows = table[(table["mask"] != "") & usable].drop_duplicates("mask")
+
+    def copy(row: Any) -> None:
+        size = checked[row.file].width, checked[row.file].height
+        mask = open_image(read(row.mask_file), row.mask_file).convert("L")
+        if mask.size != size:
+            mask = mask.resize(size, Image.Resampling.NEAREST)
+        stream = io.BytesIO()
+        mask.point(lambda v: 255 if v > 127 else 0).save(stream, "PNG")
+        (folder / row.mask).write_bytes(stream.getvalue())
+
+    for _ in progress(pool.map(copy, rows.itertuples()), "importing masks", len(rows)):
+        pass
+
+
+def _accepted(
+    table: pd.DataFrame, checked: Mapping[str, Checked]
+) -> tuple[pd.DataFrame, list[Rejected]]:
+    bad = [Rejected(name, c.reason) for name, c in checked.items() if c.reason]
+    table = table[[checked[name].reason == "" for name in table["file"]]]
+    for column in ("width", "height", "sha256", "phash"):
+        table = table.assign(**{column: [getattr(checked[n], column) for n in table["file"]]})
+    return table.reset_index(drop=True), bad
+
+
+def _check_share(
+    rejected: Sequence[Rejected], accepted: int, max_rejected: float, where: str
+) -> None:
+    total = accepted + len(rejected)
+    if not accepted or len(rejected) > max_rejected * total:
+        first = rejected[0]
+        raise BadInput(
+            f"{len(rejected)} of {total} images cannot be used, the first is '{first.path}' "
+            f"({first.reason})",
+            where=where,
+            remedy="mend them, or allow a larger share with --max-rejected",
+        )
+
+
+def _manifest(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    table = table.assign(**{c: "" for c in COLUMNS if c not in table.columns})
+    table["source"] = table["source"].where(table["source"] != "", source)
+    for column in (*NUMBER_COLUMNS,):
+        table[column] = pd.to_numeric(table[column].replace("", None)).astype("float64")
+    own = [c for c in table.columns if c not in (*COLUMNS, "file", "mask_file")]
+    return table[[*COLUMNS, *own]]
+
+
+def _info(
+    source: Source, found: Found, table: pd.DataFrame, rejected: Sequence[Rejected]
+) -> DatasetInfo:
+    counts = count(table, found.classes)
+    expected = found.expected if found.expected is not None else source.expected
+    known = [c for c in source.forbidden if c in table.columns]
+    return DatasetInfo(
+        name=source.title,
+        source=source.name,
+        licence=source.licence,
+        citation=source.citation,
+        classes=found.classes,
+        malignant=found.malignant,
+        modality=source.modality,
+        synthetic=source.synthetic,
+        forbidden_inputs=tuple(known),
+        counts={**counts, "rejected": [{"path": r.path, "reason": r.reason} for r in rejected]},
+        notes=(*found.notes, *differences(counts, expected), *_twins(table)),
+        lesionlab_version=__version__,
+    )
+
+
+def count(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """`{images, rows, patients, lesions, classes: {name: n}}`; an absent id counts for nothing."""
+    per_class = table["label"].value_counts()
+
+    def distinct(column: str) -> int:
+        return int(table.loc[table[column] != "", column].nunique()) if column in table else 0
+
+    return {
+        "images": distinct("path"),
+        "rows": len(table),
+        "patients": distinct("patient_id"),
+        "lesions": distinct("lesion_id"),
+        "classes": {c: int(per_class.get(c, 0)) for c in classes},
+    }
+
+
+def differences(counts: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """One line for each count that differs from the published one."""
+    lines = [
+        f"{counts[k]} {k} where {expected[k]} were published"
+        for k in ("images", "rows", "patients", "lesions")
+        if k in expected and counts[k] != expected[k]
+    ]
+    for name, n in expected.get("classes", {}).items():
+        if counts["classes"].get(name, 0) != n:
+            found = counts["classes"].get(name, 0)
+            lines.append(f"{found} images of class {name} where {n} were published")
+    return lines
+
+
+def _twins(table: pd.DataFrame) -> list[str]:
+    one_each = table.drop_duplicates("path")
+    twins = int(one_each["sha256"].duplicated().sum())
+    return [f"{twins} images are byte-identical copies of others; split keeps them together"] * (
+        twins > 0
+    )

@@ -1,0 +1,122 @@
+"""`ledger.jsonl`: who opened the sealed test set, when, with which run, and what came out.
+
+Each line holds the hash of the line before it, so that a line cannot be altered, removed from
+the middle or slipped in without breaking the chain. (Cutting lines off the end leaves a valid
+chain: reports therefore quote the hash of the last line that they saw.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lesionlab import files
+from lesionlab.errors import BadInput
+
+LEDGER = "ledger.jsonl"
+SCHEMA_VERSION = 1
+START = "0" * 64  # stands before the first line
+EVENTS = ("opened", "split")
+
+
+def append(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Add an entry and return it as written.
+
+    `entry` holds `event` ("opened" for an evaluation on test, "split" for a new deal; default
+    "opened") and, for an opening, `run`, `split` and `result` (a digest); `who` and `when` are
+    filled in. Raises `BadInput` where the chain is broken already.
+    """
+    event = entry.get("event", "opened")
+    if event not in EVENTS:
+        raise BadInput(f"no ledger event '{event}'", remedy="known: " + ", ".join(EVENTS))
+    with _locked(folder):
+        lines = read_and_verify(folder)
+        body = {
+            "schema_version": SCHEMA_VERSION,
+            "n": len(lines) + 1,
+            "event": event,
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "who": _who(),
+            **{k: v for k, v in entry.items() if k not in ("event", "hash", "previous")},
+            "previous": lines[-1]["hash"] if lines else START,
+        }
+        line = {**body, "hash": digest(body)}
+        texts = [_canonical(known) for known in (*lines, line)]
+        files.write_text(folder / LEDGER, "\n".join(texts) + "\n")
+    return line
+
+
+def read_and_verify(folder: Path) -> list[dict[str, Any]]:
+    """All entries in order, [] where there is no ledger; `BadInput` where the chain is broken."""
+    path = folder / LEDGER
+    if not path.exists():
+        return []
+    entries: list[dict[str, Any]] = []
+    previous = START
+    for n, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        entry = _parsed(text, path, n)
+        body = {k: v for k, v in entry.items() if k != "hash"}
+        if entry.get("previous") != previous or entry.get("hash") != digest(body):
+            raise BadInput(
+                f"line {n} does not fit the chain: the ledger was altered",
+                where=str(path),
+                remedy="restore it from a copy; results of this test set cannot be trusted",
+            )
+        previous = entry["hash"]
+        entries.append(entry)
+    return entries
+
+
+def openings(folder: Path, split: str = "test") -> list[dict[str, Any]]:
+    """The entries that record an opening of the part `split`."""
+    entries = read_and_verify(folder)
+    return [e for e in entries if e.get("event") == "opened" and e.get("split") == split]
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form: what `result` should hold of a metrics file.
+
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(_canonical(value).encode("utf-8")).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(
+        value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
+
+
+def _parsed(text: str, path: Path, n: int) -> dict[str, Any]:
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict):
+        raise BadInput(f"line {n} is not a JSON object", where=str(path))
+    return entry
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer at a time; the kernel frees the lock of a killed process."""
+    if not folder.is_dir():
+        raise BadInput("no such dataset folder", where=str(folder))
+    with (folder / ".ledger.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
