@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -187,7 +188,7 @@ def _copy_masks(
 ) -> None:
     """Write each mask as a PNG of 0 and 255, nearest-neighbour at the size of its image."""
     (folder / MASKS).mkdir()
-    usable = [checked[name].reason == "" for name in table["file"]]
+    usable = np.array([checked[name].reason == "" for name in table["file"]])
     rows = table[(table["mask"] != "") & usable].drop_duplicates("mask")
 
     def copy(row: Any) -> None:

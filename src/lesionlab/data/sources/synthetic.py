@@ -18,6 +18,7 @@ lesions of `lesions=50`. The mask is the true outline before the distractors.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +35,7 @@ from lesionlab.data.randomness import philox
 from lesionlab.data.sources.base import Found, Source
 from lesionlab.errors import BadInput
 
-Float = npt.NDArray[np.float64]
+Float = npt.NDArray[np.floating[Any]]
 
 HEIGHT, WIDTH = 128, 160
 STEEPNESS, CUT = 2.3, 0.6
@@ -50,10 +51,13 @@ SKIN = np.array(
         (182, 134, 100),
         (140, 95, 66),
         (96, 64, 46),
-    ]
+    ],
+    np.float32,
 )
 # What a pigmented lesion can show beside its brown (Menzies): dark brown, black, red, blue, white.
-COLOURS = np.array([(74, 42, 26), (28, 22, 24), (168, 62, 58), (92, 104, 128), (222, 214, 212)])
+COLOURS = np.array(
+    [(74, 42, 26), (28, 22, 24), (168, 62, 58), (92, 104, 128), (222, 214, 212)], np.float32
+)
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,9 @@ def render(seed: int, lesion: Lesion, view: int) -> npt.NDArray[np.uint8]:
     coverage, depth = _outline(philox(seed, "synthetic shape", lesion.number), lesion, u, v)
     pigment = _pigment(philox(seed, "synthetic pigment", lesion.number), lesion, u, v, depth)
     pixels = skin + coverage[..., None] * (pigment - skin)
-    pixels = pixels * draw.normal(1, 0.06) + draw.normal(0, 4, 3)
+    pixels = pixels * draw.normal(1, 0.06) + draw.normal(0, 4, 3).astype(np.float32)
     pixels = _distract(draw, pixels, x, y)
-    pixels += draw.normal(0, 3.0, pixels.shape)
+    pixels += 3 * draw.standard_normal(pixels.shape, np.float32)
     return pixels.clip(0, 255).astype(np.uint8)
 
 
@@ -128,24 +132,25 @@ def mask(seed: int, lesion: Lesion, view: int) -> npt.NDArray[np.uint8]:
 
 def _coordinates(draw: np.random.Generator) -> tuple[Float, Float, Float, Float]:
     """Pixel coordinates (half the height is 1), and the same as the lesion sees them."""
-    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float64)
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     x, y = (x - WIDTH / 2) / (HEIGHT / 2), (y - HEIGHT / 2) / (HEIGHT / 2)
-    angle, zoom = draw.uniform(0, 2 * np.pi), draw.normal(1, 0.04)
-    dx, dy = draw.normal(0, 0.08, 2)
-    u = (np.cos(angle) * (x - dx) + np.sin(angle) * (y - dy)) / zoom
-    v = (-np.sin(angle) * (x - dx) + np.cos(angle) * (y - dy)) / zoom
+    angle, zoom = draw.uniform(0, 2 * np.pi), float(draw.normal(1, 0.04))
+    dx, dy = (float(d) for d in draw.normal(0, 0.08, 2))
+    cos, sin = math.cos(angle), math.sin(angle)
+    u = (cos * (x - dx) + sin * (y - dy)) / zoom
+    v = (cos * (y - dy) - sin * (x - dx)) / zoom
     return x, y, u, v
 
 
 def _cloud(draw: np.random.Generator, strength: float) -> Float:
     """Smooth noise: a coarse random grid, enlarged. `(128, 160, 1)`."""
     coarse = Image.fromarray(draw.normal(0, strength, (6, 8)).astype(np.float32))
-    return np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), float)[..., None]
+    return np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))[..., None]
 
 
 def _outline(draw: np.random.Generator, lesion: Lesion, u: Float, v: Float) -> tuple[Float, Float]:
     """How much each pixel belongs to the lesion (0 to 1), and its depth (1 centre, 0 edge)."""
-    uneven, ragged = ndtr(lesion.traits[0]), ndtr(lesion.traits[1])
+    uneven, ragged = float(ndtr(lesion.traits[0])), float(ndtr(lesion.traits[1]))
     radius = float(np.clip(0.42 * np.exp(0.28 * lesion.traits[3]), 0.14, 0.85))
     angle = np.arctan2(v, u)
     edge = 1 + 0.08 * np.cos(2 * angle + draw.uniform(0, 6.3))
@@ -160,18 +165,18 @@ def _outline(draw: np.random.Generator, lesion: Lesion, u: Float, v: Float) -> t
 
 def _pigment(draw: np.random.Generator, lesion: Lesion, u: Float, v: Float, depth: Float) -> Float:
     """The lesion's own colours, `(128, 160, 3)`: brown, a network, and blots of other colours."""
-    brown = SKIN[lesion.skin] * np.array([0.62, 0.48, 0.42]) * draw.normal(1, 0.06)
-    off = 0.35 * ndtr(lesion.traits[0]) * np.array([np.cos(t := draw.uniform(0, 6.3)), np.sin(t)])
-    dark = np.exp(-((u - off[0]) ** 2 + (v - off[1]) ** 2) / 0.12)
+    brown = SKIN[lesion.skin] * np.array([0.62, 0.48, 0.42], np.float32) * draw.normal(1, 0.06)
+    off, to = 0.35 * float(ndtr(lesion.traits[0])), draw.uniform(0, 6.3)
+    dark = np.exp(-((u - off * math.cos(to)) ** 2 + (v - off * math.sin(to)) ** 2) / 0.12)
     network = sum(
-        np.sin(draw.uniform(18, 34) * (np.cos(a) * u + np.sin(a) * v) + draw.uniform(0, 6.3))
+        np.sin(draw.uniform(18, 34) * (math.cos(a) * u + math.sin(a) * v) + draw.uniform(0, 6.3))
         for a in draw.uniform(0, np.pi, 4)
     )
     pixels: Float = brown * (1 - 0.25 * dark - 0.04 * network * depth)[..., None]
-    many = 4 * ndtr(lesion.traits[2])
+    many = 4 * float(ndtr(lesion.traits[2]))
     for rank, colour in enumerate(draw.permutation(COLOURS)):
         strength = float(np.clip(many - rank, 0, 1)) * 0.8
-        cx, cy = draw.normal(0, 0.2, 2)
+        cx, cy = draw.normal(0, 0.2), draw.normal(0, 0.2)
         width = draw.uniform(0.01, 0.04)
         blot = strength * np.exp(-((u - cx) ** 2 + (v - cy) ** 2) / width)
         pixels += blot[..., None] * (colour - pixels)
@@ -181,19 +186,21 @@ def _pigment(draw: np.random.Generator, lesion: Lesion, u: Float, v: Float, dept
 def _distract(draw: np.random.Generator, pixels: Float, x: Float, y: Float) -> Float:
     """Hair, ruler, ink and vignette, whatever the diagnosis."""
     hair, ruler, ink, vignette = draw.random(4) < (0.4, 0.25, 0.15, 0.3)
+    strands = np.zeros(x.shape, bool)
     for _ in range(int(draw.integers(3, 14)) if hair else 0):
         a, bend, at = draw.uniform(0, np.pi), draw.normal(0, 0.4), draw.uniform(-1.2, 1.2)
-        along, across = np.cos(a) * x + np.sin(a) * y, np.cos(a) * y - np.sin(a) * x
-        strand = np.abs(across - at - bend * along**2) < draw.uniform(0.008, 0.02)
-        pixels = np.where(strand[..., None], pixels * 0.25 + 10, pixels)
+        cos, sin = math.cos(a), math.sin(a)
+        along, across = cos * x + sin * y, cos * y - sin * x
+        strands |= np.abs(across - at - bend * along**2) < draw.uniform(0.008, 0.02)
+    pixels[strands] = pixels[strands] * 0.25 + 10
     if ruler:
         step = draw.uniform(0.1, 0.16)
         ticks = (np.abs(x % step) < 0.016) & (y > np.where(x % (5 * step) < step, 0.8, 0.88))
-        pixels = np.where(ticks[..., None], 35.0, pixels)
+        pixels[ticks] = 35.0
     if ink:
         cx, cy = draw.uniform(-1.1, 1.1), draw.choice((-0.85, 0.85))
         mark = np.abs(np.hypot(x - cx, y - cy) - draw.uniform(0.08, 0.2)) < 0.035
-        pixels = np.where(mark[..., None], 0.35 * pixels + np.array([40, 20, 95]), pixels)
+        pixels[mark] = 0.35 * pixels[mark] + np.array([40, 20, 95], np.float32)
     if vignette:
         pixels = pixels * expit((draw.uniform(1.05, 1.3) - np.hypot(x, y)) * 18)[..., None]
     return pixels
