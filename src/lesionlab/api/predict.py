@@ -1,0 +1,80 @@
+"""`lesionlab.predict`: images in, calibrated answers out. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from lesionlab.deployment.answers import DEFAULT_ABSTENTION, find_point
+from lesionlab.deployment.batch import Result, predict_items
+from lesionlab.deployment.bundle import read_bundle
+from lesionlab.deployment.inputs import find_items
+from lesionlab.deployment.predictor import Predictor
+from lesionlab.deployment.table import Plan, Table, columns
+from lesionlab.progress import SILENT, Progress
+
+
+def predict(
+    bundle: str | Path,
+    sources: str | Path | Sequence[str | Path],
+    *,
+    csv: str | Path | None = None,
+    operating_point: str | None = None,
+    abstain: str = DEFAULT_ABSTENTION,
+    threads: int = 0,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Classify images with a bundle.
+
+    `sources`: image files, folders (searched through) or CSV tables with a column `path`. With
+    `csv` the answers go to that table, row by row, and a broken-off call goes on where it
+    stopped; else they are in the result. `operating_point` names one of the bundle's (None: its
+    first); `abstain` is "none", "ood" or "ood_or_set".
+
+    Returns `{schema_version, bundle, identity, research_only, n, errors, resumed, csv,
+    predictions: [{image_id, path, error, probabilities, decision, ood, ...}]}`. Raises
+    `BadInput` for a bundle or a source that cannot be used; an unreadable image is a row.
+    """
+    given = [sources] if isinstance(sources, str | Path) else list(sources)
+    items = find_items([Path(s) for s in given])
+    predictor = Predictor(read_bundle(Path(bundle)), threads)
+    predictor.self_test()
+    info = predictor.info
+    point = find_point(info, operating_point)
+    settings = {"operating_point": point.name if point else "", "abstain": abstain}
+    total, predictions, errors = len(items), [], 0
+    with ExitStack() as stack:
+        table = None
+        if csv is not None:
+            names = tuple(columns(info, point is not None))
+            table = Table(Path(csv), Plan(predictor.bundle.identity, names, settings))
+            items = table.left(items)
+            stack.enter_context(table)
+        results: Iterator[Result] = predict_items(predictor, items, point=point, abstain=abstain)
+        for result in progress(results, "predicting", len(items)):
+            errors += bool(result.error)
+            if table is not None:
+                table.add(result)
+            else:
+                predictions.append(_as_json(result))
+    return {
+        "schema_version": 1,
+        "bundle": info.name,
+        "identity": predictor.bundle.identity,
+        "research_only": True,
+        "leaky": info.leaky,
+        "synthetic": info.synthetic,
+        "n": total,
+        "errors": errors,
+        "resumed": total - len(items),
+        "csv": None if csv is None else str(csv),
+        "predictions": predictions,
+    }
+
+
+def _as_json(result: Result) -> dict[str, Any]:
+    head = {"image_id": result.item.image_id, "path": str(result.item.path)}
+    answer = {} if result.answer is None else result.answer.to_json()
+    return {**head, "error": result.error or None, **answer}

@@ -1,0 +1,46 @@
+"""`lesionlab export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+
+EXAMPLE = """\b
+Examples:
+  lesionlab export runs/ham --to bundles/ham
+  lesionlab export runs/ham --to ham.zip
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@path_argument("run")
+@path_option("--to", required=True, help="A new folder, or a file that ends in .zip.")
+@path_option("--data", help="The run's dataset folder, where it has moved.")
+@json_option
+def command(run: Path, to: Path, data: Path | None, as_json: bool) -> None:
+    """Write the bundle of RUN: one ONNX file and all that is needed to use it, without torch.
+
+    It is published only if its probabilities agree with the original network's within 1e-4.
+    """
+    from lesionlab.api.export import export
+
+    result = export(run, to, data=data, progress=Bar())
+    answer(result, as_json, lambda: _show(result))
+
+
+def _show(result: dict[str, Any]) -> None:
+    parity = result["parity"]
+    print(f"{result['bundle']}: {result['bytes'] / 1e6:.1f} MB in {result['seconds']:.0f} s")
+    print(
+        f"agrees with the original on {parity['images']} validation images: probabilities differ "
+        f"by at most {parity['max_probability_difference']:.2g}"
+    )
+    for point in result["operating_points"]:
+        print(f"operating point: {point['policy']}, threshold {point['threshold']:.4g}")
+    if result["leaky"]:
+        print("LEAKY: the data cross the split; the bundle says so")
+    print("Research use only: not a medical device.")

@@ -1,0 +1,88 @@
+"""`lesionlab predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+
+EXAMPLE = """\b
+Examples:
+  lesionlab predict bundles/ham photos/ --csv out.csv
+  lesionlab predict bundles/ham lesion.jpg
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@path_argument("bundle")
+@path_argument("sources", nargs=-1, required=True)
+@path_option("--csv", help="Write a table here, row by row; a second call goes on with it.")
+@click.option("--operating-point", help="Which of the bundle's; by default its first.")
+@click.option(
+    "--abstain",
+    type=click.Choice(["none", "ood", "ood_or_set"]),
+    default="ood",
+    show_default=True,
+    help="When to give no decision: never; on images unlike the training images; or also where"
+    " the conformal set holds classes of both sides.",
+)
+@click.option("--threads", type=click.IntRange(0, 1024), default=0, help="0: all cores.")
+@json_option
+def command(
+    bundle: Path,
+    sources: tuple[Path, ...],
+    csv: Path | None,
+    operating_point: str | None,
+    abstain: str,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Classify SOURCES (images, folders, or CSV tables with a column 'path') with BUNDLE.
+
+    Research use only: the answers are no advice to a patient.
+    """
+    from lesionlab.api.predict import predict
+
+    result = predict(
+        bundle,
+        sources,
+        csv=csv,
+        operating_point=operating_point,
+        abstain=abstain,
+        threads=threads,
+        progress=Bar(),
+    )
+    answer(result, as_json, lambda: _show(result))
+
+
+def _show(result: dict[str, Any]) -> None:
+    for one in result["predictions"]:
+        print(_line(one))
+    if result["resumed"]:
+        print(f"{result['resumed']} rows were there already")
+    if result["csv"]:
+        print(f"{result['n']} images, {result['errors']} unreadable now: {result['csv']}")
+    if result["leaky"]:
+        print("LEAKY: this model was trained on data that cross its test set; do not report it")
+    if result["synthetic"]:
+        print("This model has seen drawn pictures only: it knows nothing about skin.")
+    print("Research use only: not a medical device, no advice to a patient.")
+
+
+def _line(one: dict[str, Any]) -> str:
+    name = one["path"] if one["path"].isprintable() else repr(one["path"])
+    if one["error"]:
+        return f"{name}: {one['error']}"
+    ranked = sorted(one["probabilities"].items(), key=lambda pair: -pair[1])[:3]
+    parts = [", ".join(f"{c} {p:.3f}" for c, p in ranked)]
+    decision = one["decision"]
+    if decision is not None:
+        verdict = {True: "positive", False: "negative", None: "no decision"}[decision["positive"]]
+        why = f" ({decision['reason']})" if decision["reason"] else ""
+        parts.append(f"{verdict} at {decision['operating_point']}{why}")
+    elif one["ood"] is not None and one["ood"]["flagged"]:
+        parts.append("not like the training images")
+    return f"{name}: " + "; ".join(parts)

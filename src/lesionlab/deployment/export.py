@@ -1,0 +1,112 @@
+"""From a trained network to one ONNX file. The only file of this room that needs torch."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from torch import Tensor, nn
+
+from lesionlab.data.images import Preprocessing, normalise
+from lesionlab.deployment.predictor import test_picture
+from lesionlab.models.classifier import Classifier, last_linear
+
+OPSET = 20
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """`data` is the ONNX file; `outputs` names what it answers; the embedding is (N, `width`)."""
+
+    data: bytes
+    outputs: tuple[str, ...]
+    width: int
+
+
+class Deployed(nn.Module):
+    """A classifier with several answers: logits, embedding and, where the head allows it, a map.
+
+    A head that averages the feature map and then is linear can be read place by place: the
+    class activation map (Zhou et al., CVPR 2016) is its weights applied before the average.
+    """
+
+    def __init__(self, model: Classifier, with_cam: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.with_cam = with_cam
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = self.model.feature_map(images)
+        pooled = self.model.pool(features)
+        logits: Tensor = self.model.head(pooled)
+        # A flattened map is no embedding: it is tens of thousands wide and knows places.
+        embedding = features.mean((2, 3)) if self.model.kind == "flatten_dense" else pooled
+        if not self.with_cam:
+            return logits, embedding
+        weight = last_linear(self.model.head).weight
+        return logits, embedding, nn.functional.conv2d(features, weight[:, :, None, None])
+
+
+def has_cam(model: Classifier, images: Tensor) -> bool:
+    """Whether the logits are the average of a class activation map plus the head's bias."""
+    with torch.no_grad():
+        features = model.feature_map(images)
+        layers = [m for m in model.head.modules() if isinstance(m, nn.Linear)]
+        if features.ndim != 4 or len(layers) != 1 or layers[0].in_features != features.shape[1]:
+            return False
+        logits, _, cam = Deployed(model, True)(images)
+        bias = layers[0].bias if layers[0].bias is not None else 0
+        return bool(torch.allclose(cam.mean((2, 3)) + bias, logits, rtol=1e-3, atol=1e-3))
+
+
+def to_onnx(model: Classifier, how: Preprocessing) -> Exported:
+    """One ONNX file with a free batch size: no external data, no paths of this machine.
+
+    Input "images": (N, C, size, size) float32, normalised. Outputs "logits" (N, K), "embedding"
+    (N, D) and, where the head averages and is linear, "cam" (N, K, h, w).
+    """
+    model = model.eval()
+    sample = torch.from_numpy(normalise(np.stack([test_picture(how)] * 2), how))
+    with_cam = has_cam(model, sample)
+    outputs = ("logits", "embedding", "cam")[: 3 if with_cam else 2]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            Deployed(model, with_cam).eval(),
+            (sample,),
+            input_names=["images"],
+            output_names=list(outputs),
+            dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    proto = program.model_proto
+    width = proto.graph.output[1].type.tensor_type.shape.dim[1].dim_value
+    return Exported(_without_traces(proto), outputs, width)
+
+
+def _without_traces(proto: onnx.ModelProto) -> bytes:
+    """Drop what the exporter notes for debugging: source lines and paths of this machine."""
+    graph = proto.graph
+    parts = (proto, graph, *graph.node, *graph.initializer, *graph.input, *graph.output)
+    for part in parts:
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del graph.value_info[:]
+    return bytes(proto.SerializeToString())
+
+
+def torch_logits(model: Classifier, images: Float32) -> Float32:
+    """(N, C, H, W) float32 -> (N, K) float32: what the original network says, on the CPU."""
+    with torch.inference_mode():
+        found = model(torch.from_numpy(images).to(memory_format=torch.channels_last))
+        return np.asarray(found.float().numpy(), np.float32)

@@ -1,0 +1,93 @@
+"""What `predict` is given: images, folders, or a table of images with regions."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lesionlab.data.images import SUFFIXES, Roi
+from lesionlab.data.tables import numbers, read_csv
+from lesionlab.errors import BadInput, nearest
+
+PATH_COLUMNS = ("path", "image", "file", "image_path", "filename")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to be classified: its id, its file, its region if any."""
+
+    image_id: str
+    path: Path
+    roi: Roi | None = None
+
+
+def find_items(sources: Sequence[Path]) -> list[Item]:
+    """The images of files, folders (searched through, in order of name) and CSV tables.
+
+    A table needs a column `path` (relative to the table) and may have `image_id` and `roi_x`,
+    `roi_y`, `roi_size` in original pixels: a dataset's manifest.csv is one. Ids are file names
+    without suffix, made unique by their folder where they repeat. Raises `BadInput` where a
+    source is absent or holds no image; an image that cannot be read is no error here.
+    """
+    found: list[Item] = []
+    for source in sources:
+        if source.is_dir():
+            found += _folder(source)
+        elif source.suffix.lower() in (".csv", ".tsv") and source.is_file():
+            found += _table(source)
+        elif source.exists():
+            found.append(Item(source.stem, source))
+        else:
+            raise BadInput("no such file or folder", where=str(source))
+    if not found:
+        where = ", ".join(map(str, sources))
+        raise BadInput("no images", where=where, remedy=f"known suffixes: {', '.join(SUFFIXES)}")
+    return _unique(found)
+
+
+def _folder(folder: Path) -> list[Item]:
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    return [Item(p.stem, p) for p in paths if not p.name.startswith(".")]
+
+
+def _table(path: Path) -> list[Item]:
+    table, _ = read_csv(path.read_bytes(), str(path))
+    column = next((c for c in PATH_COLUMNS if c in table.columns), None)
+    if column is None:
+        raise BadInput(
+            "column 'path' is missing",
+            where=str(path),
+            remedy=nearest("path", [str(c) for c in table.columns]),
+        )
+    files = [path.parent / name for name in table[column]]
+    ids = table["image_id"] if "image_id" in table.columns else [f.stem for f in files]
+    return [Item(str(i), f, roi) for i, f, roi in zip(ids, files, _rois(table, path), strict=True)]
+
+
+def _rois(table: pd.DataFrame, path: Path) -> list[Roi | None]:
+    columns = ("roi_x", "roi_y", "roi_size")
+    if not set(columns) <= set(table.columns):
+        return [None] * len(table)
+    values = zip(*(numbers(table[c], c, str(path)) for c in columns), strict=True)
+    return [None if any(map(math.isnan, v)) else Roi(*v) for v in values]
+
+
+def _unique(items: list[Item]) -> list[Item]:
+    """Repeated ids get their folder in front; the same file twice gets a number behind."""
+    counts = Counter(i.image_id for i in items)
+    seen: dict[str, int] = {}
+    result = []
+    for item in items:
+        name = item.image_id
+        if counts[name] > 1:
+            name = f"{item.path.parent.name}/{name}"
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            name = f"{name}#{seen[name]}"
+        result.append(Item(name, item.path, item.roi))
+    return result

@@ -1,0 +1,155 @@
+"""`bundle.json`, typed: what a model must carry to be used by people who did not train it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lesionlab.config import InputSettings, Strict
+
+SCHEMA_VERSION = 1
+
+
+class Measure(Strict):
+    """A measured number with its 95 % interval; null where there is too little to say."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: float | None = None
+    method: str = ""
+
+
+class OperatingPoint(Strict):
+    """A locked decision, as `evaluation.operating_point` writes it.
+
+    An image is positive where the summed probability of the classes in `score` >= `threshold`.
+    """
+
+    policy: str
+    target: float | None
+    threshold: float = Field(ge=0, le=2, allow_inf_nan=False)  # just above 1: nobody is positive
+    score: tuple[str, ...] = Field(min_length=1)
+    chosen_on: str
+    prior: dict[str, float] | None
+    positive_groups: int
+    negative_groups: int
+    sensitivity: Measure
+    specificity: Measure
+
+    @property
+    def name(self) -> str:
+        """How a person refers to it, e.g. "sensitivity_bound 0.95"."""
+        return self.policy if self.target is None else f"{self.policy} {self.target:g}"
+
+
+class Conformal(Strict):
+    """Split-conformal prediction sets: class k is in the set where prob_k >= 1 - quantile_k."""
+
+    method: str
+    alpha: float = Field(gt=0, lt=1)
+    quantiles: dict[str, float | None]  # null: too few images, the class is always in the set
+    fitted_on: str
+    n: int
+
+    def members(self, classes: Sequence[str], prob: Sequence[float]) -> list[str]:
+        """The classes in the set of one image."""
+        limits = [self.quantiles[c] for c in classes]
+        pairs = zip(classes, prob, limits, strict=True)
+        return [c for c, p, q in pairs if q is None or p >= 1 - q]
+
+
+class OutOfDistribution(Strict):
+    """When an image is "not like the training images": either distance above its threshold."""
+
+    mahalanobis_threshold: float
+    knn_threshold: float
+    k: int = Field(ge=1)
+    residual_scale: float = Field(ge=0)  # 1 / standard deviation outside the kept directions
+    fitted_on: str
+    n: int
+    expected_rate: float  # share of the fitting images that would be flagged
+
+
+class Parity(Strict):
+    """How far the bundle is from the original network, on the same images."""
+
+    images: int
+    part: str
+    max_probability_difference: float
+    mean_probability_difference: float
+    tolerance: float
+    max_difference_to_run: float | None = None  # to predictions-valid.csv, whatever its precision
+
+
+class Training(Strict):
+    """What the model has learnt from, for whoever asks later."""
+
+    dataset: str
+    source: str
+    licence: str
+    modality: str = ""
+    images: dict[str, int]
+    classes: dict[str, int]  # images of the training part, by class
+    regions: bool  # trained on regions (roi_x, roi_y, roi_size), not on whole images
+    model: str
+    preset: str
+    seed: int
+    fingerprint: str
+
+
+class FileRecord(Strict):
+    """Length and hash of one file of the bundle."""
+
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class BundleInfo(Strict):
+    """`bundle.json`. Probabilities are softmax(z / temperature + log prior - log train_prior)."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    created: str
+    lesionlab_version: str
+    classes: tuple[str, ...] = Field(min_length=2)
+    malignant: tuple[str, ...] = ()
+    preprocessing: InputSettings
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    prior: dict[str, float]
+    train_prior: dict[str, float]
+    outputs: tuple[Literal["logits", "embedding", "cam"], ...]
+    embedding_size: int = Field(ge=1)
+    operating_points: tuple[OperatingPoint, ...] = ()
+    conformal: tuple[Conformal, ...] = ()
+    ood: OutOfDistribution | None = None
+    training: Training
+    parity: Parity
+    precision: Literal["float32", "int8"] = "float32"
+    int8: dict[str, Any] | None = None  # what quantisation cost, where it was done
+    self_test: tuple[float, ...]  # logits of the test picture (`predictor.test_picture`)
+    leaky: bool = False
+    leak_reason: str = ""
+    synthetic: bool = False
+    research_only: Literal[True] = True
+    files: dict[str, FileRecord]
+
+    @model_validator(mode="after")
+    def _classes_agree(self) -> Self:
+        names = set(self.classes)
+        if len(names) != len(self.classes):
+            raise ValueError("a class is named twice")
+        for key, prior in (("prior", self.prior), ("train_prior", self.train_prior)):
+            if set(prior) != names or not all(0 <= p <= 1 for p in prior.values()):
+                raise ValueError(f"{key} needs one probability for each class")
+        if any(self.prior[c] > 0 and self.train_prior[c] == 0 for c in names):
+            raise ValueError("a class with a prior was never trained")
+        spoken = {c for p in self.operating_points for c in p.score} | set(self.malignant)
+        spoken |= {c for s in self.conformal for c in s.quantiles}
+        if spoken - names:
+            raise ValueError(f"'{sorted(spoken - names)[0]}' is not one of the classes")
+        if len(self.self_test) != len(self.classes):
+            raise ValueError("self_test needs one logit for each class")
+        return self

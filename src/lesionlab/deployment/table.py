@@ -1,0 +1,172 @@
+"""The CSV of `predict`: safe to open in a spreadsheet, and picked up again where it stopped.
+
+Rows go to OUT.partial as they come; the file gets its name when the last row is there. A second
+call with the same bundle, settings and images skips the rows that are there already.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from lesionlab import files
+from lesionlab.deployment.batch import Result
+from lesionlab.deployment.inputs import Item
+from lesionlab.deployment.schema import BundleInfo
+from lesionlab.errors import BadInput
+
+SYNC_ROWS = 64
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def safe_cell(value: str) -> str:
+    """Text that a spreadsheet will not run as a formula (OWASP, "CSV Injection").
+
+    >>> safe_cell("=1+1")
+    "'=1+1"
+    """
+    return "'" + value if value.startswith(FORMULA) else value
+
+
+def columns(info: BundleInfo, with_decision: bool) -> list[str]:
+    """The columns of the table, in order."""
+    names = ["image_id", "path", "error"]
+    names += [f"prob_{c}" for c in info.classes] + [f"logit_{c}" for c in info.classes]
+    names += ["class_at_dataset_prior", "class_at_uniform_prior"]
+    if with_decision:
+        names += ["operating_point", "score", "threshold", "positive", "abstained_because"]
+    names += [f"set_{s.alpha:g}" for s in info.conformal]
+    if info.ood is not None:
+        names += ["ood_score", "ood_flag"]
+    return names
+
+
+def row(result: Result, names: Sequence[str]) -> list[str]:
+    """The cells of one result; numbers round-trip, absent ones are empty."""
+    cells: dict[str, Any] = {
+        "image_id": safe_cell(result.item.image_id),
+        "path": safe_cell(str(result.item.path)),
+        "error": safe_cell(result.error),
+    }
+    answer = result.answer
+    if answer is not None:
+        cells |= {f"prob_{c}": repr(p) for c, p in answer.probabilities.items()}
+        cells |= {f"logit_{c}": repr(z) for c, z in answer.logits.items()}
+        cells["class_at_dataset_prior"] = safe_cell(answer.class_at_dataset_prior)
+        cells["class_at_uniform_prior"] = safe_cell(answer.class_at_uniform_prior)
+        cells |= {f"set_{a}": safe_cell(" ".join(s)) for a, s in answer.conformal.items()}
+        if answer.decision is not None:
+            d = answer.decision
+            cells["operating_point"] = safe_cell(d.operating_point)
+            cells["score"], cells["threshold"] = repr(d.score), repr(d.threshold)
+            cells["positive"] = "" if d.positive is None else str(int(d.positive))
+            cells["abstained_because"] = d.reason
+        if answer.ood is not None:
+            cells["ood_score"] = repr(answer.ood["score"])
+            cells["ood_flag"] = str(int(answer.ood["flagged"]))
+    return [str(cells.get(name, "")) for name in names]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a table is made from; another plan cannot pick up its rows."""
+
+    bundle: str  # identity
+    columns: tuple[str, ...]
+    settings: dict[str, str]
+
+    def digest(self) -> str:
+        """Hex SHA-256."""
+        text = json.dumps([self.bundle, self.columns, self.settings], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Table:
+    """Writes rows to OUT.partial and moves it to OUT when all are there (a context manager)."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self.path = path
+        self.plan = plan
+        self.partial = path.with_name(path.name + ".partial")
+        self.note = path.with_name(path.name + ".partial.json")
+        if path.exists():
+            raise BadInput("exists already", where=str(path), remedy="choose another --csv")
+        self.done = self._pick_up()
+        self._stream: IO[str] | None = None
+        self._unsynced = 0
+
+    def _pick_up(self) -> dict[str, str]:
+        """image_id -> path of the rows that are there; a torn last row is cut off."""
+        if not self.partial.is_file() or not self.note.is_file():
+            return {}
+        if files.read_json(self.note) != {"schema_version": 1, "plan": self.plan.digest()}:
+            raise BadInput(
+                "belongs to another bundle or other settings",
+                where=str(self.partial),
+                remedy="remove it, or choose another --csv",
+            )
+        data = self.partial.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        rows = list(csv.reader(io.StringIO(whole.decode("utf-8"), newline="")))
+        if rows[:1] != [list(self.plan.columns)]:
+            return {}
+        if len(whole) < len(data):
+            os.truncate(self.partial, len(whole))
+        return {r[0]: r[1] for r in rows[1:]}
+
+    def left(self, items: Sequence[Item]) -> list[Item]:
+        """The items that have no row yet."""
+        return [i for i in items if self.done.get(safe_cell(i.image_id)) != safe_cell(str(i.path))]
+
+    def __enter__(self) -> Self:
+        try:
+            if not self.done:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                note = {"schema_version": 1, "plan": self.plan.digest()}
+                files.write_json(self.note, note)
+                self._stream = self.partial.open("w", encoding="utf-8", newline="")
+                self._write(list(self.plan.columns))
+            else:
+                self._stream = self.partial.open("a", encoding="utf-8", newline="")
+        except OSError as error:
+            raise BadInput(f"cannot be written ({error.strerror})", where=str(self.path)) from None
+        return self
+
+    def add(self, result: Result) -> None:
+        """Append one row; synced to the disk now and then."""
+        self._write(row(result, self.plan.columns))
+
+    def _write(self, cells: Sequence[str]) -> None:
+        assert self._stream is not None
+        csv.writer(self._stream, lineterminator="\n").writerow(cells)
+        self._unsynced += 1
+        if self._unsynced >= SYNC_ROWS:
+            self._sync()
+
+    def _sync(self) -> None:
+        assert self._stream is not None
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._unsynced = 0
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._stream is not None
+        self._sync()
+        self._stream.close()
+        if kind is None:
+            self.partial.replace(self.path)
+            files.sync_folder(self.path.parent)
+            self.note.unlink(missing_ok=True)

@@ -1,0 +1,185 @@
+"""MODEL_CARD.md: what a model is, what it was made from, what it can and cannot do.
+
+After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. What is unknown says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lesionlab.deployment.schema import BundleInfo, Measure
+from lesionlab.errors import one_line
+
+NOT_PROVIDED = "NOT PROVIDED"
+SPECIAL = "\\`*_{}[]()#+!|<>~"
+HEADLINE = 12  # metrics shown of each part
+
+
+def model_card(info: BundleInfo, metrics: Mapping[str, Any] | None = None) -> str:
+    """The card of a bundle, as Markdown.
+
+    `metrics` maps a part ("test", "valid") to what `evaluate` wrote for it. Names from the data
+    are escaped: a class called `<img onerror>` stays text.
+    """
+    parts = (
+        [f"# {plain(info.name)}", *_warnings(info)],
+        _about(info),
+        _use(info),
+        _data(info),
+        _decisions(info),
+        _performance(metrics or {}),
+        _limits(info),
+        _technical(info),
+    )
+    return "\n".join("\n".join(part) + "\n" for part in parts)
+
+
+def plain(text: object) -> str:
+    """Text that Markdown and HTML show as it is, on one line.
+
+    >>> plain("<b>a_b</b>")
+    '\\\\<b\\\\>a\\\\_b\\\\</b\\\\>'
+    """
+    return "".join("\\" + c if c in SPECIAL else c for c in one_line(str(text)))
+
+
+def shown(measure: Measure | Mapping[str, Any] | None) -> str:
+    """A measured number with its interval and n, or that there is too little to say."""
+    if measure is None:
+        return NOT_PROVIDED
+    m = measure.model_dump() if isinstance(measure, Measure) else measure
+    if m.get("value") is None:
+        return "undefined"
+    n = "" if m.get("n") is None else f", n = {m['n']:g}"
+    if m.get("low") is None:
+        return f"{m['value']:.3f} (too little to say more{n})"
+    return f"{m['value']:.3f} (95 % interval {m['low']:.3f} to {m['high']:.3f}{n})"
+
+
+def _warnings(info: BundleInfo) -> Iterable[str]:
+    yield ""
+    yield "> **Research use only.** It is not a medical device and gives no advice to a patient."
+    if info.leaky:
+        yield ">"
+        yield (
+            "> **LEAKY.** Images of one patient or lesion lie in training and in the test set; "
+            f"its figures are inflated. {plain(info.leak_reason)}"
+        )
+    if info.synthetic:
+        yield ">"
+        yield "> **SYNTHETIC.** It has seen drawn pictures only and knows nothing about skin."
+
+
+def _about(info: BundleInfo) -> list[str]:
+    training = info.training
+    return [
+        "## Model",
+        "",
+        f"- Network: {plain(training.model)}, recipe {plain(training.preset)}, "
+        f"seed {training.seed}",
+        f"- Made with lesionlab {plain(info.lesionlab_version)}, {plain(info.created)}",
+        f"- Classes: {', '.join(map(plain, info.classes))}",
+        f"- Malignant classes: {', '.join(map(plain, info.malignant)) or NOT_PROVIDED}",
+        f"- Numbers: {info.precision}",
+    ]
+
+
+def _use(info: BundleInfo) -> list[str]:
+    what = plain(info.training.modality or "unknown")
+    return [
+        "## Use",
+        "",
+        f"- Meant for: research on images of the modality it has learnt from ({what}).",
+        "- Not meant for: diagnosis, triage or reassurance of a person; other modalities; images "
+        'that it flags as "not like the training images".',
+        "- One image alone is not a diagnosis: history, palpation and change over time are absent.",
+    ]
+
+
+def _data(info: BundleInfo) -> list[str]:
+    training = info.training
+    counts = ", ".join(f"{plain(p)} {n}" for p, n in training.images.items())
+    rows = [f"| {plain(c)} | {n} | {info.prior[c]:.4f} |" for c, n in training.classes.items()]
+    return [
+        "## Data",
+        "",
+        f"- Data set: {plain(training.dataset)} (source: {plain(training.source)}, "
+        f"licence: {plain(training.licence)})",
+        f"- Images by part: {counts}",
+        f"- Trained on: {'regions of images' if training.regions else 'whole images'}",
+        "- Skin types, ages and sites of the people: see the report of the run, where known.",
+        "",
+        "| class | training images | prevalence assumed |",
+        "|---|---|---|",
+        *rows,
+    ]
+
+
+def _decisions(info: BundleInfo) -> list[str]:
+    lines = [
+        "## Probabilities and decisions",
+        "",
+        "Probabilities are calibrated at the prevalence in the table above "
+        f"(temperature {info.temperature:.3f}). Where your own prevalence differs, they do not "
+        "hold as they are.",
+        "",
+    ]
+    for point in info.operating_points:
+        lines += [
+            f"- Operating point {plain(point.name)}, chosen on {plain(point.chosen_on)}: positive "
+            f"where {' + '.join(map(plain, point.score))} >= {point.threshold:.4g}; there, "
+            f"sensitivity {shown(point.sensitivity)}, specificity {shown(point.specificity)}.",
+        ]
+    if not info.operating_points:
+        lines.append(f"- Operating point: {NOT_PROVIDED}")
+    for one in info.conformal:
+        lines.append(
+            f"- Conformal sets at {1 - one.alpha:.0%}: {plain(one.method)}, on "
+            f"{plain(one.fitted_on)} (n = {one.n})."
+        )
+    return lines
+
+
+def _performance(metrics: Mapping[str, Any]) -> list[str]:
+    lines = ["## Performance", ""]
+    if not metrics:
+        return [*lines, f"{NOT_PROVIDED}: the run was exported before `lesionlab evaluate`."]
+    for part, found in metrics.items():
+        title = "Test (measured once, not tuned on)" if part == "test" else "Validation (tuned on)"
+        lines += [f"{title}: n = {found['n']}, resampled by {plain(found['resampled'])}.", ""]
+        lines += ["| metric | value |", "|---|---|"]
+        measures = list(found["metrics"].items())[:HEADLINE]
+        lines += [f"| {plain(name)} | {shown(m)} |" for name, m in measures]
+        lines += [f"| majority class alone | {plain(found['majority_class'])} |", ""]
+    return lines
+
+
+def _limits(info: BundleInfo) -> list[str]:
+    lines = [
+        "## Limits",
+        "",
+        "- Figures hold for images like those it was measured on; elsewhere they tend to be lower.",
+        "- It has not been shown to work equally well on all skin types, ages and devices.",
+    ]
+    if info.ood is not None:
+        lines.append(
+            '- It says "not like the training images" by two distances in its embedding; '
+            f"{info.ood.expected_rate:.1%} of {info.ood.n} {plain(info.ood.fitted_on)} images are "
+            "flagged too, and a picture that fools the network may fool the distance."
+        )
+    return lines
+
+
+def _technical(info: BundleInfo) -> list[str]:
+    how, parity = info.preprocessing, info.parity
+    return [
+        "## Technical",
+        "",
+        f"- Input: {how.size} x {how.size} x {how.channels}, {how.fit}; outputs: "
+        f"{', '.join(info.outputs)}",
+        f"- Agreement with the original network on {parity.images} {plain(parity.part)} images: "
+        f"probabilities differ by at most {parity.max_probability_difference:.2g}",
+        f"- Data fingerprint: {plain(info.training.fingerprint)}",
+        "- Hashes of all files: `bundle.json`",
+    ]

@@ -1,0 +1,219 @@
+"""`lesionlab predict`: from a folder of files to a table, without torch."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesionlab.api.predict import predict
+from lesionlab.cli.main import run
+from lesionlab.deployment import table as tables
+from lesionlab.deployment.inputs import find_items
+from lesionlab.errors import BadInput
+
+
+@pytest.fixture
+def photos(tmp_path: Path, tiny: Any) -> Path:
+    folder, rng = tmp_path / "photos", np.random.default_rng(5)
+    (folder / "sub").mkdir(parents=True)
+    for n, label in enumerate(tiny.CLASSES):
+        tiny.picture(label, rng, 40).save(folder / f"p{n}.png")
+    tiny.picture("nv", rng, 40).save(folder / "sub" / "p0.jpg")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not really")
+    (folder / "=cmd.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_folder_becomes_a_table(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:
+    result = predict(bundle_folder, photos, csv=tmp_path / "out.csv")
+    assert (result["n"], result["errors"]) == (6, 2)
+    found = rows(tmp_path / "out.csv")
+    assert [r["image_id"] for r in found] == [
+        "'=cmd",
+        "broken",
+        "photos/p0",
+        "p1",
+        "p2",
+        "sub/p0",
+    ]
+    good = [r for r in found if not r["error"]]
+    assert len(good) == 4
+    for r in good:
+        assert sum(float(r[f"prob_{c}"]) for c in ("mel", "nv", "=vasc")) == pytest.approx(
+            1, abs=1e-5
+        )
+        assert r["positive"] in ("0", "1", "")
+    assert {r["error"] for r in found if r["error"]} >= {"the file is empty"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "photos"]
+
+
+def test_table_and_json_say_the_same(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:
+    predict(bundle_folder, photos, csv=tmp_path / "out.csv")
+    said = {p["image_id"]: p for p in predict(bundle_folder, photos)["predictions"]}
+    for r in rows(tmp_path / "out.csv"):
+        if r["error"]:
+            continue
+        one = said[r["image_id"]]
+        assert float(r["prob_mel"]) == one["probabilities"]["mel"]
+        assert r["class_at_dataset_prior"].lstrip("'") == one["class_at_dataset_prior"]
+
+
+def test_a_broken_off_table_is_gone_on_with(
+    bundle_folder: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(bundle_folder, photos, csv=tmp_path / "whole.csv")
+    add, count = tables.Table.add, []
+
+    def failing(self: tables.Table, result: Any) -> None:
+        count.append(1)
+        if len(count) == 4:
+            raise KeyboardInterrupt
+        add(self, result)
+
+    monkeypatch.setattr(tables.Table, "add", failing)
+    with pytest.raises(KeyboardInterrupt):
+        predict(bundle_folder, photos, csv=tmp_path / "out.csv")
+    monkeypatch.setattr(tables.Table, "add", add)
+    assert not (tmp_path / "out.csv").exists()
+    with (tmp_path / "out.csv.partial").open("a") as stream:
+        stream.write("p1,torn ro")  # a row that the crash cut
+    result = predict(bundle_folder, photos, csv=tmp_path / "out.csv")
+    assert result["resumed"] == 3
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_rows_of_other_settings_are_not_mixed(
+    bundle_folder: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: tables.Table, result: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables.Table, "add", failing)
+        with pytest.raises(KeyboardInterrupt):
+            predict(bundle_folder, photos, csv=tmp_path / "out.csv")
+    with pytest.raises(BadInput, match="another bundle or other settings"):
+        predict(bundle_folder, photos, csv=tmp_path / "out.csv", abstain="none")
+
+
+def test_an_existing_table_is_refused(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("mine")
+    with pytest.raises(BadInput, match="exists already"):
+        predict(bundle_folder, photos, csv=tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "mine"
+
+
+def test_a_table_of_regions(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:
+    listing = photos / "list.csv"
+    listing.write_text(
+        "image_id,path,roi_x,roi_y,roi_size\na,p0.png,20,20,16\nb,p0.png,,,\nc,absent.png,,,\n"
+    )
+    said = predict(bundle_folder, listing)["predictions"]
+    assert [p["image_id"] for p in said] == ["a", "b", "c"]
+    assert said[0]["logits"] != said[1]["logits"]
+    assert said[2]["error"].startswith("cannot be read")
+
+
+def test_a_model_of_regions_wants_regions(
+    make_bundle: Any, tiny: Any, photos: Path, tmp_path: Path
+) -> None:
+    training = tiny.tiny_recipe().training.model_copy(update={"regions": True})
+    make_bundle(tmp_path / "regions", training=training)
+    said = predict(tmp_path / "regions", photos / "p0.png")["predictions"]
+    assert "learnt from regions" in said[0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("name\nx\n", "column 'path' is missing"),
+        ("path,roi_x,roi_y,roi_size\nx,a,1,1\n", "not a number"),
+    ],
+)
+def test_a_table_that_cannot_be_used(tmp_path: Path, content: str, match: str) -> None:
+    (tmp_path / "list.csv").write_text(content)
+    with pytest.raises(BadInput, match=match):
+        find_items([tmp_path / "list.csv"])
+
+
+def test_absent_and_empty_sources(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such file"):
+        find_items([tmp_path / "absent"])
+    with pytest.raises(BadInput, match="no images"):
+        find_items([tmp_path])
+
+
+@pytest.mark.parametrize("abstain", ["none", "ood", "ood_or_set"])
+def test_each_policy_of_abstention(bundle_folder: Path, tmp_path: Path, abstain: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    noise[:, :, 0] = 255 * (noise[:, :, 0] > 127)
+    noise[:, :, 2] = 255 - noise[:, :, 0]
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    one = predict(bundle_folder, tmp_path / "noise.png", abstain=abstain)["predictions"][0]
+    assert one["ood"]["flagged"]
+    if abstain == "none":
+        assert one["decision"]["positive"] is not None
+    else:
+        assert one["decision"]["positive"] is None
+        assert one["decision"]["reason"] == "not like the training images"
+
+
+def test_unknown_names_are_refused(bundle_folder: Path, photos: Path) -> None:
+    with pytest.raises(BadInput, match="no operating point 'youden'"):
+        predict(bundle_folder, photos, operating_point="youden")
+    with pytest.raises(BadInput, match="did you mean 'none'"):
+        predict(bundle_folder, photos, abstain="nome")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+def test_56_cells_that_a_spreadsheet_would_run(text: str) -> None:
+    assert tables.safe_cell(text) == "'" + text
+    assert tables.safe_cell("1=1") == "1=1"
+
+
+def test_the_command_line(
+    bundle_folder: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["predict", str(bundle_folder), str(photos), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["n"] == 6
+    assert run(["predict", str(bundle_folder), str(photos / "p0.png")]) == 0
+    assert "Research use only" in capsys.readouterr().out
+    assert run(["predict", str(photos), str(photos / "p0.png")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_no_torch_on_the_way(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:
+    """What predicts at a clinic has no torch, no onnx, no timm: they must not even be asked for."""
+    shutil.copytree(bundle_folder, tmp_path / "b")
+    code = (
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in {'torch', 'torchvision', 'timm', 'onnx', 'onnxscript',"
+        " 'safetensors'}:\n"
+        "            raise ImportError(f'{name} was asked for')\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        "from lesionlab.cli.main import run\n"
+        f"code = run(['predict', {str(tmp_path / 'b')!r}, {str(photos)!r}, '--json'])\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.exit(code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] == 6
