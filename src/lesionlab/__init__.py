@@ -21,6 +21,8 @@ __version__ = "0.1.0"
 # verb -> the module that holds the function of this name; the order is the user's path.
 _VERBS = {
     "demo": "lesionlab.api.demo",
+    "export": "lesionlab.api.export",
+    "predict": "lesionlab.api.predict",
 }
 __all__ = ["__version__", *_VERBS]
 
