@@ -1,0 +1,196 @@
+"""Sets of classes that hold the truth in at least 1 - alpha of the cases of each class.
+
+Split conformal prediction, class by class (Mondrian). The promise is for a new group (patient,
+else lesion) like those that calibrated, one image each, and an average over calibrations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionlab.errors import BadInput, nearest
+from lesionlab.evaluation.bootstrap import group_codes
+from lesionlab.evaluation.intervals import proportion_measure
+from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+
+ALPHA = 0.1
+ROUNDING = 1e-9  # sums of probabilities reach 1 only up to rounding
+RAPS_PENALTY, RAPS_FREE = 0.01, 2  # added for each rank beyond the second
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """A calibrated rule: class k is in the set where its score is at most `quantile[k]`.
+
+    `quantile` is infinite for a class that is always in the set (too few groups to calibrate).
+    `groups` counts the calibration groups of each class.
+    """
+
+    method: str
+    alpha: float
+    classes: tuple[str, ...]
+    quantile: tuple[float, ...]
+    groups: tuple[int, ...]
+    seed: int
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; an infinite quantile is null."""
+        return {
+            "method": self.method,
+            "alpha": self.alpha,
+            "classes": list(self.classes),
+            "quantile": [None if math.isinf(q) else q for q in self.quantile],
+            "groups": list(self.groups),
+            "seed": self.seed,
+            "warnings": list(self.warnings),
+        }
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Conformal:
+        """The rule that `to_json` wrote; `BadInput` where it is not one."""
+        try:
+            return Conformal(
+                method=str(value["method"]),
+                alpha=float(value["alpha"]),
+                classes=tuple(value["classes"]),
+                quantile=tuple(math.inf if q is None else float(q) for q in value["quantile"]),
+                groups=tuple(value["groups"]),
+                seed=int(value["seed"]),
+                warnings=tuple(value["warnings"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"not a conformal rule ({error})") from None
+
+
+def lac_scores(y_prob: Floats) -> Floats:
+    """`(N, K)` 1 - p: the smallest sets on average, which may be empty (Sadinle et al. 2019)."""
+    return 1 - y_prob
+
+
+def aps_scores(y_prob: Floats) -> Floats:
+    """`(N, K)` probability of all classes at least as likely: never empty (Romano et al. 2020)."""
+    order = np.argsort(-y_prob, axis=1, kind="stable")
+    total = np.cumsum(np.take_along_axis(y_prob, order, axis=1), axis=1)
+    scores = np.empty_like(total)
+    np.put_along_axis(scores, order, total, axis=1)
+    return scores
+
+
+def raps_scores(y_prob: Floats) -> Floats:
+    """`(N, K)` as APS, plus 0.01 for each rank beyond the second (Angelopoulos et al. 2021)."""
+    order = np.argsort(-y_prob, axis=1, kind="stable")
+    rank = np.argsort(order, axis=1, kind="stable") + 1
+    return aps_scores(y_prob) + RAPS_PENALTY * np.maximum(rank - RAPS_FREE, 0)
+
+
+SCORES: dict[str, Callable[[Floats], Floats]] = {
+    "lac": lac_scores,
+    "aps": aps_scores,
+    "raps": raps_scores,
+}
+
+
+def groups_needed(alpha: float) -> int:
+    """The fewest calibration groups for a finite quantile: 9 for 0.1, 19 for 0.05."""
+    return math.ceil(1 / alpha - 1e-9) - 1
+
+
+def conformal_quantile(scores: Floats, alpha: float) -> float:
+    """The ceil((n + 1)(1 - alpha))-th smallest score; infinite where there is none."""
+    rank = math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9)
+    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
+
+
+def fit_conformal(
+    predictions: Predictions,
+    *,
+    calibrated_on: str,
+    method: str = "lac",
+    alpha: float = ALPHA,
+    seed: int = 0,
+    rare: Literal["refuse", "include"] = "refuse",
+) -> Conformal:
+    """Calibrate sets on data that neither training nor the temperature nor a threshold has seen.
+
+    One image a group and class is drawn (by `seed`), since siblings are not independent.
+    A class with fewer groups than `groups_needed(alpha)` is refused with `BadInput`, or, with
+    `rare="include"`, is in every set; up to twice that number there is a warning (the quantile
+    is the largest score). Calibrating on test is refused.
+    """
+    if method not in SCORES:
+        raise BadInput(f"no conformal method '{method}'", remedy=nearest(method, SCORES))
+    if not 0 < alpha < 1:
+        raise BadInput(f"alpha {alpha} lies outside (0, 1)", where="conformal")
+    if calibrated_on == "test":
+        raise BadInput(
+            "conformal sets are never calibrated on test", remedy="use the part calib or valid"
+        )
+    known = predictions.take(np.flatnonzero(predictions.y_true >= 0))
+    rows = one_a_group(known, seed)
+    scores = SCORES[method](known.y_prob[rows])
+    truth, needed = known.y_true[rows], groups_needed(alpha)
+    quantiles, counts, warnings = [], [], []
+    for k, name in enumerate(known.classes):
+        own = scores[truth == k, k]
+        if len(own) < needed and rare == "refuse":
+            raise BadInput(
+                f"class '{name}' has {len(own)} groups on {calibrated_on}; alpha {alpha:g} needs"
+                f" {needed}",
+                where="conformal",
+                remedy="use more calibration data, a larger alpha, or rare='include'",
+            )
+        if len(own) < needed:
+            warnings.append(f"{name}: {len(own)} groups are too few, it is in every set")
+        elif len(own) <= 2 * needed:
+            warnings.append(f"{name}: only {len(own)} groups, its sets are wide and uncertain")
+        quantiles.append(conformal_quantile(own, alpha))
+        counts.append(len(own))
+    return Conformal(
+        method, alpha, known.classes, tuple(quantiles), tuple(counts), seed, tuple(warnings)
+    )
+
+
+def one_a_group(predictions: Predictions, seed: int) -> Ints:
+    """Row numbers, ascending: one image drawn from each group and class."""
+    codes, _ = group_codes(predictions.groups)
+    order = np.random.Generator(np.random.Philox(key=[seed, 0])).permutation(len(codes))
+    cell = codes[order] * len(predictions.classes) + predictions.y_true[order]
+    return np.asarray(np.sort(order[np.unique(cell, return_index=True)[1]]), np.int64)
+
+
+def prediction_sets(rule: Conformal, y_prob: Floats) -> npt.NDArray[np.bool_]:
+    """`(N, K)`: which classes are in the set of each case."""
+    scores = SCORES[rule.method](np.asarray(y_prob, np.float64))
+    return np.asarray(scores <= np.array(rule.quantile) + ROUNDING)
+
+
+def measure_sets(rule: Conformal, predictions: Predictions) -> dict[str, Any]:
+    """Achieved coverage and sizes on other data, overall and by class of the truth, as JSON."""
+    if rule.classes != predictions.classes:
+        raise BadInput("the classes differ from those of the conformal rule", where="conformal")
+    known = predictions.take(np.flatnonzero(predictions.y_true >= 0))
+    codes, _ = group_codes(known.groups)
+    sets = prediction_sets(rule, known.y_prob)
+    covered, size = sets[np.arange(len(known)), known.y_true], sets.sum(1)
+
+    def summary(rows: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        sizes = np.bincount(size[rows], minlength=len(rule.classes) + 1)
+        return {
+            "coverage": proportion_measure(covered & rows, rows, codes).to_json(),
+            "mean_size": float(size[rows].mean()) if rows.any() else None,
+            "sizes": sizes.tolist(),
+        }
+
+    return {
+        "rule": rule.to_json(),
+        "target": 1 - rule.alpha,
+        **summary(np.ones(len(known), bool)),
+        "classes": {n: summary(known.y_true == k) for k, n in enumerate(rule.classes)},
+    }

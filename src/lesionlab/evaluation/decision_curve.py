@@ -1,0 +1,98 @@
+"""Net benefit: is acting on the model better than treating everyone, or nobody?
+
+Vickers and Elkin 2006. At a threshold t a reader accepts (1 - t) / t false alarms for one case
+found; net benefit counts cases found less false alarms at that price, a case of the population.
+It needs probabilities that are calibrated at the prevalence of the population.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from lesionlab.evaluation.predictions import Floats, Ints
+
+THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
+
+
+def case_benefit(score: Floats, positive: npt.NDArray[np.bool_], threshold: float) -> Floats:
+    """`(N,)`: 1 for a case found, -t / (1 - t) for a false alarm, else 0; positive at >= t."""
+    gain = np.where(positive, 1.0, -threshold / (1 - threshold))
+    return np.asarray(np.where(score >= threshold, gain, 0.0))
+
+
+def net_benefit(
+    score: Floats,
+    positive: npt.NDArray[np.bool_],
+    threshold: float,
+    prevalence: float | None = None,
+) -> float:
+    """Net benefit at one threshold, at the data's own prevalence or at a given one.
+
+    >>> net_benefit(np.array([0.9, 0.6, 0.2]), np.array([True, False, False]), 0.5)
+    0.0
+    """
+    return float(
+        np.average(case_benefit(score, positive, threshold), weights=_weights(positive, prevalence))
+    )
+
+
+def _weights(positive: npt.NDArray[np.bool_], prevalence: float | None) -> Floats:
+    if prevalence is None:
+        return np.ones(len(positive))
+    own = positive.mean()
+    return np.asarray(np.where(positive, prevalence / own, (1 - prevalence) / (1 - own)))
+
+
+def decision_curve(
+    score: Floats,
+    positive: npt.NDArray[np.bool_],
+    codes: Ints,
+    thresholds: Floats = THRESHOLDS,
+    prevalence: float | None = None,
+) -> dict[str, Any]:
+    """The curve as lists: `threshold`, `model` and `all` with intervals, `none` (always 0).
+
+    Intervals: t with the variance of group means (`codes (N,)`), pointwise 95 %. `gain` is
+    the model's net benefit over the better of treating everyone and nobody.
+    """
+    weights = _weights(positive, prevalence)
+    everyone = np.ones(len(score))
+    rows = []
+    for t in thresholds:
+        own, all_ = (case_benefit(s, positive, t) for s in (score, everyone))
+        best = np.maximum(float(np.average(all_, weights=weights)), 0.0)
+        rows.append((*_mean(own, weights, codes), *_mean(all_, weights, codes), best))
+    table = np.array(rows)
+    return {
+        "prevalence": float(np.average(positive, weights=weights)),
+        "n": len(score),
+        "threshold": thresholds.tolist(),
+        "model": _columns(table[:, 0:3]),
+        "all": _columns(table[:, 3:6]),
+        "none": 0.0,
+        "gain": (table[:, 0] - table[:, 6]).tolist(),
+        "method": "pointwise t interval with the variance between groups",
+    }
+
+
+def _mean(values: Floats, weights: Floats, codes: Ints) -> tuple[float, float, float]:
+    value = float(np.average(values, weights=weights))
+    off = np.bincount(codes, weights * (values - value))
+    m = len(off)
+    if m < 2:
+        return value, float("nan"), float("nan")
+    spread = np.sqrt(m / (m - 1) * (off**2).sum()) / weights.sum()
+    half = float(stats.t.ppf(0.975, m - 1) * spread)
+    return value, value - half, value + half
+
+
+def _columns(table: Floats) -> dict[str, list[float | None]]:
+    names = ("value", "low", "high")
+    return {
+        name: [float(v) if np.isfinite(v) else None for v in table[:, i]]
+        for i, name in enumerate(names)
+    }

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lesionlab.errors import BadInput
+from lesionlab.evaluation import operating_point as op
+from lesionlab.evaluation.predictions import Predictions
+
+CLASSES = ("nv", "mel", "bcc")
+MALIGNANT = ("mel", "bcc")
+
+
+def predictions(n: int = 600, seed: int = 0, per_patient: int = 1) -> Predictions:
+    generator = np.random.default_rng(seed)
+    malignant = generator.random(n) < 0.3
+    score = 1 / (1 + np.exp(-(generator.normal(size=n) + 2 * malignant - 1)))
+    part = generator.random(n)
+    y_prob = np.stack([1 - score, score * part, score * (1 - part)], axis=1)
+    y_true = np.where(malignant, 1 + (part < 0.5), 0).astype(np.int64)
+    names = np.array([f"i{i}" for i in range(n)], dtype=object)
+    patients = np.array([f"p{i // per_patient}" for i in range(n)], dtype=object)
+    return Predictions(names, patients, np.full(n, "", dtype=object), CLASSES, y_true, y_prob)
+
+
+def choose(data: Predictions, **options: object) -> op.OperatingPoint:
+    return op.choose_operating_point(data, score=MALIGNANT, chosen_on="valid", **options)
+
+
+def test_the_default_is_the_highest_threshold_whose_lower_bound_reaches_95_percent() -> None:
+    data = predictions()
+    point = choose(data)
+    assert point.policy == "sensitivity_bound"
+    score = op.score_of(data.y_prob, CLASSES, MALIGNANT)
+    positive = score[data.y_true > 0]
+    hits, n = int((positive >= point.threshold).sum()), len(positive)
+    assert stats.beta.ppf(0.05, hits, n - hits + 1) >= 0.95
+    assert stats.beta.ppf(0.05, hits - 1, n - hits + 2) < 0.95
+    assert point.sensitivity.value == pytest.approx(hits / n)
+
+
+def test_59_positive_groups_are_needed_and_58_refused() -> None:
+    data = predictions()
+    rows = np.flatnonzero(data.y_true > 0)
+    negatives = np.flatnonzero(data.y_true == 0)
+    assert op.groups_needed(0.95) == 59
+    point = choose(data.take(np.concatenate([rows[:59], negatives])))
+    assert point.sensitivity.value == 1.0
+    with pytest.raises(BadInput, match=r"58 positive groups.*needs 59.*policy 'sensitivity'"):
+        choose(data.take(np.concatenate([rows[:58], negatives])))
+    few = data.take(np.concatenate([rows[:58], negatives]))
+    assert choose(few, policy="sensitivity").sensitivity.value >= 0.95
+
+
+def test_images_of_one_patient_do_not_count_as_many() -> None:
+    data = predictions(600, per_patient=10)
+    with pytest.raises(BadInput, match="groups"):
+        choose(data.take(np.arange(580)))
+
+
+@pytest.mark.parametrize("target", [0.8, 0.9, 0.95])
+def test_the_point_estimates_reach_their_targets_and_no_better_threshold_does(
+    target: float,
+) -> None:
+    data = predictions()
+    score = op.score_of(data.y_prob, CLASSES, MALIGNANT)
+    positive = data.y_true > 0
+    cuts = np.unique(score)
+    sensitivity = np.array([(score[positive] >= t).mean() for t in cuts])
+    specificity = np.array([(score[~positive] < t).mean() for t in cuts])
+    found = choose(data, policy="sensitivity", target=target)
+    assert found.sensitivity.value >= target
+    assert found.specificity.value == pytest.approx(specificity[sensitivity >= target].max())
+    found = choose(data, policy="specificity", target=target)
+    assert found.specificity.value >= target
+    assert found.sensitivity.value == pytest.approx(sensitivity[specificity >= target].max())
+    found = choose(data, policy="youden")
+    assert found.sensitivity.value + found.specificity.value == pytest.approx(
+        (sensitivity + specificity).max()
+    )
+
+
+@pytest.mark.parametrize("price", [0.1, 1, 5, 50])
+def test_cost_is_least(price: float) -> None:
+    data = predictions()
+    score = op.score_of(data.y_prob, CLASSES, MALIGNANT)
+    positive = data.y_true > 0
+
+    def cost(t: float) -> float:
+        return price * (score[positive] < t).sum() + (score[~positive] >= t).sum()
+
+    best = min(cost(t) for t in [*np.unique(score), 2.0])
+    assert cost(choose(data, policy="cost", target=price).threshold) == pytest.approx(best)
+
+
+def test_a_fixed_threshold_is_kept_and_a_case_at_it_is_positive() -> None:
+    point = choose(predictions(), policy="fixed", target=0.4)
+    assert point.threshold == 0.4
+    y_prob = np.array([[0.6, 0.4, 0.0], [0.6 + 1e-9, 0.4 - 1e-9, 0.0]])
+    assert op.apply_operating_point(point, y_prob, CLASSES).tolist() == [True, False]
+
+
+def test_the_threshold_lies_between_scores_so_that_rounding_moves_no_case() -> None:
+    data = predictions()
+    score = op.score_of(data.y_prob, CLASSES, MALIGNANT)
+    for policy in ("sensitivity_bound", "sensitivity", "specificity", "youden"):
+        threshold = choose(data, policy=policy).threshold
+        assert (score != threshold).all()
+        rounded = score.astype(np.float32) >= threshold
+        assert (rounded == (score >= threshold)).all()
+
+
+def test_ties_and_extremes() -> None:
+    assert op.between(np.array([0.0, 0.0]), 0.0) == 0.0
+    assert op.between(np.array([0.2, 0.6]), 0.2) == 0.1
+    data = predictions(200)
+    constant = np.tile([0.5, 0.3, 0.2], (200, 1))
+    flat = Predictions(
+        data.image_id, data.patient_id, data.lesion_id, CLASSES, data.y_true, constant
+    )
+    point = choose(flat, policy="specificity", target=0.9)
+    assert point.specificity.value == 1.0
+    assert point.sensitivity.value == 0.0
+    assert choose(flat, policy="sensitivity").sensitivity.value == 1.0
+
+
+def test_it_round_trips_exactly_through_json() -> None:
+    point = choose(predictions(), prior={"nv": 0.7, "mel": 0.2, "bcc": 0.1})
+    text = json.dumps(point.to_json(), allow_nan=False)
+    assert op.OperatingPoint.from_json(json.loads(text)) == point
+    with pytest.raises(BadInput, match="not an operating point"):
+        op.OperatingPoint.from_json({"threshold": 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chosen_on": "test"}, "never chosen on test"),
+        ({"policy": "yuden"}, "did you mean 'youden'"),
+        ({"policy": "cost"}, "needs a target"),
+        ({"policy": "fixed"}, "needs a target"),
+        ({"target": 1.0}, "does not fit"),
+        ({"target": float("nan")}, "does not fit"),
+        ({"score": ("melanoma",)}, "not predicted"),
+        ({"score": ()}, "no class"),
+    ],
+)
+def test_refusals(options: dict, message: str) -> None:
+    options = {"score": MALIGNANT, "chosen_on": "valid"} | options
+    with pytest.raises(BadInput, match=message):
+        op.choose_operating_point(predictions(), **options)
+
+
+def test_one_kind_of_case_only_is_refused() -> None:
+    data = predictions()
+    with pytest.raises(BadInput, match="no negative case"):
+        choose(data.take(np.flatnonzero(data.y_true > 0)))
+    with pytest.raises(BadInput, match="no positive case"):
+        choose(data.take(np.flatnonzero(data.y_true == 0)))
