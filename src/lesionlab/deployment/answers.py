@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from lesionlab.deployment.predictor import Outputs, Predictor
-from lesionlab.deployment.schema import BundleInfo, OperatingPoint
+from lesionlab.deployment.schema import BundleInfo, Conformal, OperatingPoint
 from lesionlab.errors import BadInput, nearest
+from lesionlab.evaluation import conformal
+from lesionlab.evaluation.conformal import prediction_sets
 
 NEIGHBOURS_SHOWN = 5
 ABSTENTION = {
@@ -34,7 +37,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Answer:
-    """All that is said about one image. `conformal`: "0.1" (alpha) -> the classes in the set."""
+    """All that is said about one image. `conformal`: "90 %" -> the classes in the set."""
 
     logits: dict[str, float]
     probabilities: dict[str, float]
@@ -93,7 +96,7 @@ def _answer(
     similar: dict[str, int] | None,
 ) -> Answer:
     prob = outputs.prob[row]
-    sets = {f"{s.alpha:g}": s.members(info.classes, prob) for s in info.conformal}
+    sets = {rule.name: _members(rule, prob) for rule in info.conformal}
     decision = None
     if point is not None:
         decision = _decide(info, prob, point, abstain, ood, sets)
@@ -126,6 +129,16 @@ def _decide(
         reason = "the conformal set holds classes of both sides"
     positive = None if reason else score >= point.threshold
     return Decision(point.name, score, point.threshold, positive, reason)
+
+
+def _members(rule: Conformal, prob: Any) -> list[str]:
+    found = prediction_sets(_rules(rule), prob[None])[0]
+    return [name for name, inside in zip(rule.classes, found, strict=True) if inside]
+
+
+@cache
+def _rules(rule: Conformal) -> conformal.Conformal:
+    return conformal.Conformal.from_json(rule.model_dump())
 
 
 def _both_sides(members: Sequence[str], point: OperatingPoint) -> bool:

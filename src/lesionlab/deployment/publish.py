@@ -30,11 +30,13 @@ from lesionlab.deployment.schema import (
     Training,
 )
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.conformal import ALPHA, fit_conformal
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.progress import SILENT, Progress
 
 BATCH = 16
 PARITY_IMAGES = 256  # compared with the original; at least 200 where they exist
-VALID_IMAGES = 1500  # embedded for the out-of-distribution thresholds
+HELD_OUT_IMAGES = 5000  # for conformal sets and out-of-distribution thresholds, at most
 BANK_IMAGES = 2000
 TOLERANCE = 1e-4
 
@@ -56,7 +58,6 @@ class Recipe:
     train_prior: dict[str, float]
     training: Training
     operating_points: tuple[OperatingPoint, ...] = ()
-    conformal: tuple[Conformal, ...] = ()
     leaky: bool = False
     leak_reason: str = ""
     synthetic: bool = False
@@ -92,13 +93,17 @@ def export_bundle(
     files.refuse_existing(to)
     draft = _draft(recipe, network)
     predictor = Predictor(draft)
-    valid = _sample(dataset, "valid", VALID_IMAGES)
+    valid = _sample(dataset, "valid", HELD_OUT_IMAGES)
     train = _sample(dataset, "train", BANK_IMAGES)
     seen = _embed(predictor, pixels, valid, progress, "validation images")
     first = valid[:PARITY_IMAGES]
     parity = _parity(network, predictor, pixels, first, seen.prob[: len(first)], progress)
     known = _embed(predictor, pixels, train, progress, "training images")
-    arrays, statistics = _statistics(dataset, train, known.embedding, seen.embedding)
+    part, rows, fresh = "valid", valid, seen
+    if (dataset.table["split"] == "calib").any():
+        part, rows = "calib", _sample(dataset, "calib", HELD_OUT_IMAGES)
+        fresh = _embed(predictor, pixels, rows, progress, "calibration images")
+    arrays, statistics = _statistics(dataset, train, known.embedding, fresh.embedding, part)
     content = {bundles.MODEL: network.data}
     content |= {name: bundles.array_bytes(array) for name, array in arrays.items()}
     logits = predictor.predict(test_picture(predictor.how)[None]).logits[0]
@@ -107,6 +112,7 @@ def export_bundle(
             update={"max_difference_to_run": _to_run(dataset, valid, seen.prob, reference)}
         ),
         "ood": statistics,
+        "conformal": (_conformal(dataset, rows, fresh, part),),
         "self_test": tuple(float(v) for v in logits),
     }
     return publish(to, draft.info.model_copy(update=measured), content, card)
@@ -145,7 +151,6 @@ def _draft(recipe: Recipe, network: Network) -> Bundle:
         outputs=cast(Any, network.outputs),
         embedding_size=network.width,
         operating_points=recipe.operating_points,
-        conformal=recipe.conformal,
         training=recipe.training,
         parity=unmeasured,
         self_test=(0.0,) * len(recipe.classes),
@@ -222,13 +227,24 @@ def _to_run(
     return max((float(np.abs(p - r).max()) for p, r in found), default=None)
 
 
+def _conformal(dataset: Dataset, rows: Rows, outputs: Outputs, part: str) -> Conformal:
+    """Prediction sets of the deployed model itself, calibrated on a part it was not trained on."""
+    table = dataset.table.iloc[rows]
+    ids = [table[c].to_numpy(dtype=object) for c in ("image_id", "patient_id", "lesion_id")]
+    prob = outputs.prob.astype(np.float64)
+    labels = dataset.label_indices(table)
+    predictions = Predictions(ids[0], ids[1], ids[2], dataset.info.classes, labels, prob)
+    rule = fit_conformal(predictions, calibrated_on=part, alpha=ALPHA, rare="include")
+    return Conformal.model_validate({**rule.to_json(), "calibrated_on": part})
+
+
 def _statistics(
-    dataset: Dataset, train: Rows, known: Float32, seen: Float32
+    dataset: Dataset, train: Rows, known: Float32, seen: Float32, part: str
 ) -> tuple[dict[str, npt.NDArray[Any]], OutOfDistribution]:
     """The arrays of the bundle: embedding bank and out-of-distribution statistics."""
     labels = dataset.label_indices(dataset.table.iloc[train])
     detector = ood.fit_detector(known, labels)
-    statistics = ood.fit_thresholds(detector, seen, "valid")
+    statistics = ood.fit_thresholds(detector, seen, part)
     arrays = {
         "bank.npy": known.astype(np.float16),
         "bank_labels.npy": labels.astype(np.int16),

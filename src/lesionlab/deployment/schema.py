@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -46,19 +45,24 @@ class OperatingPoint(Strict):
 
 
 class Conformal(Strict):
-    """Split-conformal prediction sets: class k is in the set where prob_k >= 1 - quantile_k."""
+    """Prediction sets, as `evaluation.conformal` writes them: class k where its score <= quantile.
 
-    method: str
+    A null quantile: too few groups to calibrate, the class is in every set.
+    """
+
+    method: Literal["lac", "aps", "raps"]
     alpha: float = Field(gt=0, lt=1)
-    quantiles: dict[str, float | None]  # null: too few images, the class is always in the set
-    fitted_on: str
-    n: int
+    classes: tuple[str, ...]
+    quantile: tuple[float | None, ...]
+    groups: tuple[int, ...]  # calibration groups of each class
+    seed: int
+    warnings: tuple[str, ...]
+    calibrated_on: str
 
-    def members(self, classes: Sequence[str], prob: Sequence[float]) -> list[str]:
-        """The classes in the set of one image."""
-        limits = [self.quantiles[c] for c in classes]
-        pairs = zip(classes, prob, limits, strict=True)
-        return [c for c, p, q in pairs if q is None or p >= 1 - q]
+    @property
+    def name(self) -> str:
+        """How a person refers to it, e.g. "90 %"."""
+        return f"{100 * (1 - self.alpha):g} %"
 
 
 class OutOfDistribution(Strict):
@@ -147,9 +151,11 @@ class BundleInfo(Strict):
         if any(self.prior[c] > 0 and self.train_prior[c] == 0 for c in names):
             raise ValueError("a class with a prior was never trained")
         spoken = {c for p in self.operating_points for c in p.score} | set(self.malignant)
-        spoken |= {c for s in self.conformal for c in s.quantiles}
         if spoken - names:
             raise ValueError(f"'{sorted(spoken - names)[0]}' is not one of the classes")
+        for rule in self.conformal:
+            if rule.classes != self.classes or len(rule.quantile) != len(self.classes):
+                raise ValueError("a conformal rule is for other classes")
         if len(self.self_test) != len(self.classes):
             raise ValueError("self_test needs one logit for each class")
         return self

@@ -43,7 +43,7 @@ def columns(info: BundleInfo, with_decision: bool) -> list[str]:
     names += ["class_at_dataset_prior", "class_at_uniform_prior"]
     if with_decision:
         names += ["operating_point", "score", "threshold", "positive", "abstained_because"]
-    names += [f"set_{s.alpha:g}" for s in info.conformal]
+    names += [f"set {rule.name}" for rule in info.conformal]
     if info.ood is not None:
         names += ["ood_score", "ood_flag"]
     return names
@@ -62,7 +62,7 @@ def row(result: Result, names: Sequence[str]) -> list[str]:
         cells |= {f"logit_{c}": repr(z) for c, z in answer.logits.items()}
         cells["class_at_dataset_prior"] = safe_cell(answer.class_at_dataset_prior)
         cells["class_at_uniform_prior"] = safe_cell(answer.class_at_uniform_prior)
-        cells |= {f"set_{a}": safe_cell(" ".join(s)) for a, s in answer.conformal.items()}
+        cells |= {f"set {a}": safe_cell(" ".join(s)) for a, s in answer.conformal.items()}
         if answer.decision is not None:
             d = answer.decision
             cells["operating_point"] = safe_cell(d.operating_point)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lesionlab.deployment.schema import BundleInfo, Measure
+from lesionlab.deployment.schema import BundleInfo, Conformal, Measure
 from lesionlab.errors import one_line
 
 NOT_PROVIDED = "NOT PROVIDED"
@@ -135,10 +135,15 @@ def _decisions(info: BundleInfo) -> list[str]:
         lines.append(f"- Operating point: {NOT_PROVIDED}")
     for one in info.conformal:
         lines.append(
-            f"- Conformal sets at {1 - one.alpha:.0%}: {plain(one.method)}, on "
-            f"{plain(one.fitted_on)} (n = {one.n})."
+            f"- Conformal sets at {one.name}: {one.method}, calibrated on "
+            f"{plain(one.calibrated_on)} with {', '.join(_groups(one))} groups."
+            + "".join(f" {plain(w)}." for w in one.warnings)
         )
     return lines
+
+
+def _groups(rule: Conformal) -> Iterable[str]:
+    return (f"{n} {plain(c)}" for c, n in zip(rule.classes, rule.groups, strict=True))
 
 
 def _performance(metrics: Mapping[str, Any]) -> list[str]:
