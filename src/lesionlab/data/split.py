@@ -55,8 +55,8 @@ def deal(
     names, group_of = np.unique(groups.astype(str), return_inverse=True)
     labels, label_of = np.unique(table["label"].to_numpy(str), return_inverse=True)
     counts = _counts(group_of, label_of, len(names), len(labels))
-    _refuse_scarce(counts, labels, len(shares))
     extra = [_counts(group_of, c, len(names), c.max() + 1) for c in _codes(table, stratify)]
+    _refuse_scarce(counts, labels, len(shares))
     weights = np.hstack([counts, *(0.3 * e for e in extra)])
     target = np.array(list(shares.values())) / sum(shares.values())
     best, best_spread = None, np.inf
@@ -88,9 +88,9 @@ def _refuse_scarce(counts: Float, labels: npt.NDArray[np.str_], parts: int) -> N
     groups = (counts > 0).sum(0)
     if (groups < parts).any():
         k = int((groups < parts).argmax())
+        n = int(groups[k])
         raise BadInput(
-            f"class '{labels[k]}' has {groups[k]} group{'s' * (groups[k] != 1)}, fewer than the "
-            f"{parts} parts",
+            f"class '{labels[k]}' has {n} group{'s' * (n != 1)}, fewer than the {parts} parts",
             remedy="ask for fewer parts, merge the class with another, or add cases",
         )
 

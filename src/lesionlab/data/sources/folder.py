@@ -83,7 +83,7 @@ def _placing(folders: list[list[str]]) -> Callable[[list[str]], tuple[str, str]]
                 return PARTS[part.lower()], label
         return "", ""
 
-    if 2 * sum(bool(by_part(path)[0]) for path in folders) > len(folders):
+    if 2 * sum(bool(by_part(path)[0]) for path in folders) >= len(folders) > 0:
         return by_part
     inside = [path for path in folders if path]
     same = (len(set(level)) == 1 for level in zip(*inside, strict=False))
