@@ -11,9 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab import files
+from lesionlab.data import tables
 from lesionlab.errors import BadInput, nearest
 
 ID_COLUMNS = ("image_id", "patient_id", "lesion_id", "label")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -70,39 +72,66 @@ class Predictions:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write the CSV atomically; numbers round-trip exactly (17 significant digits at most)."""
+    """Write the CSV atomically; numbers round-trip exactly (17 significant digits at most).
+
+    A text that a spreadsheet would take for a formula gets a leading `'`, which
+    `read_predictions` takes off again.
+    """
     p = predictions
     names = np.array([*p.classes, ""], dtype=object)
-    table = pd.DataFrame(
-        {
-            "image_id": p.image_id,
-            "patient_id": p.patient_id,
-            "lesion_id": p.lesion_id,
-            "label": names[p.y_true],
-        }
-    )
+    texts = (p.image_id, p.patient_id, p.lesion_id, names[p.y_true])
+    columns: dict[str, object] = {
+        column: [_guarded(str(v)) for v in values]
+        for column, values in zip(ID_COLUMNS, texts, strict=True)
+    }
     if p.logits is not None:
-        for k, name in enumerate(p.classes):
-            table[f"logit_{name}"] = p.logits[:, k]
-    for k, name in enumerate(p.classes):
-        table[f"prob_{name}"] = p.y_prob[:, k]
+        columns |= {f"logit_{name}": p.logits[:, k] for k, name in enumerate(p.classes)}
+    columns |= {f"prob_{name}": p.y_prob[:, k] for k, name in enumerate(p.classes)}
     buffer = io.StringIO()
-    table.to_csv(buffer, index=False, lineterminator="\n")
+    pd.DataFrame(columns).to_csv(buffer, index=False, lineterminator="\n")
     files.write_text(path, buffer.getvalue())
+
+
+def _guarded(text: str) -> str:
+    return "'" + text if text.lstrip("'").startswith(FORMULA) else text
+
+
+def _unguarded(text: str) -> str:
+    guarded = text.startswith("'") and text.lstrip("'").startswith(FORMULA)
+    return text[1:] if guarded else text
 
 
 def read_predictions(path: Path) -> Predictions:
     """Read and check a predictions CSV.
 
-    Raises `BadInput`, naming the column or row, where a column is missing, an id is repeated,
-    a label is unknown, or probabilities are not numbers in [0, 1] that sum to 1 (+-1e-3).
+    Reads UTF-8 (with or without BOM), UTF-16 and Latin-1; commas, semicolons or tabs; decimal
+    commas; any line ends. `label` may be absent or empty (unknown). Raises `BadInput`, naming
+    the column or row, where a column is missing or repeated, a row is too short or long, an id
+    is empty or repeated, a label is unknown, or probabilities are not numbers in [0, 1] that sum
+    to 1 (+-1e-3).
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table, _ = tables.read_csv(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise BadInput(f"not a readable CSV ({error})", where=str(path)) from None
+    except OSError as error:
+        raise BadInput(f"cannot be read ({error.strerror})", where=str(path)) from None
+    classes = _classes(table, path)
+    for column in ID_COLUMNS:
+        if column not in table.columns:
+            table[column] = ""
+        table[column] = table[column].map(_unguarded)
+    _check_ids(table, path)
+    y_prob = _numbers(table, [f"prob_{c}" for c in classes], path)
+    _check_probabilities(y_prob, table, classes, path)
+    logits = _logits(table, classes, path)
+    ids = [table[c].to_numpy(dtype=object) for c in ("image_id", "patient_id", "lesion_id")]
+    return Predictions(
+        ids[0], ids[1], ids[2], classes, _labels(table, classes, path), y_prob, logits
+    )
+
+
+def _classes(table: pd.DataFrame, path: Path) -> tuple[str, ...]:
     classes = tuple(c.removeprefix("prob_") for c in table.columns if c.startswith("prob_"))
     if "image_id" not in table.columns or not classes:
         wanted = "image_id" if "image_id" not in table.columns else "prob_<class>"
@@ -111,35 +140,48 @@ def read_predictions(path: Path) -> Predictions:
             where=str(path),
             remedy=nearest(wanted, list(table.columns)),
         )
-    if table.empty:
-        raise BadInput("no rows", where=str(path))
-    for column in ID_COLUMNS[1:]:
-        if column not in table.columns:
-            table[column] = ""
-    repeated = table.loc[table["image_id"].duplicated(), "image_id"]
-    if not repeated.empty:
-        raise BadInput(f"image_id '{repeated.iloc[0]}' is repeated", where=str(path))
-    y_prob = _numbers(table, [f"prob_{c}" for c in classes], path)
-    _check_probabilities(y_prob, table, classes, path)
-    has_logits = all(f"logit_{c}" in table.columns for c in classes)
-    logits = _numbers(table, [f"logit_{c}" for c in classes], path) if has_logits else None
-    ids = [table[c].to_numpy(dtype=object) for c in ("image_id", "patient_id", "lesion_id")]
-    return Predictions(
-        ids[0], ids[1], ids[2], classes, _labels(table, classes, path), y_prob, logits
-    )
+    if "" in classes:
+        raise BadInput("column 'prob_' names no class", where=str(path))
+    return classes
+
+
+def _check_ids(table: pd.DataFrame, path: Path) -> None:
+    empty = np.flatnonzero(table["image_id"] == "")
+    if len(empty):
+        raise BadInput(f"image_id is empty in row {int(empty[0]) + 2}", where=str(path))
+    repeated = np.flatnonzero(table["image_id"].duplicated())
+    if len(repeated):
+        row = int(repeated[0])
+        name = table["image_id"].iloc[row]
+        raise BadInput(f"image_id '{name}' in row {row + 2} is repeated", where=str(path))
+
+
+def _logits(table: pd.DataFrame, classes: tuple[str, ...], path: Path) -> Floats | None:
+    columns = [f"logit_{c}" for c in classes]
+    missing = [c for c in columns if c not in table.columns]
+    if len(missing) == len(columns):
+        return None
+    if missing:
+        raise BadInput(
+            f"column '{missing[0]}' is missing",
+            where=str(path),
+            remedy="give the logits of all classes, or of none",
+        )
+    return _numbers(table, columns, path)
 
 
 def _numbers(table: pd.DataFrame, columns: list[str], path: Path) -> Floats:
     result = np.empty((len(table), len(columns)))
     for j, column in enumerate(columns):
-        numbers = pd.to_numeric(table[column], errors="coerce").to_numpy("float64")
+        text = table[column].str.replace(r"^([+-]?\d*),(\d+)$", r"\1.\2", regex=True)
+        numbers = pd.to_numeric(text, errors="coerce").to_numpy("float64")
         bad = np.flatnonzero(~np.isfinite(numbers))
         if len(bad):
             row = int(bad[0])
             raise BadInput(
                 f"{column} '{table[column].iloc[row]}' in row {row + 2} is not a finite number",
                 where=str(path),
-                remedy="write numbers with a decimal point",
+                remedy="write numbers such as 0.25",
             )
         result[:, j] = numbers
     return result
@@ -169,12 +211,19 @@ def _check_probabilities(
 
 
 def _labels(table: pd.DataFrame, classes: tuple[str, ...], path: Path) -> Ints:
-    index = {name: k for k, name in enumerate(classes)} | {"": -1}
-    unknown = table.loc[~table["label"].isin(index), "label"]
-    if not unknown.empty:
+    """Class numbers; case is forgiven where it is clear which class is meant."""
+    folded = [c.casefold() for c in classes]
+    index = {name: k for k, name in enumerate(folded) if folded.count(name) == 1}
+    known = index | {name: k for k, name in enumerate(classes)} | {"": -1}
+    labels = table["label"]
+    exact = labels.map(known)
+    numbers = exact.where(exact.notna(), labels.str.casefold().map(known))
+    unknown = np.flatnonzero(numbers.isna())
+    if len(unknown):
+        row = int(unknown[0])
         raise BadInput(
-            f"label '{unknown.iloc[0]}' in row {int(unknown.index[0]) + 2} is not a class",
+            f"label '{labels.iloc[row]}' in row {row + 2} is not a class",
             where=str(path),
-            remedy=nearest(unknown.iloc[0], classes),
+            remedy=nearest(str(labels.iloc[row]), classes),
         )
-    return np.asarray(table["label"].map(index), np.int64)
+    return np.asarray(numbers, np.int64)
