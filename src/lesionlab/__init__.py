@@ -21,8 +21,10 @@ __version__ = "0.1.0"
 # verb -> the module that holds the function of this name; the order is the user's path.
 _VERBS = {
     "demo": "lesionlab.api.demo",
+    "evaluate": "lesionlab.api.evaluate",
     "export": "lesionlab.api.export",
     "predict": "lesionlab.api.predict",
+    "verify": "lesionlab.api.verify",
 }
 __all__ = ["__version__", *_VERBS]
 

@@ -27,11 +27,13 @@ def export(
     to: str | Path,
     *,
     data: str | Path | None = None,
+    sign: str | Path | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Write the bundle of a finished run to a folder, or to one file where `to` ends in .zip.
 
-    `data` is the run's dataset folder, where it has moved. Returns `{bundle, identity, bytes,
+    `data` is the run's dataset folder, where it has moved; `sign` a private key (PEM, Ed25519).
+    Returns `{bundle, identity, bytes,
     outputs, parity, ood, operating_points, leaky, seconds}`. Raises `BadInput`, and writes
     nothing, where the run is not finished, its data have changed, or the bundle's probabilities
     differ from the original's by more than 1e-4.
@@ -66,7 +68,15 @@ def export(
     reference = dict(zip(predictions.image_id, predictions.y_prob, strict=True))
     card = partial(model_card, metrics=_metrics(opened))
     written = export_bundle(
-        recipe, network, dataset, pixels, target, card, reference=reference, progress=progress
+        recipe,
+        network,
+        dataset,
+        pixels,
+        target,
+        card,
+        reference=reference,
+        sign_with=None if sign is None else Path(sign),
+        progress=progress,
     )
     info = written.info
     return {

@@ -20,15 +20,16 @@ Examples:
 @path_argument("run")
 @path_option("--to", required=True, help="A new folder, or a file that ends in .zip.")
 @path_option("--data", help="The run's dataset folder, where it has moved.")
+@path_option("--sign", help="Sign it with this private key (PEM, Ed25519).")
 @json_option
-def command(run: Path, to: Path, data: Path | None, as_json: bool) -> None:
+def command(run: Path, to: Path, data: Path | None, sign: Path | None, as_json: bool) -> None:
     """Write the bundle of RUN: one ONNX file and all that is needed to use it, without torch.
 
     It is published only if its probabilities agree with the original network's within 1e-4.
     """
     from lesionlab.api.export import export
 
-    result = export(run, to, data=data, progress=Bar())
+    result = export(run, to, data=data, sign=sign, progress=Bar())
     answer(result, as_json, lambda: _show(result))
 
 

@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("evaluate", "Measure a run or a predictions table, with intervals and a report."),
     "export": ("export", "Write a bundle that needs no torch."),
     "predict": ("predict", "Classify images with a bundle."),
+    "verify": ("verify", "Check that a bundle is whole, and who signed it."),
 }
 
 

@@ -10,8 +10,9 @@ from itertools import islice
 
 import numpy as np
 
-from lesionlab.data.images import UInt8, UnreadableImage, open_image, prepare
+from lesionlab.data.images import UInt8, UnreadableImage
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, Answer, answers
+from lesionlab.deployment.decode import read_pixels
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.predictor import Predictor
 from lesionlab.deployment.schema import OperatingPoint
@@ -37,11 +38,12 @@ def predict_items(
     *,
     point: OperatingPoint | None = None,
     abstain: str = DEFAULT_ABSTENTION,
+    draft: bool = True,
     workers: int = 2,
 ) -> Iterator[Result]:
     """A `Result` for each item, in order; an unreadable image is a result, not the end."""
     with ThreadPoolExecutor(workers) as pool:
-        decoded = _decoded(pool, predictor, items)
+        decoded = _decoded(pool, predictor, items, draft)
         while group := list(islice(decoded, BATCH)):
             good = [pixels for _, (pixels, _) in group if pixels is not None]
             said: Iterator[Answer] = iter(())
@@ -52,12 +54,12 @@ def predict_items(
 
 
 def _decoded(
-    pool: ThreadPoolExecutor, predictor: Predictor, items: Iterable[Item]
+    pool: ThreadPoolExecutor, predictor: Predictor, items: Iterable[Item], draft: bool
 ) -> Iterator[tuple[Item, Decoded]]:
     """Items with their pixels, in order; at most `AHEAD` wait at any time."""
     waiting: deque[tuple[Item, Future[Decoded]]] = deque()
     for item in items:
-        waiting.append((item, pool.submit(_decode, predictor, item)))
+        waiting.append((item, pool.submit(_decode, predictor, item, draft)))
         if len(waiting) >= AHEAD:
             first, future = waiting.popleft()
             yield first, future.result()
@@ -65,18 +67,18 @@ def _decoded(
         yield first, future.result()
 
 
-def _decode(predictor: Predictor, item: Item) -> Decoded:
+def _decode(predictor: Predictor, item: Item, draft: bool) -> Decoded:
     try:
-        return read_pixels(predictor, item), ""
+        return item_pixels(predictor, item, draft), ""
     except UnreadableImage as error:
         return None, error.reason
 
 
-def read_pixels(predictor: Predictor, item: Item) -> UInt8:
+def item_pixels(predictor: Predictor, item: Item, draft: bool = True) -> UInt8:
     """The network's view of an image file; `UnreadableImage` where it is none."""
     if item.roi is None and predictor.info.training.regions:
         raise UnreadableImage(
             "no region given (roi_x, roi_y, roi_size), and this model has learnt from regions",
             where=item.image_id,
         )
-    return prepare(open_image(item.path), predictor.how, item.roi)
+    return read_pixels(item.path, predictor.how, item.roi, name=item.image_id, draft=draft)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from lesionlab.deployment.schema import (
     Parity,
     Training,
 )
+from lesionlab.deployment.signing import sign
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.conformal import ALPHA, fit_conformal
 from lesionlab.evaluation.predictions import Predictions
@@ -82,6 +84,7 @@ def export_bundle(
     card: Card,
     *,
     reference: Mapping[str, npt.NDArray[np.float64]] | None = None,
+    sign_with: Path | None = None,
     progress: Progress = SILENT,
 ) -> Bundle:
     """Write the bundle of `network` to `to` (folder or .zip) and return it as read back.
@@ -115,14 +118,23 @@ def export_bundle(
         "conformal": (_conformal(dataset, rows, fresh, part),),
         "self_test": tuple(float(v) for v in logits),
     }
-    return publish(to, draft.info.model_copy(update=measured), content, card)
+    return publish(to, draft.info.model_copy(update=measured), content, card, sign_with)
 
 
-def publish(to: Path, info: BundleInfo, content: Mapping[str, bytes], card: Card) -> Bundle:
+def publish(
+    to: Path,
+    info: BundleInfo,
+    content: Mapping[str, bytes],
+    card: Card,
+    sign_with: Path | None = None,
+) -> Bundle:
     """Write files, card and `bundle.json` with all hashes; read them back and self-test."""
     everything = {**content, bundles.CARD: card(info).encode("utf-8")}
     info = info.model_copy(update={"files": bundles.record(everything)})
     everything[bundles.INFO] = bundles.info_bytes(info)
+    if sign_with is not None:
+        identity = hashlib.sha256(everything[bundles.INFO]).hexdigest()
+        everything[bundles.SIGNATURE] = sign(identity, sign_with)
     bundles.write_bundle(to, everything)
     written = bundles.read_bundle(to)
     Predictor(written).self_test()

@@ -1,0 +1,47 @@
+"""`lesionlab.verify`: is a bundle whole, does it answer as at its export, and who signed it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lesionlab.deployment.bundle import SIGNATURE, read_bundle
+from lesionlab.deployment.predictor import Predictor
+from lesionlab.deployment.signing import check_signature, parse_signature
+from lesionlab.errors import BadInput
+
+
+def verify(bundle: str | Path, *, key: str | Path | None = None) -> dict[str, Any]:
+    """Check every hash, the operators, the self-test and, where there is one, the signature.
+
+    `key` is the public key (PEM) that must have signed it; without it a signature proves only
+    that nothing was altered since somebody signed. Returns `{identity, files, self_test, signed,
+    signer, trusted}`; raises `BadInput` for whatever does not hold.
+    """
+    path = Path(bundle)
+    found = read_bundle(path)
+    difference = Predictor(found).self_test()
+    signer = None
+    if found.signature is not None:
+        where = f"{path}/{SIGNATURE}"
+        signature = parse_signature(found.signature, where)
+        trusted = None if key is None else Path(key)
+        check_signature(found.identity, signature, trusted, where)
+        signer = signature.fingerprint
+    elif key is not None:
+        raise BadInput(
+            "is not signed", where=str(path), remedy="ask for a signed bundle, or leave out --key"
+        )
+    return {
+        "schema_version": 1,
+        "bundle": str(path),
+        "name": found.info.name,
+        "identity": found.identity,
+        "files": len(found.info.files),
+        "self_test": difference,
+        "signed": signer is not None,
+        "signer": signer,
+        "trusted": key is not None,
+        "leaky": found.info.leaky,
+        "synthetic": found.info.synthetic,
+    }

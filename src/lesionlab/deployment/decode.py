@@ -1,0 +1,116 @@
+"""From a file's bytes to the network's view; huge JPEGs are decoded at a fraction of their size.
+
+The promise of equal pixels (training, command line, server, browser) holds for all that
+`open_image` and `prepare` decode. For a JPEG of at least 4 megapixels libjpeg may leave out what
+the resize would throw away (its scaled inverse DCT, Pillow's "draft"): two to three times faster,
+and within `DRAFT_BOUND` grey levels of the full decode. `draft=False` turns it off.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from lesionlab.data.images import (
+    MAX_PIXELS,
+    Preprocessing,
+    Roi,
+    UInt8,
+    UnreadableImage,
+    open_image,
+    prepare,
+)
+
+DRAFT_PIXELS = 4_000_000
+DRAFT_BOUND = 3  # grey levels, measured in tests/deployment/test_decode.py
+HEADROOM = 3  # the scaled decode is at least this many times the working size
+_ORIENTATION = 0x0112
+
+
+def read_pixels(
+    source: Path | bytes,
+    how: Preprocessing,
+    roi: Roi | None = None,
+    *,
+    name: str = "",
+    draft: bool = True,
+) -> UInt8:
+    """The network's view of an image file, (size, size, C) uint8; `UnreadableImage` if none."""
+    if draft and roi is None:
+        data = _bytes(source, name)
+        pixels = _drafted(data, how)
+        if pixels is not None:
+            return pixels
+        name = name or (str(source) if isinstance(source, Path) else "image")
+        source = data
+    return prepare(open_image(source, name), how, roi)
+
+
+def _bytes(source: Path | bytes, name: str) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        where = name or str(source)
+        raise UnreadableImage(f"cannot be read ({error.strerror})", where=where) from None
+
+
+def _drafted(data: bytes, how: Preprocessing) -> UInt8 | None:
+    """The scaled decode of a huge JPEG; None where it is none or anything is odd about it."""
+    if not data.startswith(b"\xff\xd8"):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=("JPEG",))
+            width, height = image.size
+            if not _worth_it(image, how):
+                return None
+            wanted = HEADROOM * how.size
+            image.draft(None, (wanted, wanted))
+            scale = round(width / image.width)
+            image.load()
+            orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 (the full decode names what is wrong)
+        return None
+    return _shrunk(image, (width, height), scale, orientation, how)
+
+
+def _worth_it(image: Image.Image, how: Preprocessing) -> bool:
+    pixels = image.width * image.height
+    return (
+        image.mode in ("RGB", "L")
+        and DRAFT_PIXELS <= pixels <= MAX_PIXELS
+        and min(image.size) >= 2 * HEADROOM * how.size
+        and getattr(image, "n_frames", 1) == 1
+        and max(image.size) <= 4 * min(image.size)
+    )
+
+
+def _shrunk(
+    image: Image.Image,
+    full: tuple[int, int],
+    scale: int,
+    orientation: int,
+    how: Preprocessing,
+) -> UInt8:
+    """Resize by the borders of the full image, which need not fall on a whole scaled pixel."""
+    image = image.convert("RGB" if how.channels == 3 else "L")
+    left, top, (width, height) = 0, 0, full
+    if how.fit == "crop":
+        side = min(full)
+        left, top = (width - side) // 2, (height - side) // 2
+        width = height = side
+    right = min((left + width) / scale, image.width)
+    bottom = min((top + height) / scale, image.height)
+    box = (left / scale, top / scale, right, bottom)
+    small = image.resize((how.size, how.size), Image.Resampling.BILINEAR, box)
+    if orientation != 1:
+        small.getexif()[_ORIENTATION] = orientation
+        small = ImageOps.exif_transpose(small)
+    return np.asarray(small).reshape(how.size, how.size, how.channels)

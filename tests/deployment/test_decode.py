@@ -1,0 +1,102 @@
+"""Draft decoding of huge JPEGs stays within its stated bound, and is used for nothing else."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesionlab.data.images import Preprocessing, Roi, UnreadableImage, open_image, prepare
+from lesionlab.deployment import decode
+from lesionlab.deployment.decode import DRAFT_BOUND, read_pixels
+
+HOW = Preprocessing(size=64)
+
+
+def lesion(width: int, height: int) -> Image.Image:
+    """A smooth blob with hairs and sensor noise: what a photograph's spectrum is like."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    r = np.hypot((x / width - 0.45) * 1.5, y / height - 0.55)
+    base = np.where(r < 0.3, 90, 190)[..., None] + np.array([20, -10, -20])
+    base = base + (np.sin(x / 7.3)[..., None] > 0.97) * -60.0
+    return Image.fromarray((base + rng.normal(0, 3, base.shape)).clip(0, 255).astype(np.uint8))
+
+
+def jpeg(image: Image.Image, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", **{"quality": 90, **options})
+    return stream.getvalue()
+
+
+BIG = lesion(2501, 1703)  # no multiples of 8: the last blocks are padded
+
+
+def distance(data: bytes, how: Preprocessing) -> int:
+    full = prepare(open_image(data), how)
+    return int(np.abs(read_pixels(data, how).astype(int) - full).max())
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_within_the_bound(fit: str, channels: int, subsampling: int) -> None:
+    one = (0.5,) * channels
+    how = Preprocessing(64, fit, channels, one, one)  # type: ignore[arg-type]
+    data = jpeg(BIG, subsampling=subsampling)
+    assert decode._drafted(data, how) is not None
+    assert distance(data, how) <= DRAFT_BOUND
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_each_orientation(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = jpeg(BIG, exif=exif)
+    assert decode._drafted(data, HOW) is not None
+    assert distance(data, HOW) <= DRAFT_BOUND
+
+
+def test_draft_can_be_turned_off() -> None:
+    data = jpeg(BIG)
+    assert np.array_equal(read_pixels(data, HOW, draft=False), prepare(open_image(data), HOW))
+
+
+def test_small_or_other_files_and_regions_are_decoded_in_full(tmp_path: Path) -> None:
+    for image, name in ((lesion(600, 450), "a.jpg"), (BIG, "b.png")):
+        image.save(tmp_path / name)
+        full = prepare(open_image(tmp_path / name), HOW)
+        assert np.array_equal(read_pixels(tmp_path / name, HOW), full)
+    roi = Roi(800.0, 700.0, 300.0)
+    data = jpeg(BIG)
+    assert np.array_equal(read_pixels(data, HOW, roi), prepare(open_image(data), HOW, roi))
+    cmyk = jpeg(BIG.convert("CMYK"))
+    assert np.array_equal(read_pixels(cmyk, HOW), prepare(open_image(cmyk), HOW))
+
+
+def test_a_truncated_one_is_refused_all_the_same() -> None:
+    with pytest.raises(UnreadableImage, match="truncated"):
+        read_pixels(jpeg(BIG)[:-20_000], HOW)
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_real_images_at_ten_megapixels(shared: Path) -> None:
+    """Grey levels apart, and milliseconds on one core, for a real image enlarged to 10 MP."""
+    how = Preprocessing()
+    with zipfile.ZipFile(shared / "data" / "ham10000-fullsize-30.zip") as archive:
+        names = [n for n in sorted(archive.namelist()) if n.endswith(".jpg")][:3]
+        for name in names:
+            image = open_image(archive.read(name)).resize((3872, 2582), Image.Resampling.BICUBIC)
+            data = jpeg(image)
+            started = time.process_time()
+            pixels = read_pixels(data, how)
+            spent = time.process_time() - started
+            full = prepare(open_image(data), how)
+            assert np.abs(pixels.astype(int) - full).max() <= DRAFT_BOUND
+            assert spent < 0.2  # 0.03 s where nothing else runs
