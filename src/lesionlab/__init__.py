@@ -21,6 +21,10 @@ __version__ = "0.1.0"
 # verb -> the module that holds the function of this name; the order is the user's path.
 _VERBS = {
     "demo": "lesionlab.api.demo",
+    "import_dataset": "lesionlab.api.import_dataset",
+    "split": "lesionlab.api.split",
+    "train": "lesionlab.api.train",
+    "resume": "lesionlab.api.train",
     "evaluate": "lesionlab.api.evaluate",
     "export": "lesionlab.api.export",
     "predict": "lesionlab.api.predict",
