@@ -1,0 +1,72 @@
+"""The words of a report: one file of strings a language, `strings/<code>.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from lesionlab.errors import BadInput, nearest
+
+LANGUAGES = {"en": "en", "zh": "zh-Hans"}  # code -> HTML's lang attribute
+
+
+@dataclass(frozen=True)
+class Language:
+    """Strings by key. `words("n_images", n=3)` fills in the placeholders."""
+
+    code: str
+    strings: Mapping[str, str]
+
+    @property
+    def html(self) -> str:
+        """The value of HTML's `lang`."""
+        return LANGUAGES[self.code]
+
+    def __call__(self, key: str, **values: Any) -> str:
+        """The text of `key`; a missing key is a bug, never an empty place on the page."""
+        text = self.strings[key]
+        return text.format(**values) if values else text
+
+    def name(self, prefix: str, word: str) -> str:
+        """The text of `prefix.word`, or the word itself where no translation is known."""
+        return self.strings.get(f"{prefix}.{word}", word)
+
+
+@cache
+def language(code: str) -> Language:
+    """The strings of a language; `BadInput` where there is no such file.
+
+    >>> language("en")("part.valid")
+    'validation'
+    """
+    if code not in LANGUAGES:
+        raise BadInput(f"no language '{code}'", where="--lang", remedy=nearest(code, LANGUAGES))
+    folder = resources.files("lesionlab.reporting") / "strings"
+    return Language(code, json.loads((folder / f"{code}.json").read_text(encoding="utf-8")))
+
+
+def share(value: float | None, digits: int = 3) -> str:
+    """A number from 0 to 1 as papers print it; unknown is a dash.
+
+    >>> share(0.9), share(None)
+    ('0.900', '–')
+    """
+    return "–" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def measure_text(m: Mapping[str, Any] | None, digits: int = 3, gap: str = " ") -> str:
+    """A `Measure` in JSON as text: value, `gap`, (low to high).
+
+    >>> measure_text({"value": 0.9, "low": 0.8, "high": 0.95})
+    '0.900 (0.800–0.950)'
+    """
+    if m is None or m.get("value") is None:
+        return "–"
+    value = share(m["value"], digits)
+    if m.get("low") is None or m.get("high") is None:
+        return value
+    return f"{value}{gap}({share(m['low'], digits)}–{share(m['high'], digits)})"

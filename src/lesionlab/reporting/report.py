@@ -1,0 +1,127 @@
+"""The report: one HTML file that needs no network, from a `ReportContent`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lesionlab import __version__, files
+from lesionlab.reporting.content import Block, Chart, Explorer, ReportContent, Row, Section
+from lesionlab.reporting.language import Language, language
+from lesionlab.reporting.sections import (
+    calibration,
+    checklist,
+    confusion,
+    curves,
+    data,
+    decision,
+    errors,
+    explorer,
+    headline,
+    provenance,
+    subgroups,
+    training,
+)
+
+# In the order in which a reader asks. A section that has nothing to say returns None.
+SECTIONS: tuple[Callable[[ReportContent, Language], Section | None], ...] = (
+    data.section,
+    headline.section,
+    explorer.section,
+    confusion.section,
+    curves.section,
+    calibration.section,
+    decision.section,
+    subgroups.section,
+    errors.section,
+    training.section,
+    provenance.section,
+    checklist.section,
+)
+
+
+def sections(content: ReportContent, words: Language) -> list[Section]:
+    """All sections that have something to say, in order."""
+    found = [make(content, words) for make in SECTIONS]
+    return [s for s in found if s is not None]
+
+
+def charts(content: ReportContent, words: Language) -> Iterator[Chart]:
+    """Every figure of the report, in order; the explorer's four among them."""
+    for section in sections(content, words):
+        for block in section.blocks:
+            yield from _charts_of(block)
+
+
+def _charts_of(block: Block) -> Iterator[Chart]:
+    if isinstance(block, Chart):
+        yield block
+    elif isinstance(block, Row):
+        yield from block.charts
+    elif isinstance(block, Explorer):
+        yield from (*block.charts, *block.roc)
+
+
+def render(content: ReportContent, lang: str = "en") -> str:
+    """The report as one HTML document; everything in it is escaped, nothing is fetched.
+
+    A content security policy allows only the page's own script, named by its hash.
+    """
+    words = language(lang)
+    page = _environment().get_template("report.html.j2")
+    script = _resource("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return page.render(
+        content=content,
+        sections=sections(content, words),
+        words=words,
+        style=Markup(_resource("report.css")),  # noqa: S704 (our own file)
+        script=Markup(script),  # noqa: S704 (our own file)
+        script_hash=digest,
+        version=__version__,
+    )
+
+
+def write_report(path: Path, content: ReportContent, lang: str = "en") -> None:
+    """Write `render(content, lang)` atomically."""
+    files.write_text(path, render(content, lang))
+
+
+@cache
+def _environment() -> Environment:
+    env = Environment(
+        loader=PackageLoader("lesionlab.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters["safe_json"] = safe_json
+    return env
+
+
+def safe_json(value: Any) -> Markup:
+    """JSON for a `<script type="application/json">`: no `</script>` or `<!--` can arise.
+
+    >>> print(safe_json({"name": "</script>"}))
+    {"name":"\\u003c/script\\u003e"}
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)  # noqa: S704 (escaped above)
+
+
+@cache
+def _resource(name: str) -> str:
+    folder = resources.files("lesionlab.reporting") / "templates"
+    return (folder / name).read_text(encoding="utf-8")

@@ -1,0 +1,102 @@
+"""Does a predicted probability come true? Reliability with intervals, and the one-number losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lesionlab.evaluation.operating_point import score_of
+from lesionlab.reporting.content import (
+    Block,
+    Chart,
+    Json,
+    Paragraph,
+    ReportContent,
+    Row,
+    Section,
+    Table,
+)
+from lesionlab.reporting.language import Language, measure_text, share
+from lesionlab.reporting.plots import Point, reliability
+from lesionlab.reporting.sections.curves import MALIGNANT, main_score
+from lesionlab.reporting.svg import Axis, Floats, Frame
+
+HISTOGRAM_BINS = 40
+
+
+def section(content: ReportContent, words: Language) -> Section:
+    """Reliability of the malignant score and of the highest probability; NLL, Brier, ECE."""
+    e = content.focus.evaluation
+    calibration = e["calibration"]
+    charts = []
+    main = main_score(e)
+    if main and main in calibration["classes"]:
+        name = words("curves.malignant") if main == MALIGNANT else main
+        title = words("calibration.of", name=name)
+        bins = calibration["classes"][main]["bins"]
+        charts.append(_chart("reliability-main", title, bins, _score(content, main), words))
+    top = content.focus.predictions.y_prob.max(axis=1)
+    charts.append(
+        _chart("reliability-top", words("calibration.top"), calibration["bins"], top, words)
+    )
+    blocks: list[Block] = [
+        Paragraph(words("calibration.intro")),
+        Row(tuple(charts)),
+        _losses(e, words),
+    ]
+    if content.calibration:
+        blocks.append(_fitted(content.calibration, words))
+    return Section("calibration", words("calibration.title"), tuple(blocks))
+
+
+def _score(content: ReportContent, name: str) -> Floats:
+    p = content.focus.predictions
+    return score_of(p.y_prob, p.classes, content.malignant if name == MALIGNANT else (name,))
+
+
+def _chart(key: str, title: str, bins: Sequence[Json], score: Floats, words: Language) -> Chart:
+    frame = Frame(Axis(words("axis.predicted"), 0, 1), Axis(words("axis.observed"), 0, 1), 250, 250)
+    points = [
+        Point("", b["mean_prob"], b["observed"]["value"], y_range=_range(b["observed"]), size=3.5)
+        for b in bins
+        if b["observed"]["value"] is not None
+    ]
+    n, edges = np.histogram(score, HISTOGRAM_BINS, (0.0, 1.0))
+    counts = list(zip(edges[:-1], edges[1:], n.astype(float), strict=True))
+    svg = reliability(
+        key, title, words("calibration.description"), frame, points, counts,
+        words("calibration.counts"),
+    )  # fmt: skip
+    rows = tuple(
+        (f"{share(b['low'])}–{share(b['high'])}", f"{b['n']:,}", share(b["mean_prob"]),
+         measure_text(b["observed"]))
+        for b in bins
+    )  # fmt: skip
+    columns = (
+        words("column.bin"), words("column.n"), words("axis.predicted"), words("axis.observed")
+    )  # fmt: skip
+    return Chart(key, title, words("calibration.caption"), svg, Table(columns, rows))
+
+
+def _range(m: Json) -> tuple[float, float] | None:
+    return None if m["low"] is None else (m["low"], m["high"])
+
+
+def _losses(e: Json, words: Language) -> Table:
+    rows = tuple(
+        (words(f"metric.{k}"), measure_text(e["metrics"][k]), words(f"calibration.{k}"))
+        for k in ("nll", "brier", "ece")
+    )
+    columns = (words("column.metric"), words("column.estimate"), words("column.meaning"))
+    return Table(columns, rows, words("calibration.losses"))
+
+
+def _fitted(calibration: Json, words: Language) -> Paragraph:
+    return Paragraph(
+        words(
+            "calibration.fitted",
+            temperature=f"{calibration.get('temperature', 1.0):.3g}",
+            part=words.name("part", str(calibration.get("fitted_on", "valid"))),
+        )
+    )
