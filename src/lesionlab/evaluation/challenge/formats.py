@@ -47,6 +47,11 @@ class Format:
         return self.judge == "isic-challenge-scoring"
 
     @property
+    def of_isic(self) -> bool:
+        """Whether ids may end in `.jpg`, and the official package's table is shown."""
+        return self.judge != "Udacity"
+
+    @property
     def truth(self) -> tuple[str, ...]:
         """The truth's columns, in the order of `columns`."""
         return self.truth_columns or self.columns
@@ -63,7 +68,7 @@ FORMATS: dict[str, Format] = {
             "ISIC 2016 part 3, melanoma",
             "isic-challenge-scoring",
             "average_precision",
-            ("image", "image_id"),
+            ("image", "image_id", "id"),
             ("malignant",),
             "malignant",
             header=False,

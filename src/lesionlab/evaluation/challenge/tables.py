@@ -103,7 +103,7 @@ def rows_of(form: Format, text: str, where: str, columns: Sequence[str]) -> Rows
     """Like `read_rows`, from text; raises `BadInput` where it is no table at all."""
     reader = csv.reader(io.StringIO(text, newline=""))
     read = [(reader.line_num, tuple(row)) for row in reader if row]
-    headed = bool(read) and (form.header or _is_header(read[0][1]))
+    headed = bool(read) and (form.header or _is_header(form, read[0][1]))
     header = tuple(c.strip() for c in read[0][1]) if headed else (form.key, *columns)
     read = read[1:] if headed else read
     if not read:
@@ -117,7 +117,10 @@ def rows_of(form: Format, text: str, where: str, columns: Sequence[str]) -> Rows
     return Rows(where, header, cells, tuple(line for line, _ in read))
 
 
-def _is_header(row: tuple[str, ...]) -> bool:
+def _is_header(form: Format, row: tuple[str, ...]) -> bool:
+    """Whether a file that needs no header has one all the same."""
+    if row[0].strip().lower() in form.keys:
+        return True
     values = [c.strip().lower() for c in row[1:]]
     return not any(NUMBER.fullmatch(v) or v in TRUTH_WORDS for v in values)
 
@@ -136,9 +139,9 @@ def _trimmed(row: tuple[str, ...], width: int, line: int, where: str) -> tuple[s
 
 
 def image_ids(form: Format, rows: Rows) -> list[str]:
-    """The ids, without `.jpg` where the judge strips it too."""
+    """The ids; without `.jpg`, except where the id is a path."""
     ids = rows.column(_key(form, rows))
-    return [SUFFIX.sub("", i) for i in ids] if form.strict else ids
+    return [SUFFIX.sub("", i) for i in ids] if form.of_isic else ids
 
 
 def _key(form: Format, rows: Rows) -> str:
@@ -148,7 +151,7 @@ def _key(form: Format, rows: Rows) -> str:
 def parse_numbers(cells: list[str]) -> Floats:
     """Float64 of texts, rounded exactly as the judges' own CSV reader rounds them."""
     table = pd.read_csv(io.StringIO("\n".join(cells)), header=None, skip_blank_lines=False)
-    return table[0].to_numpy("float64")
+    return np.asarray(table[0], np.float64)
 
 
 def submission_problems(form: Format, rows: Rows) -> Iterator[BadInput]:
