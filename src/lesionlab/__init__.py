@@ -26,8 +26,11 @@ _VERBS = {
     "train": "lesionlab.api.train",
     "resume": "lesionlab.api.train",
     "evaluate": "lesionlab.api.evaluate",
+    "score": "lesionlab.api.score",
+    "submit": "lesionlab.api.submit",
     "export": "lesionlab.api.export",
     "predict": "lesionlab.api.predict",
+    "serve": "lesionlab.api.serve",
     "verify": "lesionlab.api.verify",
 }
 __all__ = ["__version__", *_VERBS]

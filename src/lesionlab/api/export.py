@@ -14,6 +14,7 @@ from lesionlab.data.cache import open_pixels
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.deployment.publish import Network, Recipe, export_bundle
 from lesionlab.deployment.schema import OperatingPoint, Training
+from lesionlab.deployment.static_page import build_page
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.operating_point import choose_operating_point
 from lesionlab.evaluation.predictions import Predictions, read_predictions
@@ -28,19 +29,22 @@ def export(
     *,
     data: str | Path | None = None,
     sign: str | Path | None = None,
+    web: str | Path | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Write the bundle of a finished run to a folder, or to one file where `to` ends in .zip.
 
-    `data` is the run's dataset folder, where it has moved; `sign` a private key (PEM, Ed25519).
-    Returns `{bundle, identity, bytes,
-    outputs, parity, ood, operating_points, leaky, seconds}`. Raises `BadInput`, and writes
-    nothing, where the run is not finished, its data have changed, or the bundle's probabilities
-    differ from the original's by more than 1e-4.
+    `data` is the run's dataset folder, where it has moved; `sign` a private key (PEM, Ed25519);
+    `web` a new folder for the static page that answers inside a browser (needs npm).
+
+    Returns `{bundle, web, identity, bytes, outputs, parity, ood, operating_points, leaky,
+    seconds}`. Raises `BadInput`, and writes nothing, where the run is not finished, its data have
+    changed, or the bundle's probabilities differ from the original's by more than 1e-4.
     """
     started = time.monotonic()
     opened, target = read_run(Path(run)), Path(to)
-    files.refuse_existing(target)
+    for output in (target, *([] if web is None else [Path(web)])):
+        files.refuse_existing(output)
     dataset = _dataset(opened, data)
     from lesionlab.training.predict import load_network, read_calibration
     from lesionlab.training.setup import preprocessing
@@ -78,10 +82,14 @@ def export(
         sign_with=None if sign is None else Path(sign),
         progress=progress,
     )
+    if web is not None:
+        progress.say("building the page")
+        build_page(written, Path(web))
     info = written.info
     return {
         "schema_version": 1,
         "bundle": str(target),
+        "web": None if web is None else str(web),
         "identity": written.identity,
         "bytes": sum(r.bytes for r in info.files.values()),
         "outputs": list(info.outputs),

@@ -12,7 +12,7 @@ from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_o
 EXAMPLE = """\b
 Examples:
   lesionlab export runs/ham --to bundles/ham
-  lesionlab export runs/ham --to ham.zip
+  lesionlab export runs/ham --to ham.zip --sign key.pem --web page/
 """
 
 
@@ -21,15 +21,23 @@ Examples:
 @path_option("--to", required=True, help="A new folder, or a file that ends in .zip.")
 @path_option("--data", help="The run's dataset folder, where it has moved.")
 @path_option("--sign", help="Sign it with this private key (PEM, Ed25519).")
+@path_option("--web", help="Also build the page that answers inside a browser (needs npm).")
 @json_option
-def command(run: Path, to: Path, data: Path | None, sign: Path | None, as_json: bool) -> None:
+def command(
+    run: Path,
+    to: Path,
+    data: Path | None,
+    sign: Path | None,
+    web: Path | None,
+    as_json: bool,
+) -> None:
     """Write the bundle of RUN: one ONNX file and all that is needed to use it, without torch.
 
     It is published only if its probabilities agree with the original network's within 1e-4.
     """
     from lesionlab.api.export import export
 
-    result = export(run, to, data=data, sign=sign, progress=Bar())
+    result = export(run, to, data=data, sign=sign, web=web, progress=Bar())
     answer(result, as_json, lambda: _show(result))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from lesionlab import __version__
-from lesionlab.errors import BadInput, nearest, one_line
+from lesionlab.errors import BadInput, Interrupted, nearest, one_line
 
 # verb -> (module under lesionlab.cli, one line of help). The order is the user's path.
 VERBS: dict[str, tuple[str, str]] = {
@@ -20,8 +20,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "Train a classifier by a preset."),
     "resume": ("resume", "Go on with an interrupted run, exactly where it stopped."),
     "evaluate": ("evaluate", "Measure a run or a predictions table, with intervals and a report."),
+    "score": ("score", "Score a submission as its challenge does, with its refusals."),
+    "submit": ("submit", "Write a challenge's submission, or check one before it is sent."),
     "export": ("export", "Write a bundle that needs no torch."),
     "predict": ("predict", "Classify images with a bundle."),
+    "serve": ("serve", "Answer over HTTP, with a page for people."),
     "verify": ("verify", "Check that a bundle is whole, and who signed it."),
 }
 
@@ -83,6 +86,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.ctx.command_path} --help shows the options)" if error.ctx else ""
         print(f"lesionlab: {one_line(error.format_message())}{where}", file=sys.stderr)
         return 2
+    except Interrupted as error:
+        print(f"lesionlab: {error}", file=sys.stderr)
+        return 130
     except (KeyboardInterrupt, click.Abort):
         print("lesionlab: interrupted", file=sys.stderr)
         return 130

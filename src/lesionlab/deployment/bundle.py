@@ -76,7 +76,7 @@ def read_bundle(path: Path) -> Bundle:
     external data, foreign operators or NaN weights, and for a `bundle.json` of a newer version.
     """
     path = Path(path)
-    content = _read_zip(path) if path.is_file() else _read_folder(path)
+    content = read_files(path)
     if INFO not in content:
         raise BadInput(
             f"not a bundle (no {INFO})", where=str(path), remedy="make one with: lesionlab export"
@@ -95,6 +95,11 @@ def read_bundle(path: Path) -> Bundle:
         hashlib.sha256(content[INFO]).hexdigest(),
         content.get(SIGNATURE),
     )
+
+
+def read_files(path: Path) -> dict[str, bytes]:
+    """name -> bytes of a bundle folder or zip; only names, sizes and links are checked."""
+    return _read_zip(path) if path.is_file() else _read_folder(path)
 
 
 def _read_folder(folder: Path) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from lesionlab.data.images import (
+    FORMATS,
     MAX_PIXELS,
     Preprocessing,
     Roi,
@@ -48,6 +49,19 @@ def read_pixels(
         name = name or (str(source) if isinstance(source, Path) else "image")
         source = data
     return prepare(open_image(source, name), how, roi)
+
+
+def refuse_pixels(data: bytes, most: int, name: str = "") -> None:
+    """`UnreadableImage` (413) where the header claims more than `most` pixels."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            width, height = Image.open(io.BytesIO(data), formats=FORMATS).size
+    except Exception:  # noqa: BLE001 (the decode names what is wrong)
+        return
+    if width * height > most:
+        what = f"{width} x {height} pixels, more than {most // 10**6} megapixels"
+        raise UnreadableImage(what, where=name, status=413)
 
 
 def _bytes(source: Path | bytes, name: str) -> bytes:

@@ -1,0 +1,83 @@
+"""`lesionlab.serve`: bundles over HTTP, with a page for people. Needs the extra `serve`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lesionlab.errors import BadInput
+
+TOKEN_VARIABLE = "LESIONLAB_TOKEN"  # noqa: S105 (the name of a variable)
+
+
+def serve(
+    bundles: str | Path | Sequence[str | Path],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 0,
+    queue: int = 32,
+    max_body_mb: int = 20,
+    token_file: str | Path | None = None,
+    allow_hosts: Sequence[str] = (),
+    audit: str | Path | None = None,
+    key: str | Path | None = None,
+    on_ready: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests that run are finished first.
+
+    `workers` images are answered at once (0: one a core), `queue` more may wait, the rest gets
+    503 with Retry-After. A bearer token, from `token_file` or the environment variable
+    LESIONLAB_TOKEN, is needed where `host` is not the loopback. `audit` names a hash-chained log
+    of hashes and answers; `key` the public key that must have signed every bundle. `on_ready` is
+    called with `{url, models, ...}` once all bundles have passed their self-test.
+    """
+    try:
+        from lesionlab.deployment.server_run import ServeSettings, build, run_server
+    except ImportError as error:
+        raise BadInput(
+            f"serve needs the extra 'serve' ({error.name} is not installed)",
+            remedy="install it with: pip install 'lesionlab[serve]'",
+        ) from None
+    given = [bundles] if isinstance(bundles, str | Path) else list(bundles)
+    settings = ServeSettings(
+        host=host,
+        port=port,
+        workers=workers,
+        queue=queue,
+        max_body_mb=max_body_mb,
+        token=_token(token_file),
+        allow_hosts=tuple(allow_hosts),
+        audit=None if audit is None else Path(audit),
+        key=None if key is None else Path(key),
+    )
+    app, house = build([Path(b) for b in given], settings)
+    on_ready(
+        {
+            "schema_version": 1,
+            "url": f"http://{f'[{host}]' if ':' in host else host}:{port}/",
+            "models": [m.id for m in house.models],
+            "workers": house.limits.workers,
+            "queue": house.limits.queue,
+            "token": settings.token is not None,
+        }
+    )
+    run_server(app, settings)
+
+
+def _token(path: str | Path | None) -> str | None:
+    if path is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise BadInput(f"cannot be read ({error.strerror})", where=str(path)) from None
+    if len(token) < 16:
+        raise BadInput(
+            "the token is shorter than 16 characters",
+            where=str(path),
+            remedy="make one with: openssl rand -hex 32",
+        )
+    return token

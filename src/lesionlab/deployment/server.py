@@ -1,0 +1,333 @@
+"""`lesionlab serve`: the same answers over HTTP, from FastAPI and one-thread ONNX sessions.
+
+Nothing of a request is written to a disk or a log: bodies are parsed in memory, images are
+decoded, answered and forgotten, file names only travel back to who sent them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from lesionlab import __version__
+from lesionlab.data.images import Roi, UnreadableImage
+from lesionlab.deployment.answers import DEFAULT_ABSTENTION, answers, find_point
+from lesionlab.deployment.decode import read_pixels, refuse_pixels
+from lesionlab.deployment.problems import PROBLEM, Problem
+from lesionlab.deployment.schema import OperatingPoint
+from lesionlab.deployment.server_audit import Audit
+from lesionlab.deployment.server_body import Upload, read_uploads
+from lesionlab.deployment.server_gate import Gate
+from lesionlab.deployment.server_guard import App, Guard, Rules
+from lesionlab.deployment.server_metrics import Metrics
+from lesionlab.deployment.server_models import Model, Models
+from lesionlab.deployment.server_schema import (
+    PREDICT_BODY,
+    Limits,
+    ModelShape,
+    ModelsShape,
+    PredictShape,
+    ProblemShape,
+    StatusShape,
+    refusals,
+)
+from lesionlab.deployment.web import page_files
+from lesionlab.errors import BadInput, one_line
+
+
+@dataclass
+class House:
+    """What the routes share."""
+
+    models: Models
+    gate: Gate
+    metrics: Metrics
+    limits: Limits
+    audit: Audit | None = None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a request asks for, beside its images."""
+
+    model: Model
+    point: OperatingPoint | None
+    abstain: str
+    with_cam: bool
+    roi: Roi | None
+
+
+def create_app(house: House, rules: Rules) -> App:
+    """The ASGI application: the routes behind the guard."""
+    inner = FastAPI(
+        title="lesionlab",
+        version=__version__,
+        description="Research use only: not a medical device, no advice to a patient.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(house),
+    )
+    _add_refusals(inner)
+    _add_page(inner)
+    _add_health(inner, house)
+    _add_models(inner, house)
+    _add_predict(inner, house)
+    return Guard(inner, rules, house.metrics.rejected)
+
+
+def _lifespan(house: House) -> Any:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        def on_swap(_: str, succeeded: bool) -> None:
+            house.metrics.swaps.labels("ok" if succeeded else "refused").inc()
+
+        house.models.watch(on_swap)
+        yield
+        house.gate.close()
+        house.models.close()
+        if house.audit is not None:
+            house.audit.close()
+
+    return lifespan
+
+
+def _add_refusals(app: FastAPI) -> None:
+    def refused(problem: Problem) -> Response:
+        headers = dict(problem.headers)
+        if problem.status in (400, 408, 413, 415):
+            headers["connection"] = "close"  # the rest of the body is not read
+        return Response(problem.body(), problem.status, headers, media_type=PROBLEM)
+
+    @app.exception_handler(Problem)
+    async def on_problem(_: Request, error: Problem) -> Response:
+        return refused(error)
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_hangup(_: Request, __: Exception) -> Response:
+        return refused(Problem(400, "hangup", "the client hung up"))
+
+    @app.exception_handler(HTTPException)
+    async def on_http(_: Request, error: HTTPException) -> Response:
+        what = {404: "no such page", 405: "not with this method"}.get(error.status_code, "refused")
+        return refused(Problem(error.status_code, "http", what, **(error.headers or {})))
+
+    @app.exception_handler(RequestValidationError)
+    async def on_query(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(p) for p in first["loc"])
+        return refused(Problem(400, "query", f"{place}: {first['msg']}"))
+
+    @app.exception_handler(Exception)
+    async def on_bug(_: Request, __: Exception) -> Response:
+        return refused(Problem(500, "bug", "this is a bug of ours"))
+
+
+def _add_page(app: FastAPI) -> None:
+    files = page_files()
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        content, kind = files["index.html"]
+        return Response(content, media_type=kind)
+
+    @app.get("/page/{name}", include_in_schema=False)
+    async def asset(name: str) -> Response:
+        if name not in files:
+            raise Problem(404, "page", "no such page")
+        content, kind = files[name]
+        return Response(content, media_type=kind)
+
+
+def _add_health(app: FastAPI, house: House) -> None:
+    @app.get("/health/live", response_model=StatusShape)
+    async def live() -> Any:
+        """Is the process answering?"""
+        return {"status": "live"}
+
+    @app.get("/health/ready", response_model=StatusShape, responses=refusals(503))
+    async def ready() -> Any:
+        """Have all models passed their self-test, and is there no shutdown under way?"""
+        if house.gate.draining:
+            raise Problem(503, "draining", "shutting down", Retry_After="5")
+        return {"status": "ready"}
+
+    @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Prometheus metrics."""
+        house.metrics.inside.set(house.gate.inside)
+        return Response(house.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _add_models(app: FastAPI, house: House) -> None:
+    @app.get("/v1/models", response_model=ModelsShape)
+    async def models() -> Any:
+        """The served bundles."""
+        return {"schema_version": 1, "models": [described(m) for m in house.models]}
+
+    @app.get("/v1/models/{model}", response_model=ModelShape, responses=refusals(404))
+    async def one(model: str) -> Any:
+        """One served bundle."""
+        return described(_model(house, model))
+
+
+def described(model: Model) -> dict[str, Any]:
+    """What a client may know of a bundle: no path, no hashes."""
+    bundle, info = model.predictor.bundle, model.predictor.info
+    return {
+        "id": model.id,
+        "identity": bundle.identity,
+        "name": info.name,
+        "classes": list(info.classes),
+        "malignant": list(info.malignant),
+        "operating_points": [
+            {"name": p.name, **p.model_dump(mode="json")} for p in info.operating_points
+        ],
+        "conformal": [{"name": c.name, **c.model_dump(mode="json")} for c in info.conformal],
+        "outputs": list(info.outputs),
+        "leaky": info.leaky,
+        "synthetic": info.synthetic,
+        "research_only": True,
+        "needs_region": info.training.regions,
+        "fit": info.preprocessing.fit,
+        "training": info.training.model_dump(mode="json"),
+        "card": bundle.card,
+    }
+
+
+def _model(house: House, name: str | None) -> Model:
+    found = house.models.find(name)
+    if found is None:
+        raise Problem(404, "model", "no such model")
+    return found
+
+
+def _add_predict(app: FastAPI, house: House) -> None:
+    @app.post(
+        "/v1/predict",
+        response_model=None,
+        responses={200: {"model": PredictShape}, **refusals(400, 404, 408, 413, 415, 422, 503)},
+        openapi_extra=PREDICT_BODY,
+    )
+    async def predict(
+        request: Request,
+        model: str | None = None,
+        operating_point: str | None = None,
+        abstain: Literal["none", "ood", "ood_or_set"] = DEFAULT_ABSTENTION,  # type: ignore[assignment]
+        heatmap: bool = False,
+        roi_x: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+        roi_y: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+        roi_size: Annotated[float | None, Query(gt=0, le=1e5)] = None,
+    ) -> Response:
+        """Classify one or several images.
+
+        One image that cannot be used is refused with its status; of several, each bad one has
+        an `error` and a `status` of its own.
+        """
+        taken = False
+        try:
+            with house.gate.place():
+                wish = _wish(
+                    house, model, operating_point, abstain, heatmap, roi_x, roi_y, roi_size
+                )
+                kind, taken = request.headers.get("content-type", ""), True
+                uploads = await read_uploads(kind, request.stream(), house.limits.images)
+                with house.gate.place(len(uploads) - 1):
+                    said = await asyncio.gather(*(_one(house, wish, u) for u in uploads))
+        except Problem as problem:
+            house.metrics.rejected(problem.code)
+            if problem.status == 503 and not taken:
+                async for _ in request.stream():  # else the client's sending breaks off
+                    pass
+            raise
+        if len(said) == 1 and said[0]["error"]:
+            raise Problem(said[0]["status"], "image", said[0]["error"])
+        info = wish.model.predictor.info
+        return JSONResponse(
+            {
+                "schema_version": 1,
+                "model": wish.model.id,
+                "identity": wish.model.predictor.bundle.identity,
+                "research_only": True,
+                "leaky": info.leaky,
+                "synthetic": info.synthetic,
+                "predictions": said,
+            }
+        )
+
+    app.openapi()["components"]["schemas"]["ProblemShape"] = ProblemShape.model_json_schema()
+
+
+def _wish(
+    house: House,
+    model: str | None,
+    operating_point: str | None,
+    abstain: str,
+    heatmap: bool,
+    roi_x: float | None,
+    roi_y: float | None,
+    roi_size: float | None,
+) -> Wish:
+    found = _model(house, model)
+    info = found.predictor.info
+    try:
+        point = find_point(info, operating_point)
+    except BadInput as error:
+        raise Problem(400, "operating_point", str(error)) from None
+    corners = [v for v in (roi_x, roi_y, roi_size) if v is not None]
+    if corners and len(corners) < 3:
+        raise Problem(400, "roi", "give all of roi_x, roi_y and roi_size, or none")
+    if info.training.regions and not corners:
+        raise Problem(400, "roi", "this model has learnt from regions: give roi_x, roi_y, roi_size")
+    return Wish(found, point, abstain, heatmap, Roi(*corners) if corners else None)
+
+
+async def _one(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
+    """The answer to one image, from a worker thread."""
+
+    def job(waited: float) -> dict[str, Any]:
+        house.metrics.phase.labels("queue").observe(waited)
+        return _answered(house, wish, upload)
+
+    return await asyncio.wrap_future(house.gate.submit(job))
+
+
+def _answered(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
+    predictor, data = wish.model.predictor, bytes(upload.data)
+    started = time.perf_counter()
+    try:
+        refuse_pixels(data, house.limits.pixels)
+        pixels = read_pixels(data, predictor.how, wish.roi, name="image")
+    except UnreadableImage as error:
+        house.metrics.rejected("image")
+        return {"name": upload.name, "error": one_line(error.reason), "status": error.status}
+    decoded = time.perf_counter()
+    outputs = predictor.predict(pixels[None], wish.with_cam)
+    said = answers(predictor, outputs, wish.point, wish.abstain)[0].to_json()
+    house.metrics.phase.labels("decode").observe(decoded - started)
+    house.metrics.phase.labels("inference").observe(time.perf_counter() - decoded)
+    house.metrics.images.labels(wish.model.id).inc()
+    if outputs.cam is not None:
+        maps = outputs.cam[0].round(4).tolist()
+        said["cam"] = dict(zip(predictor.info.classes, maps, strict=True))
+    if house.audit is not None:
+        house.audit.add(
+            {
+                "image_sha256": hashlib.sha256(data).hexdigest(),
+                "model": predictor.bundle.identity,
+                "probabilities": said["probabilities"],
+                "decision": said["decision"],
+                "ood_flag": None if said["ood"] is None else said["ood"]["flagged"],
+            }
+        )
+    return {"name": upload.name, "error": None, "status": 200, **said}

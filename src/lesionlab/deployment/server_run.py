@@ -1,0 +1,128 @@
+"""Uvicorn, set up for one process: a header timer, small limits, a drain on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from lesionlab.deployment.server import House, create_app
+from lesionlab.deployment.server_audit import Audit
+from lesionlab.deployment.server_gate import Gate
+from lesionlab.deployment.server_guard import App, Rules
+from lesionlab.deployment.server_metrics import Metrics
+from lesionlab.deployment.server_models import Models
+from lesionlab.deployment.server_schema import Limits
+from lesionlab.errors import BadInput
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+HEADER_SECONDS = 10.0
+HEADER_BYTES = 32 * 1024
+DRAIN_SECONDS = 30
+CONNECTIONS = 512
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """How to serve. `token` is asked of every request to /v1 and /metrics where given."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 0  # 0: one a core
+    queue: int = 32  # images that may wait
+    max_body_mb: int = 20
+    token: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    audit: Path | None = None
+    key: Path | None = None  # public key that must have signed every bundle
+
+
+class PatientProtocol(H11Protocol):
+    """Uvicorn's protocol with a limit on the time between a connection and its whole headers."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._await_headers()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if busy and self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+        elif not busy and self._header_timer is None:
+            self._await_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+        super().connection_lost(exc)
+
+    def _await_headers(self) -> None:
+        self._header_timer = self.loop.call_later(HEADER_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        self._header_timer = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+
+def build(bundles: list[Path], settings: ServeSettings) -> tuple[App, House]:
+    """The application and what it shares; every bundle is checked and self-tested first."""
+    exposed = settings.host not in LOOPBACK
+    if exposed and settings.token is None:
+        raise BadInput(
+            f"{settings.host} can be reached from other machines",
+            where="--host",
+            remedy="give --token-file, or serve on 127.0.0.1 behind a reverse proxy",
+        )
+    hosts = {*LOOPBACK, *(h.lower() for h in settings.allow_hosts)}
+    hosts |= {settings.host.lower()} if settings.host not in ("0.0.0.0", "::") else set()  # noqa: S104
+    token = settings.token
+    rules = Rules(
+        hosts=frozenset(hosts),
+        token_sha256=None if token is None else hashlib.sha256(token.encode()).hexdigest(),
+        max_body=settings.max_body_mb * 2**20,
+    )
+    workers = settings.workers or os.cpu_count() or 1
+    house = House(
+        models=Models(bundles, settings.key),
+        gate=Gate(workers, settings.queue),
+        metrics=Metrics(),
+        limits=Limits(workers=workers, queue=settings.queue),
+        audit=None if settings.audit is None else Audit(settings.audit),
+    )
+    return create_app(house, rules), house
+
+
+def configuration(app: App, settings: ServeSettings) -> uvicorn.Config:
+    """Uvicorn's settings: no access log (it would hold addresses), no server header."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=PatientProtocol,
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        limit_concurrency=CONNECTIONS,
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        backlog=256,
+    )
+
+
+def run_server(app: App, settings: ServeSettings) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests that run are finished first."""
+    uvicorn.Server(configuration(app, settings)).run()

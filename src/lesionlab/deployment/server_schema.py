@@ -1,0 +1,164 @@
+"""The shapes of the server's answers, for its OpenAPI description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from lesionlab.deployment.problems import PROBLEM
+
+
+class DecisionShape(BaseModel):
+    """Positive or not at one operating point; null where the policy abstains."""
+
+    operating_point: str
+    score: float
+    threshold: float
+    positive: bool | None
+    reason: str
+
+
+class OodShape(BaseModel):
+    """Distances over their thresholds; above 1 the image is not like the training images."""
+
+    score: float
+    mahalanobis: float
+    knn: float
+    flagged: bool
+
+
+class PredictionShape(BaseModel):
+    """What is said about one image, or `error` and `status`."""
+
+    name: str
+    error: str | None = None
+    status: int = 200
+    logits: dict[str, float] | None = None
+    probabilities: dict[str, float] | None = None
+    class_at_dataset_prior: str | None = None
+    class_at_uniform_prior: str | None = None
+    decision: DecisionShape | None = None
+    conformal: dict[str, list[str]] | None = None
+    ood: OodShape | None = None
+    similar: dict[str, int] | None = None
+    cam: dict[str, list[list[float]]] | None = None
+
+
+class PredictShape(BaseModel):
+    """The answer of /v1/predict."""
+
+    schema_version: int
+    model: str
+    identity: str
+    research_only: bool
+    leaky: bool
+    synthetic: bool
+    predictions: list[PredictionShape]
+
+
+class ModelShape(BaseModel):
+    """A served bundle: `bundle.json` without hashes, statistics and self-test."""
+
+    id: str
+    identity: str
+    name: str
+    classes: list[str]
+    malignant: list[str]
+    operating_points: list[dict[str, Any]]
+    conformal: list[dict[str, Any]]
+    outputs: list[str]
+    leaky: bool
+    synthetic: bool
+    research_only: bool
+    needs_region: bool
+    fit: str
+    training: dict[str, Any]
+    card: str
+
+
+class ModelsShape(BaseModel):
+    """The answer of /v1/models."""
+
+    schema_version: int
+    models: list[ModelShape]
+
+
+class StatusShape(BaseModel):
+    """The answer of the health checks."""
+
+    status: str
+
+
+class ProblemShape(BaseModel):
+    """A refusal (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may refuse with these statuses."""
+    schema = {"$ref": "#/components/schemas/ProblemShape"}
+    return {
+        status: {"description": "Refused", "content": {PROBLEM: {"schema": schema}}}
+        for status in statuses
+    }
+
+
+PREDICT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "image": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"type": "string", "format": "binary"},
+                        }
+                    },
+                }
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["images"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "images": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {
+                                "type": "object",
+                                "required": ["data"],
+                                "additionalProperties": False,
+                                "properties": {
+                                    "name": {"type": "string"},
+                                    "data": {"type": "string", "format": "byte"},
+                                },
+                            },
+                        }
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+class Limits(BaseModel):
+    """What a server takes."""
+
+    workers: int = Field(1, ge=1)
+    queue: int = Field(16, ge=0)
+    images: int = Field(16, ge=1)  # in one request
+    pixels: int = Field(40_000_000, ge=1)

@@ -1,0 +1,127 @@
+// From a file to pixels. JPEG goes through libjpeg compiled to WebAssembly (the family of
+// decoders that Pillow uses), because browsers differ by a grey level here and there, and one
+// grey level can move a probability. The rest is lossless or decoded by the browser.
+
+import decodeJpeg, { init as initJpeg } from "../vendor/jpeg/decode.js";
+
+export const MAX_PIXELS = 100_000_000;
+const MIN_SIDE = 8, MAX_ASPECT = 20;
+
+export class Unreadable extends Error {}
+
+export async function start(wasmUrl) {
+  await initJpeg(await WebAssembly.compileStreaming(fetch(wasmUrl)));
+}
+
+// file: Blob -> { image: {width, height, rgba}, orientation }
+export async function decode(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  if (!bytes.length) throw new Unreadable("the file is empty");
+  const kind = kindOf(bytes);
+  if (!kind) throw new Unreadable("not an image of an allowed format");
+  if (kind === "jpeg") {
+    const head = jpegHeader(bytes);
+    checkSize(head.width, head.height);
+    if (head.components === 4) throw new Unreadable("CMYK: convert it to RGB first");
+    if (!head.ended) throw new Unreadable("truncated or corrupt");
+    // false: the pixels as stored; prepare.js turns them
+    const made = await decodeJpeg(bytes.buffer, { preserveOrientation: false }).catch(() => null);
+    if (!made) throw new Unreadable("truncated or corrupt");
+    return { image: plain(made.width, made.height, made.data), orientation: head.orientation };
+  }
+  return { image: await byBrowser(file, kind, bytes), orientation: 1 };
+}
+
+function plain(width, height, data) {
+  return { width, height, rgba: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
+}
+
+function kindOf(b) {
+  const text = (from, to) => String.fromCharCode(...b.subarray(from, to));
+  if (b[0] === 0xff && b[1] === 0xd8) return "jpeg";
+  if (text(1, 4) === "PNG") return "png";
+  if (text(0, 2) === "BM") return "bmp";
+  if (text(0, 4) === "RIFF" && text(8, 12) === "WEBP") return "webp";
+  return null;
+}
+
+function checkSize(width, height) {
+  if (width * height > MAX_PIXELS) throw new Unreadable(`${width} x ${height} pixels: too many`);
+  const short = Math.min(width, height);
+  if (short < MIN_SIDE) throw new Unreadable(`${width} x ${height} pixels is too small`);
+  if (Math.max(width, height) > MAX_ASPECT * short) {
+    throw new Unreadable(`${width} x ${height} pixels: extreme aspect`);
+  }
+}
+
+// Size, components and EXIF orientation from the segments before the first scan.
+export function jpegHeader(b) {
+  const view = new DataView(b.buffer, b.byteOffset, b.byteLength);
+  const found = { width: 0, height: 0, components: 0, orientation: 1, ended: endsWell(b) };
+  let at = 2;
+  while (at + 4 <= b.length) {
+    if (b[at] !== 0xff) break;
+    const marker = b[at + 1];
+    if (marker === 0xff) { at += 1; continue; }
+    if (marker === 0xda) break;
+    const length = view.getUint16(at + 2);
+    const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
+    if (isFrame && at + 10 <= b.length) {
+      found.height = view.getUint16(at + 5);
+      found.width = view.getUint16(at + 7);
+      found.components = b[at + 9];
+    }
+    if (marker === 0xe1) found.orientation = exifOrientation(b, at + 4, at + 2 + length);
+    at += 2 + length;
+  }
+  if (!found.width || !found.height) throw new Unreadable("truncated or corrupt");
+  return found;
+}
+
+// A JPEG cut off in its scan has no end marker; decoders fill the rest with grey.
+function endsWell(b) {
+  for (let i = b.length - 2; i >= Math.max(2, b.length - 65536); i--) {
+    if (b[i] === 0xff && b[i + 1] === 0xd9) return true;
+  }
+  return false;
+}
+
+function exifOrientation(b, from, to) {
+  if (to > b.length || String.fromCharCode(...b.subarray(from, from + 4)) !== "Exif") return 1;
+  const base = from + 6, view = new DataView(b.buffer, b.byteOffset, b.byteLength);
+  const little = b[base] === 0x49;
+  try {
+    const directory = base + view.getUint32(base + 4, little);
+    const entries = view.getUint16(directory, little);
+    for (let i = 0; i < entries; i++) {
+      const entry = directory + 2 + 12 * i;
+      if (view.getUint16(entry, little) === 0x0112) return view.getUint16(entry + 8, little);
+    }
+  } catch { /* a damaged EXIF block turns nothing */ }
+  return 1;
+}
+
+async function byBrowser(file, kind, bytes) {
+  if (kind === "png" && bytes[24] === 16) throw new Unreadable("16 bits a channel: convert it to 8");
+  if (kind === "png" && findsText(bytes, "acTL")) throw new Unreadable("animated or multi-page");
+  if (kind === "webp" && findsText(bytes, "ANIM")) throw new Unreadable("animated or multi-page");
+  const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
+  const typed = file.type ? file : new Blob([bytes], { type: `image/${kind}` });
+  const bitmap = await createImageBitmap(typed, options).catch(() => null);
+  if (!bitmap) throw new Unreadable("truncated or corrupt");
+  const { width, height } = bitmap;
+  checkSize(width, height);
+  const context = new OffscreenCanvas(width, height).getContext("2d", {
+    willReadFrequently: true, colorSpace: "srgb",
+  });
+  context.drawImage(bitmap, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  return plain(width, height, data);
+}
+
+function findsText(bytes, text) {
+  const codes = [...text].map((c) => c.charCodeAt(0));
+  const most = Math.min(bytes.length - 4, 4096);
+  for (let i = 0; i < most; i++) if (codes.every((c, k) => bytes[i + k] === c)) return true;
+  return false;
+}

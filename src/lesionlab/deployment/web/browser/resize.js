@@ -1,0 +1,86 @@
+// Pillow's bilinear resize of 8-bit images, bit for bit (libImaging/Resample.c): coefficients in
+// double precision, rounded to 22 bits, then integers only. Horizontal first, then vertical, each
+// rounded to 8 bits. Shared vectors with Python: tests/deployment/resize_vectors.json.
+
+const PRECISION_BITS = 22;
+const HALF = 2 ** (PRECISION_BITS - 1);
+const ONE = 2 ** PRECISION_BITS;
+
+// Which input pixels each output pixel reads, and with which integer weights.
+export function coefficients(inSize, outSize) {
+  const scale = inSize / outSize;
+  const filterScale = Math.max(1, scale);
+  const support = filterScale; // of the triangle filter: 1
+  const inverse = 1 / filterScale;
+  const rows = [];
+  for (let out = 0; out < outSize; out++) {
+    const centre = (out + 0.5) * scale;
+    const first = Math.max(0, Math.trunc(centre - support + 0.5));
+    const last = Math.min(inSize, Math.trunc(centre + support + 0.5));
+    const weights = [];
+    let total = 0;
+    for (let i = first; i < last; i++) {
+      const weight = triangle((i - first + first - centre + 0.5) * inverse);
+      weights.push(weight);
+      total += weight;
+    }
+    const fixed = weights.map((w) => {
+      const share = total !== 0 ? w / total : w;
+      return Math.trunc((share < 0 ? -0.5 : 0.5) + share * ONE);
+    });
+    rows.push({ first, fixed: Int32Array.from(fixed) });
+  }
+  return rows;
+}
+
+function triangle(x) {
+  const distance = Math.abs(x);
+  return distance < 1 ? 1 - distance : 0;
+}
+
+function clip8(sum) {
+  const value = sum >> PRECISION_BITS;
+  return value < 0 ? 0 : value > 255 ? 255 : value;
+}
+
+// pixels: Uint8Array (height * width * channels); returns the same layout at the new size.
+export function resize(pixels, width, height, channels, outWidth, outHeight) {
+  let image = pixels;
+  if (outWidth !== width) image = horizontal(image, width, height, channels, outWidth);
+  if (outHeight !== height) image = vertical(image, outWidth, height, channels, outHeight);
+  return image;
+}
+
+function horizontal(pixels, width, height, channels, outWidth) {
+  const rows = coefficients(width, outWidth);
+  const made = new Uint8Array(outWidth * height * channels);
+  for (let y = 0; y < height; y++) {
+    const line = y * width * channels;
+    for (let x = 0; x < outWidth; x++) {
+      const { first, fixed } = rows[x];
+      for (let c = 0; c < channels; c++) {
+        let sum = HALF;
+        let place = line + first * channels + c;
+        for (let i = 0; i < fixed.length; i++, place += channels) sum += pixels[place] * fixed[i];
+        made[(y * outWidth + x) * channels + c] = clip8(sum);
+      }
+    }
+  }
+  return made;
+}
+
+function vertical(pixels, width, height, channels, outHeight) {
+  const rows = coefficients(height, outHeight);
+  const stride = width * channels;
+  const made = new Uint8Array(stride * outHeight);
+  for (let y = 0; y < outHeight; y++) {
+    const { first, fixed } = rows[y];
+    for (let x = 0; x < stride; x++) {
+      let sum = HALF;
+      let place = first * stride + x;
+      for (let i = 0; i < fixed.length; i++, place += stride) sum += pixels[place] * fixed[i];
+      made[y * stride + x] = clip8(sum);
+    }
+  }
+  return made;
+}

@@ -1,0 +1,42 @@
+// The image with a heat map over it. Nothing here computes an answer.
+
+const LARGEST = 900; // pixels of the longer side
+
+export function drawPicture(canvas, bitmap, map, strength, fit) {
+  const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
+  canvas.width = Math.round(bitmap.width * scale);
+  canvas.height = Math.round(bitmap.height * scale);
+  const context = canvas.getContext("2d");
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  if (!map || strength === 0) return;
+  let { width, height } = canvas;
+  if (fit === "crop") width = height = Math.min(width, height); // what the network saw
+  context.globalAlpha = strength;
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(
+    heat(map), (canvas.width - width) / 2, (canvas.height - height) / 2, width, height,
+  );
+  context.globalAlpha = 1;
+}
+
+// Positive evidence only, scaled to its largest value, from transparent over violet to yellow.
+export function heat(map) {
+  const rows = map.length, columns = map[0].length;
+  const most = Math.max(1e-9, ...map.flat());
+  const made = document.createElement("canvas");
+  made.width = columns;
+  made.height = rows;
+  const context = made.getContext("2d");
+  const image = context.createImageData(columns, rows);
+  map.flat().forEach((value, i) => {
+    const v = Math.max(0, value) / most;
+    image.data.set([colour(v, 60, 235), colour(v, 10, 200), colour(v, 130, 40), 255 * v], 4 * i);
+  });
+  context.putImageData(image, 0, 0);
+  return made;
+}
+
+function colour(v, low, high) {
+  return Math.round(low + (high - low) * v);
+}
