@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +16,34 @@ def import_dataset(
     src: Path | str | None = None,
     to: Path | str = "dataset",
     *,
+    label_map: Sequence[str] = (),
+    masks: Path | str | None = None,
     max_rejected: float = 0.05,
     progress: Progress = SILENT,
     **options: Any,
 ) -> dict[str, Any]:
-    """Import `src` (a folder or archive) as `source` (a name of the source table) into `to`.
+    """Import `src` (a folder or archive) as `source` ("auto", or a name of the table) into `to`.
 
-    `options` are the source's own, e.g. `lesions=150, seed=0` for "synthetic". Returns
-    `{dataset, name, images, patients, lesions, classes: {name: n}, rejected: [{path, reason}],
-    malignant, licence, notes}`. Raises `BadInput` for anything that cannot be imported.
+    `label_map` regroups classes (`["nevus,seborrheic_keratosis=benign"]`), `masks` joins lesion
+    masks by image id, and `options` are the source's own, e.g. `lesions=150, seed=0` for
+    "synthetic". Returns `{dataset, source, name, images, rows, patients, lesions,
+    classes: {name: n}, rejected: [{path, reason}], malignant, licence, notes}`. Raises
+    `BadInput` for anything that cannot be imported.
     """
     dataset = import_source(
-        source_named(source),
+        None if source == "auto" else source_named(source),
         Path(src) if src is not None else None,
         Path(to),
         options=options,
+        label_map=label_map,
+        masks=Path(masks) if masks is not None else None,
         max_rejected=max_rejected,
         progress=progress,
     )
     return {
         "schema_version": 1,
         "dataset": str(to),
+        "source": dataset.info.source,
         "name": dataset.info.name,
         **dataset.info.counts,
         "malignant": list(dataset.info.malignant),

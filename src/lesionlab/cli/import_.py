@@ -10,25 +10,72 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+from lesionlab.cli.common import Bar, answer, json_option, path_option
 
 EPILOG = """\b
 Examples:
-  lesionlab import ham10000 archive.zip --to data/ham
+  lesionlab import auto archive.zip --to data/ham
   lesionlab import folder photos/ --to data/photos --malignant melanoma,bcc
+  lesionlab import isic2017 isic2017.zip --to data/bm \\
+      --map nevus,seborrheic_keratosis=benign melanoma=malignant
+  lesionlab import mini-mias mias.zip --to data/mias --roi fixed --roi-size 96
   lesionlab import synthetic --to data/demo --lesions 150 --seed 0
 """
 
+# option -> (sources that take it, type, help)
+OPTIONS: dict[str, tuple[str, Any, str]] = {
+    "classes": ("folder", str, "take only these class folders (comma-separated)"),
+    "malignant": ("folder, csv, dicom", str, "which classes are malignant (comma-separated)"),
+    "valid-last": ("folder", float, "last share of each training class as validation part"),
+    "lesions": ("synthetic", int, "how many lesions"),
+    "seed": ("synthetic, mini-mias", click.IntRange(0), "of all draws"),
+    "roi": ("mini-mias", click.Choice(("fixed", "radius")), "field of view"),
+    "roi-size": ("mini-mias", int, "pixels of a fixed field of view (96)"),
+    "normals": ("mini-mias", click.Choice(("inside", "centre", "none")), "patches of normals"),
+    "abnormality": ("mini-mias", click.Choice(("all", "calc", "mass")), "kinds to take"),
+    "protocol": ("mini-mias", click.Choice(("regions", "tutorial")), "regions or 12 patches each"),
+    "view": ("cbis-ddsm", click.Choice(("crop", "film")), "cropped pictures or whole films"),
+    "table": ("csv", str, "which table, where there are several"),
+    **{
+        f"{role}-column": ("csv", str, f"the column that holds the {role}")
+        for role in ("image", "label", "patient", "lesion", "split", "age", "sex", "site")
+    },
+    "skin-type-column": ("csv", str, "the column that holds the skin type"),
+}
 
-@click.command("import", epilog=EPILOG)
+# Named here and not taken from the table of sources, which is slow to load (a test compares).
+SOURCE_NAMES = (
+    "ham10000", "isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024", "milk10k",
+    "bcn20000", "isic-archive", "ph2", "pad-ufes-20", "mini-mias", "cbis-ddsm", "medmnist",
+    "dicom", "csv", "folder", "synthetic",
+)  # fmt: skip
+HELP = f"""Make a dataset folder from SRC, a folder or an archive.
+
+SOURCE is the kind of data set: auto recognises it by its headers and layout; else one of
+{", ".join(SOURCE_NAMES)}. Every image is decoded once; what cannot be used is listed with its
+reason.
+"""
+
+
+def _source_options(function: Any) -> Any:
+    for name, (sources, kind, text) in reversed(OPTIONS.items()):
+        function = click.option(f"--{name}", type=kind, help=f"{sources}: {text}.")(function)
+    return function
+
+
+@click.command("import", help=HELP, epilog=EPILOG)
 @click.argument("source")
-@path_argument("src", required=False)
+@click.argument("words", nargs=-1, metavar="[SRC]")
 @path_option("--to", required=True, help="The dataset folder to make.")
-@click.option("--classes", help="folder: take only these class folders (comma-separated).")
-@click.option("--malignant", help="folder: which classes are malignant (comma-separated).")
-@click.option("--valid-last", type=float, help="folder: last share of train as validation part.")
-@click.option("--lesions", type=int, help="synthetic: how many lesions.")
-@click.option("--seed", type=click.IntRange(0), help="synthetic: of all draws.")
+@click.option(
+    "--map",
+    "label_map",
+    multiple=True,
+    metavar="OLD,OLD=NEW ...",
+    help="Regroup classes; NEW may be - to leave them out.",
+)
+@path_option("--masks", help="A folder or archive of lesion masks, named by image id.")
+@_source_options
 @click.option(
     "--max-rejected",
     type=float,
@@ -38,18 +85,40 @@ Examples:
 )
 @json_option
 def command(
-    source: str, src: Path | None, to: Path, max_rejected: float, as_json: bool, **options: Any
+    source: str,
+    words: tuple[str, ...],
+    to: Path,
+    label_map: tuple[str, ...],
+    masks: Path | None,
+    max_rejected: float,
+    as_json: bool,
+    **options: Any,
 ) -> None:
-    """Make a dataset folder from SRC, a folder or an archive.
-
-    SOURCE is the kind of data set, for example ham10000, folder or synthetic. Every image is
-    decoded once; what cannot be used is listed with its reason.
-    """
+    """Parse, call, print (the help text is HELP)."""
     from lesionlab.api.import_dataset import import_dataset
 
     given = {name: value for name, value in options.items() if value is not None}
-    result = import_dataset(source, src, to, max_rejected=max_rejected, progress=Bar(), **given)
+    src, rules = _words(words, label_map)
+    result = import_dataset(
+        source,
+        src,
+        to,
+        label_map=rules,
+        masks=masks,
+        max_rejected=max_rejected,
+        progress=Bar(),
+        **given,
+    )
     answer(result, as_json, lambda: _show(result))
+
+
+def _words(words: tuple[str, ...], rules: tuple[str, ...]) -> tuple[Path | None, list[str]]:
+    """SRC, and the further rules of `--map a=b c=d`, which the shell hands over as words."""
+    more = [w for w in words if rules and "=" in w and not Path(w).exists()]
+    rest = [w for w in words if w not in more]
+    if len(rest) > 1:
+        raise click.UsageError(f"one SRC is expected, not {' '.join(rest)}")
+    return Path(rest[0]) if rest else None, [*rules, *more]
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -20,10 +20,11 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
+from lesionlab.data import tables
 from lesionlab.errors import BadInput
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -79,6 +80,16 @@ class Tree:
         """The names that end in one of `suffixes`, whatever the case."""
         return [n for n in self.entries if n.lower().endswith(suffixes)]
 
+    @cached_property
+    def headers(self) -> dict[str, tuple[str, ...]]:
+        """`{name: (column, ...)}` of every table in the tree, by its first line."""
+        found = {n: tables.header(self.read(n)) for n in self.ending(".csv", ".tab", ".tsv")}
+        return {name: columns for name, columns in found.items() if columns}
+
+    def with_columns(self, *columns: str) -> list[str]:
+        """The tables whose header has all of `columns`."""
+        return [n for n, known in self.headers.items() if set(columns) <= set(known)]
+
     def named(self, pattern: str) -> list[str]:
         """The names whose last part matches the regular expression `pattern`, whatever the case."""
         test = re.compile(pattern, re.IGNORECASE)
@@ -114,7 +125,7 @@ def _open_any(
 ) -> dict[str, Entry]:
     if source.is_dir():
         found = _folder(source, limits)
-    elif _archive_suffix(label) == ".zip" or zipfile.is_zipfile(source):
+    elif _archive_suffix(label) == ".zip" or (not source.suffix and zipfile.is_zipfile(source)):
         found = _zip(source, label, limits, stack)
     elif _archive_suffix(label):
         found = _tar(source, label, limits, room, stack)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ from lesionlab.data.manifest import (
     DatasetInfo,
     write_dataset,
 )
+from lesionlab.data.masks import with_masks
 from lesionlab.data.phash import perceptual_hash
+from lesionlab.data.relabel import regrouped
 from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
+from lesionlab.data.sources.table import recognised
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
@@ -48,57 +52,65 @@ class Checked:
 
 
 def import_source(
-    source: Source,
+    source: Source | None,
     src: Path | None,
     to: Path,
     *,
     options: Mapping[str, Any] | None = None,
+    label_map: Sequence[str] = (),
+    masks: Path | None = None,
     max_rejected: float = 0.05,
     progress: Progress = SILENT,
 ) -> Dataset:
     """Make the dataset folder `to` from `src` (a folder or archive; None for synthetic sets).
 
-    Every image is decoded completely; what cannot be is listed in `info.counts["rejected"]`
-    with its reason. Raises `BadInput` where nothing usable is found, where more than the share
+    `source=None` recognises the data set. `label_map` regroups classes (`old,old=new`); `masks`
+    is a folder or archive of lesion masks that carry the images' ids in their names. Every
+    image is decoded completely; what cannot be is listed in `info.counts["rejected"]` with its
+    reason. Raises `BadInput` where nothing usable is found, where more than the share
     `max_rejected` of the images is refused, or where `to` exists. Nothing half-written stays.
     """
     if not 0 <= max_rejected <= 1:
         raise BadInput(f"max_rejected={max_rejected:g} is not a share from 0 to 1")
-    wanted = checked_options(source, options or {})
     to = Path(to)
+    if source:
+        checked_options(source, options or {})
     files.refuse_existing(to)
-    if not source.needs_tree:
-        return _import_tree(source, Tree(source.name, {}), to, wanted, max_rejected, progress)
-    if src is None:
+    if src is None and (source is None or source.needs_tree):
+        name = source.name if source else "auto"
         raise BadInput(
-            f"source '{source.name}' needs a folder or an archive",
-            remedy=f"lesionlab import {source.name} SRC --to {to}",
+            f"source '{name}' needs a folder or an archive",
+            remedy=f"lesionlab import {name} SRC --to {to}",
         )
-    with open_tree(src) as tree:
-        return _import_tree(source, tree, to, wanted, max_rejected, progress)
+    with contextlib.ExitStack() as stack:
+        tree = Tree("synthetic", {}) if src is None else stack.enter_context(open_tree(src))
+        source, why = (source, "") if source else recognised(tree)
+        if why:
+            progress.say(f"recognised as {source.name}: {why}")
+        found = source.find(tree, checked_options(source, options or {}))
+        found = regrouped(found, label_map)
+        if masks is not None:
+            found = with_masks(found, stack.enter_context(open_tree(masks)))
+        if why:
+            found = replace(found, notes=(f"recognised as {source.name}: {why}", *found.notes))
+        return _write(source, found, tree.origin, to, max_rejected, progress)
 
 
-def _import_tree(
-    source: Source,
-    tree: Tree,
-    to: Path,
-    options: Mapping[str, Any],
-    max_rejected: float,
-    progress: Progress,
+def _write(
+    source: Source, found: Found, origin: str, to: Path, max_rejected: float, progress: Progress
 ) -> Dataset:
-    found = source.find(tree, options)
     if found.rows.empty:
         raise BadInput(
             "no images were found",
-            where=tree.origin,
+            where=origin,
             remedy=found.rejected[0].reason if found.rejected else "check the path",
         )
-    table = _with_paths(found.rows, tree.origin)
+    table = _with_paths(found.rows, origin)
     with files.stage_folder(to) as aside:
         checked = _copy_images(found, table, aside, progress)
         table, refused = _accepted(table, checked)
         rejected = [*found.rejected, *refused]
-        _check_share(rejected, len(table), max_rejected, tree.origin)
+        _check_share(rejected, len(table), max_rejected, origin)
         info = _info(source, found, table, rejected)
         dataset = Dataset(aside, _manifest(table, source.name), info)
         write_dataset(dataset)
@@ -242,7 +254,7 @@ def _info(
 ) -> DatasetInfo:
     counts = count(table, found.classes)
     expected = found.expected if found.expected is not None else source.expected
-    known = [c for c in source.forbidden if c in table.columns]
+    known = [c for c in (*source.forbidden, *found.forbidden) if c in table.columns]
     return DatasetInfo(
         name=source.title,
         source=source.name,
@@ -250,7 +262,7 @@ def _info(
         citation=source.citation,
         classes=found.classes,
         malignant=found.malignant,
-        modality=source.modality,
+        modality=found.modality or source.modality,
         synthetic=source.synthetic,
         forbidden_inputs=tuple(known),
         counts={**counts, "rejected": [{"path": r.path, "reason": r.reason} for r in rejected]},

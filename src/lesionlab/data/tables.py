@@ -49,6 +49,17 @@ def read_csv(
     return table, notes + more
 
 
+def header(data: bytes) -> tuple[str, ...]:
+    """The column names in the first line of a CSV file; () where it is no text."""
+    try:
+        text = _decoded(data[:65536].rpartition(b"\n")[0] or data[:65536], "", [])
+    except BadInput:
+        return ()
+    first = text.lstrip("\n").split("\n", 1)[0]
+    row = next(csv.reader([first], delimiter=_separator(first)), [])
+    return tuple(cell.strip() for cell in row)
+
+
 def _decoded(data: bytes, where: str, notes: list[str]) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         notes.append(f"{where}: UTF-16")

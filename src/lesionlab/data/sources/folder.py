@@ -10,22 +10,10 @@ import pandas as pd
 
 from lesionlab.data.archive import Tree
 from lesionlab.data.images import SUFFIXES
-from lesionlab.data.sources.base import Found, Rejected, Source, stem_of
+from lesionlab.data.sources.base import Found, Rejected, Source
+from lesionlab.data.sources.common import PARTS, stem_of
+from lesionlab.data.taxonomy import malignant_of
 from lesionlab.errors import BadInput, nearest
-
-PARTS = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "val": "valid",
-    "validation": "valid",
-    "test": "test",
-    "testing": "test",
-}
-# Words by which a folder's name says that its images are malignant.
-MALIGNANT_WORDS = frozenset(
-    ["malignant", "malign", "cancer", "melanoma", "mel", "bcc", "scc", "akiec", "carcinoma"]
-)
 
 
 def find(tree: Tree, options: Mapping[str, Any]) -> Found:
@@ -60,7 +48,7 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
 
 def _rows(tree: Tree, wanted: tuple[str, ...]) -> tuple[pd.DataFrame, list[Rejected]]:
     images = {name: name.split("/")[:-1] for name in tree.ending(*SUFFIXES)}
-    place = _placing(list(images.values()))
+    place = placing(list(images.values()))
     rows, rejected = [], []
     for name, folders in images.items():
         part, label = place(folders)
@@ -74,8 +62,12 @@ def _rows(tree: Tree, wanted: tuple[str, ...]) -> tuple[pd.DataFrame, list[Rejec
     return pd.DataFrame(rows, columns=["file", "label", "official_split"]), rejected
 
 
-def _placing(folders: list[list[str]]) -> Callable[[list[str]], tuple[str, str]]:
-    """A function from an image's folders to its (part, label), "" where it has none."""
+def placing(folders: list[list[str]]) -> Callable[[list[str]], tuple[str, str]]:
+    """A function from an image's folders to its (part, label), "" where it has none.
+
+    `folders` are those of all images: where most lie below a train, valid or test folder, the
+    class is the folder below that; else it is the first folder that they do not share.
+    """
 
     def by_part(path: list[str]) -> tuple[str, str]:
         for part, label in itertools.pairwise(path):
@@ -156,13 +148,13 @@ def malignant_classes(classes: tuple[str, ...], given: tuple[str, ...] = ()) -> 
             raise BadInput(
                 f"'{name}' is not a class", where="--malignant", remedy=nearest(name, classes)
             )
-    return given or tuple(c for c in classes if c.lower() in MALIGNANT_WORDS)
+    return given or malignant_of(classes)
 
 
 def recognise(tree: Tree) -> str:
     """Why a tree is a folder per class, or ""."""
     images = [n.split("/")[:-1] for n in tree.ending(*SUFFIXES)]
-    place = _placing(images)
+    place = placing(images)
     labels = {place(path)[1] for path in images} - {""}
     if len(labels) < 2:
         return ""

@@ -2,15 +2,83 @@
 
 from __future__ import annotations
 
-from lesionlab.data.sources import folder, ham10000, synthetic
+from lesionlab.data.archive import Tree
+from lesionlab.data.sources import (
+    cbis_ddsm,
+    csv_table,
+    dicom_folder,
+    folder,
+    ham10000,
+    isic_archive,
+    isic_challenges,
+    isic_later,
+    medmnist,
+    mini_mias,
+    pad_ufes,
+    ph2,
+    synthetic,
+)
 from lesionlab.data.sources.base import Source
 from lesionlab.errors import BadInput, nearest
 
-SOURCES: dict[str, Source] = {s.name: s for s in (ham10000.SOURCE, folder.SOURCE, synthetic.SOURCE)}
+# In the order in which `auto` asks them: sets with an unmistakable header first, then shapes.
+ALL = (
+    ham10000.SOURCE,
+    isic_challenges.ISIC2016,
+    isic_challenges.ISIC2017,
+    isic_challenges.ISIC2018,
+    isic_challenges.ISIC2019,
+    isic_later.ISIC2020,
+    isic_later.ISIC2024,
+    isic_archive.MILK10K,
+    isic_archive.BCN20000,
+    isic_archive.ARCHIVE,
+    ph2.SOURCE,
+    pad_ufes.SOURCE,
+    mini_mias.SOURCE,
+    cbis_ddsm.SOURCE,
+    medmnist.SOURCE,
+    dicom_folder.SOURCE,
+    csv_table.SOURCE,
+    folder.SOURCE,
+    synthetic.SOURCE,
+)
+SOURCES: dict[str, Source] = {source.name: source for source in ALL}
+SHAPES = (
+    dicom_folder.SOURCE,
+    csv_table.SOURCE,
+    folder.SOURCE,
+)  # not a set, only a way to lay one out
 
 
 def source_named(name: str) -> Source:
     """The source called `name`; `BadInput` with the nearest name where there is none."""
     if name not in SOURCES:
-        raise BadInput(f"no source '{name}'", remedy=nearest(name, SOURCES))
+        raise BadInput(f"no source '{name}'", remedy=nearest(name, ["auto", *SOURCES]))
     return SOURCES[name]
+
+
+def recognised(tree: Tree) -> tuple[Source, str]:
+    """The source whose headers and layout a tree has, and why it is this one.
+
+    Raises `BadInput` where there is none, or where two different sets lie in one tree.
+    """
+    reasons = [(source, why) for source in ALL if (why := source.recognise(tree))]
+    sets = [(source, why) for source, why in reasons if source not in SHAPES]
+    if len(sets) > 1:
+        names = " and ".join(source.name for source, _ in sets)
+        raise BadInput(
+            f"holds {names} together",
+            where=tree.origin,
+            remedy=f"name the one to take: lesionlab import {sets[0][0].name} ...",
+        )
+    if not reasons:
+        raise BadInput(
+            "no data set is recognised by its headers or layout",
+            where=tree.origin,
+            remedy="name it (lesionlab import --help lists the sources), or use csv or folder",
+        )
+    source, why = reasons[0]
+    also = [other.name for other, _ in reasons[1:]]
+    overrule = f" (to overrule: lesionlab import {' or '.join(also)} ...)" if also else ""
+    return source, f"{why}{overrule}"

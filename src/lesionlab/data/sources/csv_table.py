@@ -1,0 +1,186 @@
+"""Any table of images: columns named by the user, or recognised by their usual names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from lesionlab.data import tables
+from lesionlab.data.archive import Tree
+from lesionlab.data.images import SUFFIXES
+from lesionlab.data.sources import common
+from lesionlab.data.sources.base import Found, Rejected, Source
+from lesionlab.data.sources.folder import malignant_classes
+from lesionlab.data.taxonomy import malignant_of
+from lesionlab.errors import BadInput, nearest
+
+# role -> usual names, best first, compared without case and signs
+USUAL: dict[str, tuple[str, ...]] = {
+    "image": ("image", "imageid", "imagename", "isicid", "imgid", "filename", "file", "filepath",
+              "path", "img", "id", "name"),
+    "label": ("label", "diagnosis", "dx", "class", "target", "diagnostic", "benignmalignant",
+              "pathology", "y"),
+    "patient": ("patientid", "patient", "subjectid", "subject"),
+    "lesion": ("lesionid", "lesion"),
+    "split": ("split", "set", "fold", "partition", "subset"),
+    "age": ("age", "ageapprox", "ageapproximate", "patientage"),
+    "sex": ("sex", "gender"),
+    "site": ("site", "anatomsitegeneral", "localization", "location", "region", "bodysite"),
+    "skin_type": ("skintype", "fitzpatrick", "fitzpatrickskintype", "fitspatrick", "fst"),
+}  # fmt: skip
+TARGETS = {"patient": "patient_id", "lesion": "lesion_id", "split": "official_split"}
+
+
+def find(tree: Tree, options: Mapping[str, Any]) -> Found:
+    """Rows of `table` (or the only CSV file), with the roles of columns given or recognised.
+
+    `image_column` holds paths, file names or ids of the images. Labels such as " Melanoma" and
+    "melanoma" are one class, "0.0" and "0" too. Every other column is kept as it is.
+    """
+    name = _table_name(tree, options.get("table"))
+    table, notes = tables.read_csv(tree.read(name), name)
+    roles = _roles(list(table.columns), options, name)
+    rows = table.rename(columns={c: r for r, c in roles.items() if r in ("image", "label")})
+    rows = rows.assign(label=tidy_labels(rows["label"]))
+    rows, rejected, extra = _with_images(rows, tree, name)
+    rows, unlabelled = _labelled(rows)
+    columns = {TARGETS.get(r, r): c for r, c in roles.items() if r not in ("image", "label")}
+    rows = common.standard(rows, columns, name)
+    if "official_split" in rows:
+        rows["official_split"] = rows["official_split"].str.lower().map(common.PARTS).fillna("")
+    classes = tuple(sorted(set(rows["label"])))
+    given = tuple(t.strip() for t in str(options.get("malignant") or "").split(",") if t.strip())
+    return Found(
+        rows=rows,
+        read=tree.read,
+        classes=classes,
+        malignant=malignant_classes(classes, given) or malignant_of(classes),
+        rejected=tuple(rejected),
+        notes=(*notes, *extra, *unlabelled, _said(roles)),
+    )
+
+
+def _table_name(tree: Tree, given: Any) -> str:
+    if given:
+        names = [n for n in tree.names if n == given or n.endswith("/" + str(given))]
+        if not names:
+            hint = nearest(str(given), tree.ending(".csv", ".tsv", ".txt"))
+            raise BadInput(f"no table '{given}'", where=tree.origin, remedy=hint)
+        return names[0]
+    names = tree.ending(".csv", ".tsv", ".tab")
+    if len(names) != 1:
+        raise BadInput(f"{len(names)} tables", where=tree.origin, remedy="name one with --table")
+    return names[0]
+
+
+def _roles(columns: list[str], options: Mapping[str, Any], where: str) -> dict[str, str]:
+    """`{role: column}`: those given by the user, else those with a usual name."""
+    plain = {"".join(ch for ch in c.lower() if ch.isalnum()): c for c in reversed(columns)}
+    roles: dict[str, str] = {}
+    for role, usual in USUAL.items():
+        given = options.get(f"{role}_column")
+        if given:
+            if given not in columns:
+                raise BadInput(f"column '{given}' is missing", where=where,
+                               remedy=nearest(given, columns))  # fmt: skip
+            roles[role] = str(given)
+        else:
+            found = [plain[u] for u in usual if u in plain and plain[u] not in roles.values()]
+            if found:
+                roles[role] = found[0]
+    for role in ("image", "label"):
+        if role not in roles:
+            raise BadInput(
+                f"which column holds the {role}s?",
+                where=where,
+                remedy=f"say it with --{role}-column; there are {', '.join(columns[:12])}",
+            )
+    return roles
+
+
+def tidy_labels(labels: pd.Series) -> pd.Series:
+    """Labels without blanks, "1.0" as "1", and one spelling where only the case differs.
+
+    >>> list(tidy_labels(pd.Series([" Melanoma", "melanoma", "melanoma", "0.0"])))
+    ['melanoma', 'melanoma', 'melanoma', '0']
+    """
+    text = labels.astype(str).str.strip().str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+    most = text.groupby(text.str.lower()).agg(lambda s: s.value_counts().index[0])
+    return text.str.lower().map(most)
+
+
+def _with_images(
+    rows: pd.DataFrame, tree: Tree, where: str
+) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
+    """Find each row's image by its path, the end of its path, or its id."""
+    paths = rows["image"].str.strip().str.replace("\\", "/")
+    by_path = {n: n for n in tree.ending(*SUFFIXES)}
+    files = paths.map(by_path)
+    if files.isna().any():
+        tails = _tails(list(by_path))
+        files = files.where(files.notna(), paths.map(lambda p: tails.get(p.lstrip("./"))))
+    if files.notna().any():
+        by_stem = files.notna()
+        rows = rows.assign(image_id=[common.stem_of(p) for p in paths], file=files)
+        if rows.loc[by_stem, "image_id"].duplicated().any():  # names repeat across folders
+            rows["image_id"] = paths.str.replace(r"\.\w+$", "", regex=True).str.replace("/", "-")
+        rejected = [
+            Rejected(p, f"named in {where} but there is no such image") for p in paths[~by_stem]
+        ]
+        rows = rows[by_stem].drop(columns="image").reset_index(drop=True)
+        extra = len(by_path) - rows["file"].nunique()
+        note = f"{extra} images are not named in {where} and were left out"
+        rows, repeats = common.without_repeats(rows, where)
+        return rows, rejected, [note] * (extra > 0) + repeats
+    ids, notes = tables.clean_ids(rows["image"], where)
+    rows, repeats = common.without_repeats(rows.assign(image_id=ids).drop(columns="image"), where)
+    rows, rejected, more = common.match_images(rows, tree, where)
+    return rows, rejected, [*notes, *repeats, *more]
+
+
+def _tails(names: list[str]) -> dict[str, str]:
+    """Every ending of a path that belongs to one image only, e.g. `train/a/1.jpg`."""
+    found: dict[str, str] = {}
+    twice: set[str] = set()
+    for name in names:
+        parts = name.split("/")
+        for start in range(1, len(parts)):
+            tail = "/".join(parts[start:])
+            if found.setdefault(tail, name) != name:
+                twice.add(tail)
+    return {tail: name for tail, name in found.items() if tail not in twice}
+
+
+def _labelled(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    known = rows["label"].str.lower().map(lambda t: t not in tables.ABSENT - {"unk", "unknown"})
+    lost = int((~known).sum())
+    return rows[known].reset_index(drop=True), [f"{lost} rows without a label left out"][:lost]
+
+
+def _said(roles: Mapping[str, str]) -> str:
+    return "columns: " + ", ".join(f"{role} = {column}" for role, column in roles.items())
+
+
+def recognise(tree: Tree) -> str:
+    """Why a tree is a table with images, or ""."""
+    if not tree.ending(*SUFFIXES):
+        return ""
+    for name in tree.headers:
+        try:
+            roles = _roles(list(tree.headers[name]), {}, name)
+        except BadInput:
+            continue
+        return f"{name} has the columns {roles['image']} and {roles['label']}"
+    return ""
+
+
+SOURCE = Source(
+    name="csv",
+    title="a table of images",
+    find=find,
+    recognise=recognise,
+    modality="unknown",
+    options={"table": None, "malignant": None, **{f"{role}_column": None for role in USUAL}},
+)
