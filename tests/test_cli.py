@@ -9,10 +9,11 @@ import types
 import click
 import pytest
 
+import lesionlab
 from lesionlab.cli import main
 from lesionlab.errors import BadInput
 
-HEAVY = ("torch", "pandas", "sklearn", "scipy", "onnxruntime", "timm", "PIL", "rich")
+HEAVY = ("torch", "pandas", "sklearn", "scipy", "onnxruntime", "timm", "PIL")
 
 
 @pytest.mark.parametrize("verb", main.VERBS)
@@ -40,6 +41,19 @@ def test_unknown_option_is_one_line_and_exit_2(
     stderr = capsys.readouterr().err
     assert "--no-such-option" in stderr
     assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
+def test_the_package_has_a_function_for_each_verb(verb: str) -> None:
+    function = getattr(lesionlab, {"import": "import_dataset"}.get(verb, verb))
+    assert function.__doc__
+    assert function.__module__.startswith("lesionlab.api.")
+
+
+def test_the_package_lists_its_functions() -> None:
+    assert {"demo", "import_dataset", "split", "__version__"} <= set(dir(lesionlab))
+    with pytest.raises(AttributeError, match="no attribute 'splt'"):
+        _ = lesionlab.splt
 
 
 def test_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,107 @@
+"""Install the wheel from `requirements/base.lock` alone, and see that it does without torch.
+
+    uv run python scripts/check_base_install.py DEMO
+
+DEMO is what `lesionlab demo --out DEMO` wrote. In an environment without the extra `train` every
+verb shows its help, `predict` answers for DEMO's bundle as it does here, `evaluate` measures
+DEMO's predictions, and `demo` names the extra in one line.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def call(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run([str(w) for w in words], capture_output=True, text=True, cwd=cwd)
+
+
+def must(*words: str | Path, cwd: Path = ROOT) -> str:
+    """The standard output of a command that has to succeed."""
+    done = call(*words, cwd=cwd)
+    if done.returncode:
+        sys.exit(f"failed ({done.returncode}): {' '.join(map(str, words))}\n{done.stderr}")
+    return done.stdout
+
+
+def claim(holds: bool, what: str) -> None:
+    """Say what was seen, or stop."""
+    if not holds:
+        sys.exit(f"scripts/check_base_install.py: not so: {what}")
+    print(f"  {what}")
+
+
+def install(folder: Path) -> Path:
+    """A fresh environment with the base lock and the wheel; returns its `bin`."""
+    must("uv", "build", "--quiet", "--wheel", "--out-dir", folder)
+    (wheel,) = folder.glob("*.whl")
+    must("uv", "venv", "--quiet", "--python", sys.executable, folder / "env")
+    pip = ("uv", "pip", "install", "--quiet", "--python", folder / "env")
+    must(*pip, "--require-hashes", "-r", ROOT / "requirements" / "base.lock")
+    must(*pip, "--no-deps", wheel)
+    return folder / "env" / "bin"
+
+
+def check_help(lesionlab: Path) -> None:
+    """Every verb of the table shows its help."""
+    code = "from lesionlab.cli.main import VERBS; print(*VERBS)"
+    verbs = must(lesionlab.parent / "python", "-c", code).split()
+    for verb in verbs:
+        must(lesionlab, verb, "--help")
+    claim(len(verbs) > 5, f"{len(verbs)} verbs show their help")
+
+
+def probabilities(answer: str) -> list[dict[str, float]]:
+    """What `predict --json` says of each image."""
+    rows: list[dict[str, Any]] = json.loads(answer)["images"]
+    return [row["probabilities"] for row in rows]
+
+
+def check_predict(lesionlab: Path, demo: Path, image: Path) -> None:
+    """The bundle answers as it does where torch is."""
+    words = ("predict", demo / "bundle", image, "--json")
+    here = probabilities(must(Path(sys.executable).parent / "lesionlab", *words))
+    there = probabilities(must(lesionlab, *words))
+    apart = max(abs(a[k] - b[k]) for a, b in zip(here, there, strict=True) for k in a)
+    claim(len(there) == 1 and apart <= 1e-6, f"predict answers, within {apart:.1g}")
+
+
+def check_evaluate(lesionlab: Path, demo: Path, folder: Path) -> None:
+    """A predictions table is measured."""
+    table = demo / "run" / "predictions-valid.csv"
+    answer = json.loads(must(lesionlab, "evaluate", table, "--out", folder / "report", "--json"))
+    claim(answer["n"] > 0, f"evaluate measures {answer['n']} predictions")
+
+
+def check_demo(lesionlab: Path, folder: Path) -> None:
+    """The demo needs torch, says so in one line, and leaves nothing behind."""
+    done = call(lesionlab, "demo", "--out", folder / "demo")
+    one_line = done.stderr.count("\n") == 1 and "lesionlab[train]" in done.stderr
+    claim(done.returncode == 2 and one_line, f"demo: {done.stderr.strip()}")
+    claim(not (folder / "demo").exists() and not done.stdout, "demo leaves nothing behind")
+
+
+def main() -> None:
+    """Run all checks; exit 1 at the first that fails."""
+    demo = Path(sys.argv[1]).resolve()
+    image = next(path for path in sorted((demo / "data" / "images").rglob("*")) if path.is_file())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        lesionlab = install(folder) / "lesionlab"
+        claim(call(lesionlab.parent / "python", "-c", "import torch").returncode != 0, "no torch")
+        check_help(lesionlab)
+        check_predict(lesionlab, demo, image)
+        check_evaluate(lesionlab, demo, folder)
+        check_demo(lesionlab, folder)
+
+
+if __name__ == "__main__":
+    main()
