@@ -99,17 +99,28 @@ def _grid(logit: Axis, locked: list[float]) -> Floats:
 def _table(grid: Floats, score: Floats, positive: Bools, codes: Ints) -> dict[str, Any]:
     """Counts at each threshold (positive at score >= threshold) and intervals of both rates."""
     called = [score >= t for t in grid]
-    sensitivity = [_limits(c & positive, positive, codes) for c in called]
-    specificity = [_limits(~c & ~positive, ~positive, codes) for c in called]
+    tp = [int((c & positive).sum()) for c in called]
+    fp = [int((c & ~positive).sum()) for c in called]
     return {
         "t": [float(t) for t in grid],
-        "tp": [int((c & positive).sum()) for c in called],
-        "fp": [int((c & ~positive).sum()) for c in called],
+        "tp": tp,
+        "fp": fp,
         "positives": int(positive.sum()),
         "negatives": int((~positive).sum()),
-        "sensitivity": sensitivity,
-        "specificity": specificity,
+        "sensitivity": _intervals(tp, called, positive, codes),
+        "specificity": _intervals(fp, [~c for c in called], ~positive, codes),
     }
+
+
+def _intervals(
+    counts: list[int], right: list[Bools], whole: Bools, codes: Ints
+) -> list[list[float] | None]:
+    """An interval for each threshold; thresholds that call the same cases share theirs."""
+    known: dict[int, list[float] | None] = {}
+    for count, part in zip(counts, right, strict=True):
+        if count not in known:
+            known[count] = _limits(part & whole, whole, codes)
+    return [known[count] for count in counts]
 
 
 def _limits(part: Bools, whole: Bools, codes: Ints) -> list[float] | None:

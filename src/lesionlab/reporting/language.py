@@ -16,7 +16,7 @@ LANGUAGES = {"en": "en", "zh": "zh-Hans"}  # code -> HTML's lang attribute
 
 @dataclass(frozen=True)
 class Language:
-    """Strings by key. `words("n_images", n=3)` fills in the placeholders."""
+    """Strings by key. `words("flow.images", n=3)` fills in the placeholders."""
 
     code: str
     strings: Mapping[str, str]

@@ -133,7 +133,13 @@ def _performance(c: ReportContent, words: Language) -> str:
 
 def _operating(c: ReportContent, words: Language) -> str:
     return "; ".join(
-        f"{words.name('policy', p['policy'])}: {p['threshold']:.4g}" for p in c.operating_points
+        words(
+            "checklist.fill_operating",
+            threshold=f"{p['threshold']:.4g}",
+            sensitivity=measure_text(p["sensitivity"]),
+            specificity=measure_text(p["specificity"]),
+        )
+        for p in c.focus.evaluation["operating_points"]
     )
 
 

@@ -19,9 +19,10 @@ from lesionlab.reporting.plots import confusion
 def section(content: ReportContent, words: Language) -> Section:
     """Argmax as the probabilities stand, and (where the prior is known) prior-corrected."""
     e = content.focus.evaluation
-    charts = [_matrix("confusion", e["confusion"], words)]
-    if e["confusion_prior_corrected"]:
-        charts.append(_matrix("confusion_corrected", e["confusion_prior_corrected"], words))
+    charts = [_matrix("confusion", "confusion-matrix", e["confusion"], words)]
+    corrected = e["confusion_prior_corrected"]
+    if corrected:
+        charts.append(_matrix("confusion_corrected", "confusion-corrected", corrected, words))
     blocks: list[Block] = [Paragraph(words("confusion.intro")), Row(tuple(charts))]
     blocks.append(_classes(e, words))
     if e["malignant_v_benign"]:
@@ -29,8 +30,8 @@ def section(content: ReportContent, words: Language) -> Section:
     return Section("confusion", words("confusion.title"), tuple(blocks))
 
 
-def _matrix(kind: str, matrix: Json, words: Language) -> Chart:
-    title, key = words(f"{kind}.chart"), kind.replace("_", "-")
+def _matrix(kind: str, key: str, matrix: Json, words: Language) -> Chart:
+    title = words(f"{kind}.chart")
     svg = confusion(
         key, title, words("confusion.description"), matrix["classes"], matrix["counts"],
         words("axis.truth"), words("axis.called"), words("confusion.total"),
