@@ -1,7 +1,7 @@
 """The clustered bootstrap: groups are drawn with replacement, whole.
 
-Every replicate has a generator of its own, keyed by (seed, replicate), so that results depend
-neither on the size of the chunks in which they are computed nor on their order.
+One counter-based stream, keyed by the seed, is consumed in order, so that results do not depend
+on the size of the chunks in which they are computed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from lesionlab.evaluation.predictions import Floats, Ints
 from lesionlab.progress import SILENT, Progress
 
 Statistics = Callable[[Floats], Mapping[str, Floats]]
-CHUNK_CELLS = 1 << 19  # weights (replicates x images) held at once: 4 MB of float64
+# Replicates x images worked on at once: a few arrays that fit the cache. At least 8 replicates,
+# for the sake of the sparse products; with 400,000 images that is some 25 MB an array.
+CHUNK_CELLS = 1 << 18
+CHUNK_REPLICATES = (8, 256)
 
 
 def group_codes(groups: npt.NDArray[np.object_]) -> tuple[Ints, int]:
@@ -25,14 +28,13 @@ def group_codes(groups: npt.NDArray[np.object_]) -> tuple[Ints, int]:
     return codes, len(first)
 
 
-def draw_counts(n_groups: int, replicates: range, seed: int) -> Floats:
-    """`(len(replicates), G)`: how often each group is drawn in each of these replicates."""
-    counts = np.empty((len(replicates), n_groups))
-    for row, b in enumerate(replicates):
-        generator = np.random.Generator(np.random.Philox(key=[seed, b]))
-        drawn = generator.integers(0, n_groups, n_groups, dtype=np.uint32)
-        counts[row] = np.bincount(drawn, minlength=n_groups)
-    return counts
+def draw_counts(generator: np.random.Generator, replicates: int, n_groups: int) -> Floats:
+    """`(replicates, G)`: how often each group is drawn in each of the next replicates."""
+    # 32-bit draws: the stream then goes on seamlessly from one call to the next.
+    drawn = generator.integers(0, n_groups, (replicates, n_groups), dtype=np.uint32)
+    cells = drawn + np.arange(replicates, dtype=np.int64)[:, None] * n_groups
+    counts = np.bincount(cells.ravel(), minlength=replicates * n_groups)
+    return counts.reshape(replicates, n_groups).astype(np.float64)
 
 
 def bootstrap(
@@ -50,12 +52,13 @@ def bootstrap(
     `(b, ...)`; NaN marks an undefined replicate. Memory is bounded by working in chunks of about
     `CHUNK_CELLS / cells_per_replicate` replicates.
     """
-    size = max(1, CHUNK_CELLS // max(cells_per_replicate or n_groups, 1))
+    size = int(np.clip(CHUNK_CELLS // max(cells_per_replicate or n_groups, 1), *CHUNK_REPLICATES))
     starts = range(0, resamples, size)
+    generator = np.random.Generator(np.random.Philox(key=[seed, 0]))
     parts: dict[str, list[Floats]] = {}
     for start in progress(starts, "resampling", len(starts)):
-        chunk = range(start, min(start + size, resamples))
-        for name, values in statistics(draw_counts(n_groups, chunk, seed)).items():
+        counts = draw_counts(generator, min(size, resamples - start), n_groups)
+        for name, values in statistics(counts).items():
             parts.setdefault(name, []).append(values)
     return {name: np.concatenate(values) for name, values in parts.items()}
 

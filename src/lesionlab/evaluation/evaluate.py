@@ -12,14 +12,9 @@ import numpy.typing as npt
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import metrics
 from lesionlab.evaluation.bootstrap import bootstrap, group_codes
+from lesionlab.evaluation.headline import MALIGNANT, headline, malignant_v_benign, per_class
 from lesionlab.evaluation.intervals import Measure
-from lesionlab.evaluation.measured import (
-    MALIGNANT,
-    Measured,
-    headline,
-    malignant_v_benign,
-    per_class,
-)
+from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.evaluation.predictions import Floats, Predictions
 from lesionlab.evaluation.sections import (
@@ -113,7 +108,7 @@ def evaluate_predictions(
     Raises `BadInput` without a labelled row, with fewer than two classes, or where a malignant
     class is unknown.
     """
-    checked = _checked(predictions, malignant, prior)
+    checked = _checked(predictions, malignant, prior, resamples)
     known = checked.take(np.flatnonzero(checked.y_true >= 0))
     data = to_unit(known, unit, malignant)
     cases = _cases(data, malignant, prior)
@@ -131,6 +126,7 @@ def evaluate_predictions(
     counts = class_counts(cases)
     share = {c: counts[c]["images"] / len(data) for c in data.classes}
     corrected = cases.y_pred_corrected
+    positive = _positive(data.classes, malignant)
     return Evaluation(
         n=len(data),
         unlabelled=len(predictions) - len(known),
@@ -141,12 +137,12 @@ def evaluate_predictions(
         seed=seed,
         classes=data.classes,
         malignant=malignant,
-        positive=_positive(data.classes, malignant),
+        positive=positive,
         class_counts=counts,
         prevalence=share,
         prior=None if prior is None else dict(zip(data.classes, map(float, prior), strict=True)),
         majority_class=max(share, key=lambda c: share[c]),
-        metrics=headline(m, malignant),
+        metrics=headline(m, positive),
         per_class=per_class(m),
         malignant_v_benign=malignant_v_benign(m, malignant) if malignant else None,
         confusion=confusion_section(cases, cases.y_pred),
@@ -165,7 +161,7 @@ def evaluate_predictions(
 
 
 def _checked(
-    predictions: Predictions, malignant: tuple[str, ...], prior: Floats | None
+    predictions: Predictions, malignant: tuple[str, ...], prior: Floats | None, resamples: int
 ) -> Predictions:
     unknown = [c for c in malignant if c not in predictions.classes]
     if unknown:
@@ -179,6 +175,8 @@ def _checked(
         raise BadInput("all classes are malignant", remedy="leave the benign ones out")
     if not (predictions.y_true >= 0).any():
         raise BadInput("no row has a label", remedy="add a column 'label', or give the truth")
+    if resamples < 20:
+        raise BadInput(f"{resamples} resamples are too few", remedy="use 2000")
     if prior is not None and (len(prior) != len(predictions.classes) or not np.all(prior >= 0)):
         raise BadInput("the prior does not fit the classes", where="evaluate")
     return predictions

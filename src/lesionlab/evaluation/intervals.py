@@ -13,6 +13,21 @@ from scipy import stats
 from lesionlab.evaluation.predictions import Floats, Ints
 
 LEVEL = 0.95
+# The fewest groups (of the scarcer class) from which on an interval covers in at least 93 % of
+# simulated studies: docs/coverage.md. Below, the product says "too few to say".
+FEWEST = {
+    "share": 10,
+    "roc_auc": 10,
+    "average_precision": 20,
+    "interpolated_pr_area": 20,
+    "partial_auc": 80,
+    "sensitivity_at_specificity": 20,
+    "specificity_at_sensitivity": 20,
+    "f1": 10,
+    "mean_over_classes": 5,
+    "agreement": 10,
+    "loss": 20,
+}
 Cases = npt.NDArray[np.bool_]
 
 
@@ -63,7 +78,8 @@ def wilson(
     z = float(stats.norm.ppf(tail) if df is None else stats.t.ppf(tail, max(df, 1)))
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(max(p * (1 - p), 0) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low = 0.0 if p <= 0 else max(0.0, centre - half)
+    return low, 1.0 if p >= 1 else min(1.0, centre + half)
 
 
 def clopper_pearson(hits: float, n: float, level: float = LEVEL) -> tuple[float, float]:
@@ -81,42 +97,60 @@ def lower_bound(hits: float, n: float, confidence: float = 0.95) -> float:
 
 @dataclass(frozen=True)
 class ClusteredProportion:
-    """A share over `n` cases in `groups` groups, worth `effective_n` independent cases."""
+    """A share over `n` cases in `groups` groups, worth `effective_n` independent cases.
+
+    `df` are the degrees of freedom with which the correlation was estimated; None where nothing
+    had to be estimated.
+    """
 
     value: float
     n: float
     groups: int
     effective_n: float
+    df: int | None
 
 
 def clustered_proportion(part: Floats, whole: Floats, codes: Ints) -> ClusteredProportion:
     """The share `part / whole` of cases that come in groups.
 
     `part` and `whole` are (N,) weights of the cases (part <= whole), `codes` (N,) their group
-    numbers. The variance is that of a ratio of group sums; where it is zero (all right, or all
-    wrong) nothing is known of the correlation, and each group counts as one case.
+    numbers. Where no group has two cases, they are independent. Else the variance is that of a
+    ratio of group sums; where it is zero (all right, or all wrong) nothing is known of the
+    correlation, and each group counts as one case.
     """
     size = int(codes.max(initial=-1)) + 1
     a, d = np.bincount(codes, part, size), np.bincount(codes, whole, size)
     m, total = int((d > 0).sum()), float(d.sum())
     if not m:
-        return ClusteredProportion(float("nan"), 0.0, 0, 0.0)
+        return ClusteredProportion(float("nan"), 0.0, 0, 0.0, None)
     p = float(a.sum()) / total
-    if m == 1 or p <= 0 or p >= 1:
-        return ClusteredProportion(p, total, m, float(m))
     if np.isin(d, (0.0, 1.0)).all():
-        return ClusteredProportion(p, total, m, total)
+        return ClusteredProportion(p, total, m, total, None)
+    if m == 1 or p <= 0 or p >= 1:
+        return ClusteredProportion(p, total, m, float(m), None)
     variance = m / (m - 1) * float(((a - p * d) ** 2).sum()) / total**2
-    effective = p * (1 - p) / variance if variance > 0 else float(m)
-    return ClusteredProportion(p, total, m, min(effective, total))
+    effective = min(p * (1 - p) / variance, total) if variance > 0 else float(m)
+    return ClusteredProportion(p, total, m, effective, m - 1)
 
 
 def proportion_measure(part: Cases, whole: Cases, codes: Ints) -> Measure:
     """The share of the cases `whole (N,) bool` that are also in `part`, with its interval.
 
-    Wilson's interval on the effective n; groups are `codes (N,)`.
+    Wilson's interval on the effective n; groups are `codes (N,)`. Below `FEWEST["share"]`
+    groups there is too little to say.
     """
-    share = clustered_proportion(part.astype(np.float64), whole.astype(np.float64), codes)
-    low, high = wilson(share.value, share.effective_n)
+    inside = whole.astype(np.float64)
+    share = clustered_proportion((part & whole).astype(np.float64), inside, codes)
+    if not share.groups:
+        return Measure(None, None, None, 0, "undefined: no case")
+    if share.groups < FEWEST["share"]:
+        return too_few(share.value, share.n, share.groups, FEWEST["share"])
+    low, high = wilson(share.value, share.effective_n, df=share.df)
     method = f"Wilson, effective n {share.effective_n:.1f}, {share.groups} groups"
     return measure(share.value, low, high, share.n, method)
+
+
+def too_few(value: float, n: float, groups: float, needed: int) -> Measure:
+    """A value whose interval would not be honest: too few groups."""
+    method = f"too few to say: {groups:.0f} groups, {needed} needed"
+    return measure(value, float("nan"), float("nan"), n, method)

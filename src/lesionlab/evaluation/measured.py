@@ -1,4 +1,4 @@
-"""From point estimates and replicates to measures: the headline, the classes, the two groups."""
+"""From point estimates and replicates to measures: which interval each metric gets."""
 
 from __future__ import annotations
 
@@ -7,119 +7,180 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lesionlab.evaluation.bootstrap import percentile_interval
-from lesionlab.evaluation.intervals import Measure, measure, proportion_measure
+from lesionlab.evaluation.intervals import (
+    FEWEST,
+    Measure,
+    clustered_proportion,
+    measure,
+    proportion_measure,
+    too_few,
+    wilson,
+)
+from lesionlab.evaluation.paired import delong
 from lesionlab.evaluation.predictions import Floats
-from lesionlab.evaluation.reliability import ECE_METHOD, expected_calibration_error
-from lesionlab.evaluation.statistics import AT, Cases
+from lesionlab.evaluation.resampled import (
+    Limits,
+    correlations,
+    harmonic,
+    log_limits,
+    logit_limits,
+    mean_limits,
+)
+from lesionlab.evaluation.statistics import Cases
 
 Rows = npt.NDArray[np.bool_]
-MALIGNANT = "malignant"  # the name of the summed score, beside the classes' own names
+MOST_UNDEFINED = 0.05  # of the replicates; with more, the others no longer stand for all
+BOUNDS = {"partial_auc_80": (0.0, 0.2), "mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Point estimates and replicates of all statistics; counts the undefined replicates."""
+    """Point estimates and replicates of all statistics; `undefined` counts replicates by metric."""
 
     cases: Cases
     point: dict[str, Floats]
     replicates: dict[str, Floats]
     undefined: dict[str, int]
 
-    def of(self, key: str, column: int | None = None) -> Measure:
-        """The bootstrapped statistic `key` (of one class, where it has a column a class)."""
-        n = len(self.cases.y_true)
-        if key not in self.point:
-            return Measure(None, None, None, n, "undefined: the class is absent, or the only one")
+    def share(self, part: Rows, whole: Rows) -> Measure:
+        """The share of the cases `whole` that are also in `part`."""
+        return proportion_measure(part, whole, self.cases.codes)
+
+    def ranked(self, metric: str, name: str) -> Measure:
+        """A ranking metric of one score: logit t, with DeLong's variance where it holds."""
+        if name not in self.cases.scores:
+            return self._absent()
+        family = metric.rsplit("_", 1)[0] if metric[-1].isdigit() else metric
+        return self._bounded(
+            f"{metric}:{name}",
+            self.cases.scarcer_groups(name),
+            FEWEST[family],
+            BOUNDS.get(metric, (0.0, 1.0)),
+        )
+
+    def f1(self, k: int) -> Measure:
+        """F1 of class k."""
+        if not self.cases.class_groups[k]:
+            return self._absent()
+        return self._bounded("f1", int(self.cases.class_groups[k]), FEWEST["f1"], column=k)
+
+    def agreement(self, metric: str) -> Measure:
+        """MCC or kappa."""
+        groups = self.cases.class_groups[self.cases.present]
+        return self._bounded(metric, harmonic(groups), FEWEST["agreement"], BOUNDS[metric])
+
+    def loss(self, metric: str) -> Measure:
+        """NLL or Brier score: log t."""
+        value, variance = self._variance(metric)
+        fewest = harmonic(self.cases.class_groups[self.cases.present])
+        limits = log_limits(value, variance, fewest)
+        return self._stated(metric, value, limits, fewest, FEWEST["loss"])
+
+    def mean_recall(self, suffix: str = "") -> Measure:
+        """Balanced accuracy: MOVER over the Wilson intervals of the classes' sensitivities."""
+        c, key = self.cases, f"sensitivity{suffix}"
+        decision = c.y_pred_corrected if suffix and c.y_pred_corrected is not None else c.y_pred
+        parts = []
+        for k in np.flatnonzero(c.present):
+            whole = c.y_true == k
+            part = (whole & (decision == k)).astype(np.float64)
+            share = clustered_proportion(part, whole.astype(np.float64), c.codes)
+            low, high = wilson(share.value, share.effective_n, df=share.df)
+            parts.append((share.value, low, high))
+        return self._mean(f"balanced_accuracy{suffix}", np.array(parts), key)
+
+    def mean_f1(self) -> Measure:
+        """Macro F1: MOVER over the classes."""
+        c, parts = self.cases, []
+        for k in np.flatnonzero(c.present):
+            value, variance = self._variance("f1", int(k))
+            limits = logit_limits(value, variance, float(c.class_groups[k]))
+            parts.append((value, limits.low, limits.high))
+        return self._mean("f1_macro", np.array(parts), "f1")
+
+    def mean_ranked(self, metric: str) -> Measure:
+        """Macro AUC or average precision: MOVER over the one-v-rest values."""
+        names = [n for n in self.cases.classes if n in self.cases.scores]
+        if not names:
+            return self._absent()
+        parts = []
+        for name in names:
+            value, variance = self._variance(f"{metric}:{name}")
+            limits = logit_limits(value, variance, self.cases.scarcer_groups(name))
+            parts.append((value, limits.low, limits.high))
+        drawn = np.stack([self.replicates[f"{metric}:{n}"] for n in names], axis=1)
+        return self._mean(metric, np.array(parts), drawn=drawn)
+
+    def _bounded(
+        self,
+        key: str,
+        fewest: float,
+        needed: int,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        column: int | None = None,
+    ) -> Measure:
+        value, variance = self._variance(key, column)
+        if np.isnan(value):
+            return Measure(None, None, None, len(self.cases.y_true), "undefined")
+        limits = logit_limits(value, variance, fewest, bounds)
+        return self._stated(key, value, limits, fewest, needed)
+
+    def _mean(
+        self, name: str, parts: Floats, key: str = "", drawn: Floats | None = None
+    ) -> Measure:
+        if drawn is None:
+            drawn = self.replicates[key][:, self.cases.present]
+        self._count_undefined(name, drawn.mean(axis=1))
+        limits = mean_limits(parts[:, 0], parts[:, 1], parts[:, 2], correlations(drawn))
+        fewest = float(self.cases.class_groups[self.cases.present].min())
+        return self._stated(
+            name, float(parts[:, 0].mean()), limits, fewest, FEWEST["mean_over_classes"]
+        )
+
+    def _variance(self, key: str, column: int | None = None) -> tuple[float, float]:
+        """The value and its variance: DeLong's for the AUC of independent cases."""
         value, drawn = self.point[key], self.replicates[key]
         if column is not None:
             value, drawn = value[column], drawn[:, column]
-        low, high, undefined = percentile_interval(drawn)
-        if undefined:
-            self.undefined[key] = self.undefined.get(key, 0) + undefined
-        method = f"percentile bootstrap of {self.cases.n_groups} groups, {len(drawn)} resamples"
-        return measure(float(value), low, high, n, method)
+        self._count_undefined(key if column is None else f"{key}:{self._name(column)}", drawn)
+        metric, _, name = key.partition(":")
+        if metric == "roc_auc" and name and self.cases.independent:
+            positive, score = self.cases.scores[name]
+            if min(positive.sum(), (~positive).sum()) >= 2:
+                return float(value), float(delong(positive, score[None]).covariance[0, 0])
+        defined = drawn[~np.isnan(drawn)]
+        return float(value), float(defined.var(ddof=1)) if len(defined) > 1 else 0.0
 
-    def share(self, part: Rows, whole: Rows) -> Measure:
-        """The share of the cases `whole` that are also in `part`."""
-        return proportion_measure(part & whole, whole, self.cases.codes)
+    def _stated(
+        self, key: str, value: float, limits: Limits, fewest: float, needed: int
+    ) -> Measure:
+        n = len(self.cases.y_true)
+        if fewest < needed:
+            return too_few(value, n, fewest, needed)
+        method = f"{limits.method}, {self._source(key)}, {self.cases.n_groups} groups"
+        if self.undefined.get(key, 0) > MOST_UNDEFINED * self._resamples:
+            nan = float("nan")
+            return measure(value, nan, nan, n, "too few to say: undefined in many resamples")
+        low, high = min(limits.low, value), max(limits.high, value)
+        return measure(value, low, high, n, method)
 
+    def _source(self, key: str) -> str:
+        if key.startswith("roc_auc") and self.cases.independent:
+            return "DeLong"
+        return f"{self._resamples} resamples"
 
-def headline(m: Measured, malignant: tuple[str, ...]) -> dict[str, Measure]:
-    """The numbers that stand at the top; AUC and average precision as for two classes, or macro."""
-    c = m.cases
-    everyone = np.ones(len(c.y_true), bool)
-    majority = int(np.bincount(c.y_true, minlength=len(c.classes)).argmax())
-    right = c.y_pred == c.y_true
-    result = {
-        "accuracy": m.share(right, everyone),
-        "majority_accuracy": m.share(c.y_true == majority, everyone),
-        "balanced_accuracy": m.of("balanced_accuracy"),
-        "balanced_accuracy_prior_corrected": m.of("balanced_accuracy_prior_corrected"),
-        "roc_auc": m.of("roc_auc"),
-        "average_precision": m.of("average_precision"),
-        "mcc": m.of("mcc"),
-        "kappa": m.of("kappa"),
-        "f1_macro": m.of("f1_macro"),
-        "error_rate": m.share(~right, everyone),
-        "nll": m.of("nll"),
-        "brier": m.of("brier"),
-        "ece": expected_error(c),
-    }
-    if len(c.classes) == 2:
-        name = malignant[0] if malignant else c.classes[1]
-        result |= ranked(m, name)
-    if c.y_pred_corrected is None:
-        method = "not computed: the prior of the probabilities is not known"
-        result["balanced_accuracy_prior_corrected"] = Measure(
-            None, None, None, len(c.y_true), method
-        )
-    return result
+    @property
+    def _resamples(self) -> int:
+        return len(self.replicates["accuracy"])
 
+    def _name(self, column: int) -> str:
+        return self.cases.classes[column]
 
-def expected_error(c: Cases) -> Measure:
-    """ECE of the highest probability; no interval can be given honestly."""
-    confidence = c.y_prob.max(1)
-    value = expected_calibration_error(confidence, c.y_true == c.y_prob.argmax(1))
-    return Measure(value, None, None, len(c.y_true), ECE_METHOD)
+    def _count_undefined(self, key: str, drawn: Floats) -> None:
+        count = int(np.isnan(drawn).sum())
+        if count:
+            self.undefined[key] = count
 
-
-def ranked(m: Measured, name: str) -> dict[str, Measure]:
-    """All ranking metrics of one score."""
-    keys = ["roc_auc", "average_precision", "interpolated_pr_area", "partial_auc_80"]
-    for at in AT:
-        keys.append(f"sensitivity_at_specificity_{round(at * 100)}")
-        keys.append(f"specificity_at_sensitivity_{round(at * 100)}")
-    return {key: m.of(f"{key}:{name}") for key in keys}
-
-
-def per_class(m: Measured) -> dict[str, dict[str, Measure]]:
-    """Each class against the rest: by the argmax decision, and by its score's ranking."""
-    result = {}
-    for k, name in enumerate(m.cases.classes):
-        is_class, called = m.cases.y_true == k, m.cases.y_pred == k
-        result[name] = two_by_two(m, is_class, called) | {
-            "f1": m.of("f1", k),
-            "roc_auc": m.of(f"roc_auc:{name}"),
-            "average_precision": m.of(f"average_precision:{name}"),
-        }
-    return result
-
-
-def two_by_two(m: Measured, is_class: Rows, called: Rows) -> dict[str, Measure]:
-    """Sensitivity, specificity and the predictive values at the data's own prevalence."""
-    return {
-        "sensitivity": m.share(called, is_class),
-        "specificity": m.share(~called, ~is_class),
-        "ppv": m.share(is_class, called),
-        "npv": m.share(~is_class, ~called),
-    }
-
-
-def malignant_v_benign(m: Measured, malignant: tuple[str, ...]) -> dict[str, Measure]:
-    """The malignant classes against the others; decided by whether argmax names a malignant one."""
-    mask = np.isin(np.array(m.cases.classes, dtype=object), list(malignant))
-    is_malignant = mask[m.cases.y_true]
-    prevalence = m.share(is_malignant, np.ones(len(is_malignant), bool))
-    decided = two_by_two(m, is_malignant, mask[m.cases.y_pred])
-    return {"prevalence": prevalence} | decided | ranked(m, MALIGNANT)
+    def _absent(self) -> Measure:
+        method = "undefined: the class is absent, or the only one"
+        return Measure(None, None, None, len(self.cases.y_true), method)

@@ -192,10 +192,8 @@ def _ranked(
     positive, values = np.asarray(y_true).astype(bool), np.asarray(score, np.float64)
     if not positive.any() or np.isnan(values).any():
         return float("nan")
-    ranked = ranking.rank(positive, values)
-    weights = np.ones(len(positive)) if sample_weight is None else np.asarray(sample_weight)
-    counts = ranking.ranked_counts(ranked, weights[ranked.order][None].astype(np.float64))
-    return float(statistic(counts)[0])
+    ranked = ranking.rank(positive, values, None, sample_weight)
+    return float(statistic(ranking.ranked_counts(ranked))[0])
 
 
 def _per_class(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from lesionlab.evaluation import confusion, curves
-from lesionlab.evaluation.measured import MALIGNANT, Measured, two_by_two
+from lesionlab.evaluation.headline import MALIGNANT, two_by_two
+from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.metrics import absent_classes
 from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating_point
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions

@@ -37,6 +37,22 @@ class Cases:
     scores: Mapping[str, tuple[npt.NDArray[np.bool_], Floats]]
     full: frozenset[str]
 
+    @cached_property
+    def independent(self) -> bool:
+        """Whether each group is a single case."""
+        return self.n_groups == len(self.codes)
+
+    @cached_property
+    def class_groups(self) -> Ints:
+        """`(K,)`: how many groups hold a case of each class."""
+        cells = np.unique(self.codes * len(self.classes) + self.y_true)
+        return np.bincount(cells % len(self.classes), minlength=len(self.classes))
+
+    def scarcer_groups(self, name: str) -> int:
+        """Groups with a positive case of a score, or with a negative one: the fewer."""
+        positive = self.scores[name][0]
+        return min(len(np.unique(self.codes[positive])), len(np.unique(self.codes[~positive])))
+
     @property
     def present(self) -> npt.NDArray[np.bool_]:
         """`(K,)`: the classes that occur."""
@@ -48,15 +64,15 @@ class Statistics:
     """A function of group counts `(b, G)` that returns every metric as `(b, ...)`."""
 
     cases: Cases
+    bands: bool = True  # whether the curves are followed too
 
     @cached_property
-    def rankings(self) -> dict[str, tuple[ranking.Ranking, Ints]]:
-        """Each score sorted once, with the groups in that order."""
-        result = {}
-        for name, (positive, score) in self.cases.scores.items():
-            ranked = ranking.rank(positive, score)
-            result[name] = (ranked, self.cases.codes[ranked.order])
-        return result
+    def rankings(self) -> dict[str, ranking.Ranking]:
+        """Each score sorted once."""
+        return {
+            name: ranking.rank(positive, score, self.cases.codes)
+            for name, (positive, score) in self.cases.scores.items()
+        }
 
     @cached_property
     def sums(self) -> Any:
@@ -75,24 +91,26 @@ class Statistics:
 
     def __call__(self, counts: Floats) -> dict[str, Floats]:
         """Every statistic of `counts (b, G)`."""
-        result = self._decisions(counts)
-        for name, (ranked, codes) in self.rankings.items():
-            weights = np.take(counts, codes, axis=1)
-            at_blocks = ranking.ranked_counts(ranked, weights)
+        columns = np.ascontiguousarray(counts.T)
+        result = self._decisions(columns)
+        for name, ranked in self.rankings.items():
+            at_blocks = ranking.ranked_counts(ranked, columns)
             result |= _ranked(name, at_blocks, name in self.cases.full)
+            if self.bands:
+                result |= _bands(name, at_blocks)
         self._macro(result)
         return result
 
-    def _decisions(self, counts: Floats) -> dict[str, Floats]:
+    def _decisions(self, columns: Floats) -> dict[str, Floats]:
         k, present = len(self.cases.classes), self.cases.present
-        sums = np.ascontiguousarray((self.sums @ np.ascontiguousarray(counts.T)).T)
+        sums = np.ascontiguousarray((self.sums @ columns).T)
         matrix = sums[:, : k * k].reshape(-1, k, k)
         corrected = sums[:, k * k : 2 * k * k].reshape(-1, k, k)
         n = matrix.sum((1, 2))
         result = _from_matrix(matrix, present)
-        result["balanced_accuracy_prior_corrected"] = confusion.balanced_accuracy(
-            corrected, present
-        )
+        recall = confusion.sensitivity(corrected)
+        result["sensitivity_prior_corrected"] = recall
+        result["balanced_accuracy_prior_corrected"] = confusion.mean_over(recall, present)
         result["nll"] = confusion.ratio(sums[:, -2], n)
         result["brier"] = confusion.ratio(sums[:, -1], n)
         return result
@@ -106,16 +124,17 @@ class Statistics:
 
 
 def _from_matrix(matrix: Floats, present: npt.NDArray[np.bool_]) -> dict[str, Floats]:
-    f1 = confusion.f_beta(matrix)
+    f1, recall = confusion.f_beta(matrix), confusion.sensitivity(matrix)
     accuracy = confusion.accuracy(matrix)
     return {
         "accuracy": accuracy,
         "error_rate": 1 - accuracy,
-        "balanced_accuracy": confusion.balanced_accuracy(matrix, present),
+        "balanced_accuracy": confusion.mean_over(recall, present),
         "mcc": confusion.matthews(matrix),
         "kappa": confusion.kappa(matrix),
         "f1_macro": confusion.mean_over(f1, present),
         "f1": f1,
+        "sensitivity": recall,
     }
 
 
@@ -123,8 +142,6 @@ def _ranked(name: str, c: ranking.RankedCounts, full: bool) -> dict[str, Floats]
     result = {
         f"roc_auc:{name}": ranking.roc_auc(c),
         f"average_precision:{name}": ranking.average_precision(c),
-        f"roc_band:{name}": ranking.sensitivity_along(c, FPR_GRID),
-        f"pr_band:{name}": ranking.precision_along(c, RECALL_GRID),
     }
     if full:
         result[f"interpolated_pr_area:{name}"] = ranking.interpolated_pr_area(c)
@@ -138,3 +155,10 @@ def _ranked(name: str, c: ranking.RankedCounts, full: bool) -> dict[str, Floats]
                 c, at
             )
     return result
+
+
+def _bands(name: str, c: ranking.RankedCounts) -> dict[str, Floats]:
+    return {
+        f"roc_band:{name}": ranking.sensitivity_along(c, FPR_GRID),
+        f"pr_band:{name}": ranking.precision_along(c, RECALL_GRID),
+    }

@@ -1,0 +1,296 @@
+"""Does a 95 % interval of ours hold the truth in 95 % of studies? Simulated, cell by cell.
+
+    python bench/coverage.py --cache FOLDER             # all cells; resumes; about half an hour
+    python bench/coverage.py --cache FOLDER --only NAME # one cell
+    python bench/coverage.py --cache FOLDER --write     # docs/coverage.md from the cache
+
+A study draws groups (patients, or lesions) with some images each. An image's score is its
+class's mean plus an effect of its group (share `icc` of the variance) plus noise; its probability
+is the exact posterior. So the true value of every metric is known. All intervals come from the
+product's own code, with its "too few to say" switched off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+from scipy.special import expit, logit
+
+from lesionlab import files
+from lesionlab.evaluation import confusion, metrics
+from lesionlab.evaluation.bootstrap import bootstrap, draw_counts, percentile_interval
+from lesionlab.evaluation.headline import headline
+from lesionlab.evaluation.intervals import FEWEST, Measure, wilson
+from lesionlab.evaluation.measured import Measured
+from lesionlab.evaluation.operating_point import choose_operating_point
+from lesionlab.evaluation.paired import delong
+from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.prevalence import predictive_values, values_at
+from lesionlab.evaluation.reliability import bin_numbers
+from lesionlab.evaluation.statistics import Cases, Statistics
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "coverage.md"
+STUDIES, RESAMPLES, REQUIRED = 1000, 2000, 0.93
+HAM = np.array([6705, 1113, 1099, 514, 327, 142, 115]) / 10015
+SHIFT = np.array([2.5, 2.0, 2.2, 2.5, 2.0, 3.5, 2.0])
+NAMES = ("nv", "mel", "bkl", "bcc", "akiec", "vasc", "df")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One design. `labels`: does a group share one label, or has each image its own?"""
+
+    name: str
+    groups: int
+    images: int
+    icc: float
+    labels: str = "group"
+    positive: float = 0.2  # share of positive labels (two classes)
+    distance: float = 1.5  # between the class means, in standard deviations
+    classes: int = 2
+
+
+CELLS = (
+    Cell("5 x1", 25, 1, 0.0),
+    Cell("10 x1", 50, 1, 0.0),
+    Cell("20 x1", 100, 1, 0.0),
+    Cell("40 x1", 200, 1, 0.0),
+    Cell("80 x1", 400, 1, 0.0),
+    Cell("10 x3 .5", 50, 3, 0.5),
+    Cell("20 x3 .5", 100, 3, 0.5),
+    Cell("40 x3 .5", 200, 3, 0.5),
+    Cell("80 x3 .5", 400, 3, 0.5),
+    Cell("20 x5 .8", 100, 5, 0.8),
+    Cell("40 x5 .8", 200, 5, 0.8),
+    Cell("16 m3 .5", 60, 3, 0.5, "image", 0.1),
+    Cell("29 m3 .5", 60, 3, 0.5, "image"),
+    Cell("20 m5 .8", 30, 5, 0.8, "image"),
+    Cell("40 m5 .8", 60, 5, 0.8, "image"),
+    Cell("81 m5 .8", 120, 5, 0.8, "image"),
+    Cell("12 x3 .5 easy", 60, 3, 0.5, distance=2.7),
+    Cell("24 x3 .5 easy", 120, 3, 0.5, distance=2.7),
+    Cell("24 x1 easy", 120, 1, 0.0, distance=2.7),
+    Cell("7 classes, 6", 522, 2, 0.8, classes=7),
+    Cell("7 classes, 12", 1045, 2, 0.8, classes=7),
+    Cell("7 classes, 25", 2177, 2, 0.8, classes=7),
+    Cell("7 classes, m3 12", 350, 3, 0.5, "image", classes=7),
+)
+
+
+def draw(cell: Cell, generator: np.random.Generator, groups: int) -> tuple[np.ndarray, ...]:
+    """Group numbers, labels and probabilities of one study."""
+    code = np.repeat(np.arange(groups), cell.images)
+    n, k = len(code), cell.classes
+    prior = HAM if k > 2 else np.array([1 - cell.positive, cell.positive])
+    if cell.labels == "group":
+        y_true = generator.choice(k, groups, p=prior)[code]
+    else:
+        y_true = generator.choice(k, n, p=prior)
+    width = k if k > 2 else 1
+    noise = np.sqrt(cell.icc) * generator.normal(size=(groups, width))[code]
+    noise += np.sqrt(1 - cell.icc) * generator.normal(size=(n, width))
+    if k == 2:
+        d, x = cell.distance, noise[:, 0] + cell.distance * y_true
+        p = expit(d * x - d * d / 2 + logit(cell.positive))
+        return code, y_true, np.stack([1 - p, p], axis=1)
+    noise[np.arange(n), y_true] += SHIFT[y_true]
+    z = SHIFT * noise - SHIFT**2 / 2 + np.log(HAM)
+    z = np.exp(z - z.max(axis=1, keepdims=True))
+    return code, y_true, z / z.sum(axis=1, keepdims=True)
+
+
+def cases(cell: Cell, study: tuple[np.ndarray, ...]) -> Cases:
+    """What the product would measure; two classes are decided where sensitivity is 0.8."""
+    code, y_true, y_prob = study
+    names = NAMES[: cell.classes]
+    if cell.classes == 2:
+        x = cell.distance + stats.norm.ppf(0.2)
+        cut = expit(cell.distance * x - cell.distance**2 / 2 + logit(cell.positive))
+        y_pred = (y_prob[:, 1] >= cut).astype(np.int64)
+    else:
+        y_pred = metrics.decide(y_prob)
+    corrected = metrics.decide(y_prob, HAM) if cell.classes > 2 else None
+    scores = {n: (y_true == k, y_prob[:, k]) for k, n in enumerate(names)}
+    scores = {n: s for n, s in scores.items() if s[0].any()}
+    full = frozenset({"mel"}) if cell.classes == 2 else frozenset()
+    return Cases(names, y_true, y_prob, y_pred, corrected, code, code.max() + 1, scores, full)
+
+
+def measure(cell: Cell, c: Cases, seed: int) -> tuple[dict[str, Measure], dict[str, np.ndarray]]:
+    """Every measure of the product, and the replicates that they came from."""
+    statistics = Statistics(c, bands=False)
+    point = {k: v[0] for k, v in statistics(np.ones((1, c.n_groups))).items()}
+    drawn = bootstrap(statistics, c.n_groups, resamples=RESAMPLES, seed=seed)
+    m = Measured(c, point, drawn, {})
+    found = headline(m, "mel" if cell.classes == 2 else None)
+    for name in ("majority_accuracy", "error_rate", "ece"):
+        found.pop(name)
+    if cell.classes > 2:
+        return found, drawn
+    positive, called = c.y_true == 1, c.y_pred == 1
+    found |= {
+        "sensitivity": m.share(called, positive),
+        "specificity": m.share(~called, ~positive),
+        "ppv": m.share(positive, called),
+        "npv": m.share(~positive, ~called),
+        "f1": m.f1(1),
+    }
+    found.pop("balanced_accuracy_prior_corrected")
+    (at,) = values_at(found["sensitivity"], found["specificity"], [0.02])
+    found["ppv at 2 %"] = Measure(**at["ppv"])
+    return found, drawn
+
+
+def truth(cell: Cell) -> dict[str, float]:
+    """The metrics of a study of two million independent images."""
+    big = draw(
+        Cell("", 1, 1, 0.0, "image", cell.positive, cell.distance, cell.classes),
+        np.random.default_rng(1),
+        2_000_000 if cell.classes == 2 else 1_000_000,
+    )
+    c = cases(cell, big)
+    found = {k: v[0] for k, v in Statistics(c, bands=False)(np.ones((1, c.n_groups))).items()}
+    values = {k: float(v) for k, v in found.items() if np.ndim(v) == 0 and ":" not in k}
+    if cell.classes > 2:
+        return values
+    values |= {k.removesuffix(":mel"): float(v) for k, v in found.items() if k.endswith(":mel")}
+    counts = confusion.confusion_matrix(c.y_true, c.y_pred, 2)
+    values |= {
+        "sensitivity": confusion.sensitivity(counts)[1],
+        "specificity": confusion.specificity(counts)[1],
+        "ppv": confusion.positive_predictive_value(counts)[1],
+        "npv": confusion.negative_predictive_value(counts)[1],
+        "f1": found["f1"][1],
+    }
+    values["ppv at 2 %"] = predictive_values(values["sensitivity"], values["specificity"], 0.02)[0]
+    return values
+
+
+def others(c: Cases, drawn: dict[str, np.ndarray]) -> Iterator[tuple[str, str, float, float]]:
+    """(metric, method, low, high) of what the product does not use."""
+    for key, replicates in drawn.items():
+        name = key.removesuffix(":mel") if len(c.classes) == 2 else key
+        if replicates.ndim == 1 and ":" not in name:
+            yield name, "percentile", *percentile_interval(replicates)[:2]
+    if len(c.classes) > 2:
+        return
+    positive, score = c.scores["mel"]
+    yield "f1", "percentile", *percentile_interval(drawn["f1"][:, 1])[:2]
+    yield "sensitivity", "percentile", *percentile_interval(drawn["sensitivity"][:, 1])[:2]
+    yield "specificity", "percentile", *percentile_interval(drawn["sensitivity"][:, 0])[:2]
+    called = c.y_pred == 1
+    yield "sensitivity", "no groups", *wilson(called[positive].mean(), positive.sum())
+    yield "specificity", "no groups", *wilson((~called)[~positive].mean(), (~positive).sum())
+    yield "accuracy", "no groups", *wilson((called == positive).mean(), len(called))
+    if min(positive.sum(), (~positive).sum()) > 1:
+        found = delong(positive, score[None])
+        half = 1.96 * np.sqrt(found.covariance[0, 0])
+        yield "roc_auc", "no groups", found.auc[0] - half, found.auc[0] + half
+    yield "ece", "percentile", *ece_percentile(c)
+
+
+def ece_percentile(c: Cases) -> tuple[float, float]:
+    """What a percentile interval of the ECE would be (its true value here is 0)."""
+    confidence, top = c.y_prob.max(1), c.y_prob.argmax(1)
+    cell = bin_numbers(confidence) * c.n_groups + c.codes
+    gaps = np.bincount(cell, (top == c.y_true) - confidence, 15 * c.n_groups)
+    size = np.bincount(c.codes, minlength=c.n_groups)
+    counts = draw_counts(np.random.default_rng(0), 400, c.n_groups)
+    ece = np.abs(counts @ gaps.reshape(15, -1).T).sum(1) / (counts @ size)
+    low, high = np.quantile(ece, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def threshold_holds(cell: Cell, study: tuple[np.ndarray, ...], policy: str) -> bool | None:
+    """Is the true sensitivity of the chosen threshold at least 0.95? None where refused."""
+    code, y_true, y_prob = study
+    names = np.array([f"i{i}" for i in range(len(code))], dtype=object)
+    lesions = np.array([f"L{c}" for c in code], dtype=object)
+    blank = np.full(len(code), "", dtype=object)
+    data = Predictions(names, blank, lesions, NAMES[:2], y_true.astype(np.int64), y_prob)
+    try:
+        point = choose_operating_point(data, score=("mel",), chosen_on="valid", policy=policy)
+    except Exception:  # noqa: BLE001 (refused: too few groups)
+        return None
+    if point.threshold <= 0:
+        return True
+    d = cell.distance
+    x = (logit(point.threshold) - logit(cell.positive) + d * d / 2) / d
+    return bool(stats.norm.sf(x - d) >= 0.95)
+
+
+def simulate(cell: Cell, studies: int) -> dict:
+    """Counts of covering intervals by metric and method; misses on either side; widths."""
+    true, tally = truth(cell) | {"ece": 0.0}, {}
+    generator = np.random.default_rng([20, *cell.name.encode()])
+    held: dict[str, list[int]] = {"sensitivity_bound": [0, 0], "sensitivity": [0, 0]}
+
+    def note(metric: str, method: str, low: float | None, high: float | None) -> None:
+        row = tally.setdefault(f"{metric}|{method}", [0, 0, 0, 0, 0.0])
+        if low is None or high is None or np.isnan(low + high):
+            row[3] += 1
+            return
+        row[0] += 1
+        row[1] += low > true[metric] + 1e-12
+        row[2] += high < true[metric] - 1e-12
+        row[4] += high - low
+
+    scarce = 0
+    for s in range(studies):
+        study = draw(cell, generator, cell.groups)
+        c = cases(cell, study)
+        scarce += int(c.class_groups.min())
+        found, drawn = measure(cell, c, seed=s)
+        for metric, m in found.items():
+            note(metric, "ours", m.low, m.high)
+        for metric, method, low, high in others(c, drawn):
+            if metric in true:
+                note(metric, method, low, high)
+        for policy, row in held.items() if cell.classes == 2 else ():
+            holds = threshold_holds(cell, study, policy)
+            row[0] += bool(holds)
+            row[1] += holds is not None
+    return {
+        "cell": asdict(cell),
+        "studies": studies,
+        "scarcer groups": scarce / studies,
+        "true": true,
+        "tally": tally,
+        "threshold": held,
+    }
+
+
+def main() -> None:
+    """Run what the cache lacks; write the page on request."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, required=True, help="folder for finished cells")
+    parser.add_argument("--only", help="the name of one cell")
+    parser.add_argument("--studies", type=int, default=STUDIES)
+    parser.add_argument("--write", action="store_true", help="write docs/coverage.md")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    if options.write:
+        from coverage_page import page  # beside this file
+
+        found = [json.loads((options.cache / f"{c.name}.json").read_text()) for c in CELLS]
+        files.write_text(PAGE, page(found, REQUIRED, dict(FEWEST)))
+        return
+    FEWEST.update(dict.fromkeys(FEWEST, 2))
+    for cell in CELLS:
+        path = options.cache / f"{cell.name}.json"
+        if (options.only in (None, cell.name)) and not path.exists():
+            start = time.process_time()
+            files.write_json(path, simulate(cell, options.studies))
+            print(f"{cell.name}: {time.process_time() - start:.0f} CPU s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lesionlab.evaluation import intervals
+from lesionlab.evaluation.intervals import (
+    clopper_pearson,
+    clustered_proportion,
+    lower_bound,
+    measure,
+    proportion_measure,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (10, 10), (81, 263), (59, 59)])
+def test_wilson_and_clopper_pearson_agree_with_scipy(hits: int, n: int) -> None:
+    test = stats.binomtest(hits, n)
+    ours, theirs = wilson(hits / n, n), test.proportion_ci(method="wilson")
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+    ours, theirs = clopper_pearson(hits, n), test.proportion_ci(method="exact")
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_59_of_59_puts_the_lower_bound_above_95_percent_and_58_of_58_does_not() -> None:
+    assert lower_bound(59, 59) == pytest.approx(0.05 ** (1 / 59))
+    assert lower_bound(59, 59) > 0.95 > lower_bound(58, 58)
+    assert lower_bound(0, 10) == 0
+
+
+def test_the_t_quantile_widens() -> None:
+    narrow, wide = wilson(0.8, 50), wilson(0.8, 50, df=9)
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+    assert wilson(0.8, 50, df=10**7) == pytest.approx(narrow)
+
+
+def test_independent_cases_keep_their_n() -> None:
+    part = np.array([1.0, 0, 1, 1, 0])
+    share = clustered_proportion(part, np.ones(5), np.arange(5))
+    assert (share.value, share.effective_n, share.groups, share.df) == (0.6, 5.0, 5, None)
+
+
+def test_identical_siblings_count_once() -> None:
+    generator = np.random.default_rng(0)
+    hit = (generator.random(200) < 0.7).astype(float)
+    codes = np.repeat(np.arange(200), 3)
+    share = clustered_proportion(np.repeat(hit, 3), np.ones(600), codes)
+    assert share.n == 600
+    assert share.effective_n == pytest.approx(199)  # m - 1: the variance was estimated
+    assert share.df == 199
+
+
+def test_independent_siblings_count_nearly_in_full() -> None:
+    generator = np.random.default_rng(1)
+    hit = (generator.random(3000) < 0.7).astype(float)
+    share = clustered_proportion(hit, np.ones(3000), np.repeat(np.arange(1000), 3))
+    assert 2500 < share.effective_n <= 3000
+
+
+def test_all_right_counts_groups_not_images() -> None:
+    codes = np.repeat(np.arange(20), 5)
+    share = clustered_proportion(np.ones(100), np.ones(100), codes)
+    assert (share.value, share.effective_n) == (1.0, 20.0)
+
+
+def test_a_measure_says_why_there_is_no_interval() -> None:
+    every = np.ones(9, bool)
+    few = proportion_measure(every, every, np.arange(9))
+    assert (few.value, few.low, few.high) == (1.0, None, None)
+    assert few.method == "too few to say: 9 groups, 10 needed"
+    nobody = proportion_measure(every, np.zeros(9, bool), np.arange(9))
+    assert (nobody.value, nobody.n) == (None, 0)
+    enough = proportion_measure(np.ones(10, bool), np.ones(10, bool), np.arange(10))
+    assert enough.high == 1.0
+    assert "10 groups" in enough.method
+
+
+def test_cases_outside_the_whole_do_not_count() -> None:
+    whole = np.arange(40) < 20
+    part = np.ones(40, bool)
+    assert proportion_measure(part, whole, np.arange(40)).value == 1.0
+    assert proportion_measure(part, whole, np.arange(40)).n == 20
+
+
+def test_nan_never_reaches_json() -> None:
+    nan = float("nan")
+    assert measure(nan, 0.1, 0.2, 5, "x").to_json() == {
+        "value": None, "low": None, "high": None, "n": 5, "method": "x",
+    }  # fmt: skip
+    assert measure(0.1, nan, nan, 5, "x").to_json()["low"] is None
+
+
+def test_the_table_of_fewest_groups_names_every_family() -> None:
+    assert min(intervals.FEWEST.values()) >= 5
