@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesionlab.data.sources.base import Found
+from lesionlab.errors import BadInput
+
+Find = Callable[..., Found]
+
+
+def picture(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+IMAGES = {f"imgs/{n}.png": picture(n) for n in range(4)}
+
+
+def test_usual_names_are_recognised_and_the_rest_is_kept(find: Find) -> None:
+    text = "Image Name;Diagnosis;Patient ID;Age;Gender;note\n" + "".join(
+        f"{n}.png;{d};p{n};4{n},5;F;x{n}\n" for n, d in enumerate(("nevus", "melanoma") * 2)
+    )
+    found = find("csv", {"t.csv": text, **IMAGES})
+    rows = found.rows.set_index("image_id")
+    assert found.malignant == ("melanoma",)
+    assert tuple(rows.loc["1", ["label", "patient_id", "age", "sex", "note"]]) == (
+        "melanoma", "p1", 41.5, "female", "x1")  # fmt: skip
+
+
+def test_columns_can_be_named(find: Find) -> None:
+    text = "a,b,c,d\nimgs/0.png,x,P,train\n./imgs/1.png,y,P,test\n"
+    found = find("csv", {"t.csv": text, **IMAGES}, auto=False, image_column="a", label_column="b",
+                 patient_column="c", split_column="d", malignant="y")  # fmt: skip
+    assert found.classes == ("x", "y")
+    assert found.malignant == ("y",)
+    assert list(found.rows["official_split"]) == ["train", "test"]
+    assert any("2 images are not named" in n for n in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "why"),
+    [
+        ("a,b\n1,2\n", {}, "which column holds the images.*--image-column"),
+        ("image,b\n1,2\n", {}, "which column holds the labels"),
+        ("image,label\n1,x\n", {"label_column": "lable"}, "'lable' is missing.*'label'"),
+        ("image,label\n1,x\n1,y\n", {}, "'1' stands in rows that contradict"),
+    ],
+)
+def test_what_is_unclear_is_asked(find: Find, text: str, options: dict[str, str], why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        find("csv", {"t.csv": text, **IMAGES}, auto=False, **options)
+
+
+def test_labels_are_tidied(find: Find) -> None:
+    text = "image,label\n0, Melanoma\n1,melanoma\n2,melanoma\n3,0.0\n"
+    found = find("csv", {"t.csv": text, **IMAGES})
+    assert list(found.rows["label"]) == ["melanoma", "melanoma", "melanoma", "0"]
+
+
+def test_rows_without_label_or_image(find: Find) -> None:
+    text = "image,label\n0.png,x\n1.png,\n2.png,NA\n9.png,y\n"
+    found = find("csv", {"t.csv": text, **IMAGES})
+    assert list(found.rows["label"]) == ["x"]
+    assert any("2 rows without a label" in n for n in found.notes)
+    assert [r.path for r in found.rejected] == ["9.png"]
+
+
+def test_names_that_repeat_across_folders_are_told_apart(find: Find) -> None:
+    images = {f"{c}/{n}.png": picture(n + 10 * k) for k, c in enumerate("ab") for n in (1, 2)}
+    text = "path,label\n" + "".join(f"data/{p},{p[0]}\n" for p in images)
+    found = find("csv", {"t.csv": text, **{f"root/data/{k}": v for k, v in images.items()}})
+    assert sorted(found.rows["image_id"]) == ["data-a-1", "data-a-2", "data-b-1", "data-b-2"]
+    assert all(f.split("/")[2] == lab for f, lab in found.rows[["file", "label"]].to_numpy())
+
+
+def test_one_of_several_tables_is_named(find: Find) -> None:
+    files = {"t.csv": "image,label\n0,x\n1,y\n", "u.csv": "image,label\n0,z\n", **IMAGES}
+    with pytest.raises(BadInput, match=r"2 tables.*--table"):
+        find("csv", files, auto=False)
+    assert find("csv", files, auto=False, table="u.csv").classes == ("z",)
+    with pytest.raises(BadInput, match=r"no table 'w\.csv'"):
+        find("csv", files, auto=False, table="w.csv")
