@@ -9,7 +9,7 @@ from lesionlab.api.import_dataset import import_dataset
 from lesionlab.api.split import split
 from lesionlab.cli.main import run
 from lesionlab.data.ledger import read_and_verify
-from lesionlab.data.manifest import read_dataset
+from lesionlab.data.manifest import read_dataset, with_table, write_dataset
 from lesionlab.errors import BadInput
 
 
@@ -71,3 +71,77 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "0 groups cross" in capsys.readouterr().out
     assert run(["import", "folder", str(tmp_path / "absent"), "--to", folder + "2"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """A data set with an official split, two sources and kinds, made from synthetic images."""
+    import_dataset("synthetic", to=tmp_path / "d", lesions=60, seed=1)
+    dataset = read_dataset(tmp_path / "d")
+    patients = sorted(set(dataset.table["patient_id"]))
+    parts = {p: ("train", "train", "test")[n % 3] for n, p in enumerate(patients)}
+    table = dataset.table.assign(
+        official_split=dataset.table["patient_id"].map(parts),
+        source=["a" if p < patients[len(patients) // 2] else "b" for p in dataset.table.patient_id],
+    )
+    write_dataset(with_table(dataset, table))
+    return tmp_path / "d"
+
+
+def test_official_parts_are_kept_unless_shares_are_given(films: Path) -> None:
+    told = split(films)
+    assert told["policy"] == "official"
+    table = read_dataset(films).table
+    assert (table["split"] == table["official_split"]).all()
+    assert split(films, valid=0.2, keep_official=True)["valid"]["images"] > 0
+    assert split(films, test=0.2, valid=0.2)["policy"] == "grouped"
+    assert split(films, keep_official=False)["policy"] == "grouped"
+
+
+def test_an_official_split_that_leaks_loses_training_images(films: Path) -> None:
+    dataset = read_dataset(films)
+    table = dataset.table.copy()
+    twice = table["patient_id"].value_counts()
+    first = table.index[table["patient_id"] == twice.index[0]]
+    table.loc[first, "official_split"] = ["test"] + ["train"] * (len(first) - 1)
+    write_dataset(with_table(dataset, table))
+    told = split(films)
+    assert told["groups_crossing"] == 0
+    assert told["dropped"]["images"] == len(first) - 1
+    assert set(told["dropped"]["examples"]) == set(table.loc[first[1:], "image_id"])
+    leaky = split(films, allow_leak=True, keep_official=True)
+    assert (leaky["groups_crossing"], leaky["leaky"]) == (1, True)
+
+
+def test_a_source_or_a_fold_as_test(films: Path) -> None:
+    told = split(films, leave_out="b")
+    assert told["policy"] == "source"
+    assert set(read_dataset(films).part("test")["source"]) == {"b"}
+    assert split(films, folds=3, fold=1)["groups_crossing"] == 0
+    with pytest.raises(BadInput, match="one way to split"):
+        split(films, folds=3, leave_out="b")
+    with pytest.raises(BadInput, match="does not go with"):
+        split(films, folds=3, test=0.2)
+
+
+def test_balance_drops_training_rows_only(films: Path) -> None:
+    before = split(films, test=0.2, valid=0.2, seed=2)
+    told = split(films, test=0.2, valid=0.2, seed=2, balance="class")
+    assert told["train"]["classes"]["benign"] == told["train"]["classes"]["malignant"]
+    assert (told["test"], told["valid"]) == (before["test"], before["valid"])
+    table = read_dataset(films).table
+    assert (table["dropped"] != "").sum() == told["dropped"]["images"] > 0
+    split(films, test=0.2, valid=0.2, seed=2)
+    assert (read_dataset(films).table["dropped"] == "").all()
+
+
+def test_pairs_from_a_file(films: Path, tmp_path: Path) -> None:
+    table = read_dataset(films).table.drop_duplicates("patient_id")
+    a, b = table["image_id"].tolist()[:2]
+    (tmp_path / "pairs.csv").write_text(f"image_id_1,image_id_2,correlation\n{a},{b},0.99\n")
+    for seed in range(4):
+        split(films, test=0.3, valid=0.3, seed=seed, pairs=tmp_path / "pairs.csv")
+        parts = read_dataset(films).table.set_index("image_id")["split"]
+        assert parts[a] == parts[b]
+    with pytest.raises(BadInput, match="cannot be read"):
+        split(films, pairs=tmp_path / "absent.csv")

@@ -67,3 +67,9 @@ def test_crossing_counts_groups_in_two_parts() -> None:
     groups = np.array(["g", "g", "h", "h", "k", "k"], object)
     parts = pd.Series(["train", "test", "train", "train", "test", ""])
     assert crossing(groups, parts) == ["g"]
+
+
+def test_known_twins_unite() -> None:
+    rows = table([("a", "p", "", "1"), ("b", "q", "", "2"), ("c", "", "", "3")])
+    groups = united_groups(rows.assign(twin_group=["t", "t", ""]))
+    assert groups[0] == groups[1] != groups[2]

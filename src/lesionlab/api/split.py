@@ -2,64 +2,177 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from lesionlab.data import ledger
-from lesionlab.data.groups import MAX_DUPLICATES, crossing, united_groups
-from lesionlab.data.manifest import read_dataset, with_table, write_dataset
+import numpy as np
+import pandas as pd
+
+from lesionlab.data import ledger, tables
+from lesionlab.data.groups import MAX_DUPLICATES, Labels, crossing, united_groups
+from lesionlab.data.manifest import Dataset, read_dataset, with_table, write_dataset
+from lesionlab.data.parts import OFFICIAL, Apart, fold_as_test, left_out, official
+from lesionlab.data.regions import balanced
 from lesionlab.data.split import deal, deal_by_image, shares_of, summary
 from lesionlab.errors import BadInput
+
+Policy = Literal["grouped", "official", "source", "fold", "by image"]
+TEST, VALID = 0.2, 0.15  # shares of a deal where none are given
+DROPPED = "dropped"  # the manifest's column that says why a row has no part
 
 
 def split(
     folder: Path | str,
     *,
-    test: float = 0.2,
-    valid: float = 0.15,
+    test: float | None = None,
+    valid: float | None = None,
     calib: float = 0.0,
     seed: int = 0,
     stratify: Sequence[str] = (),
+    keep_official: bool | None = None,
+    leave_out: str = "",
+    folds: int = 0,
+    fold: int = 0,
+    balance: Literal["", "class", "full"] = "",
     allow_leak: bool = False,
-    pairs: Iterable[tuple[str, str]] = (),
+    pairs: Path | str | Sequence[tuple[str, str]] = (),
     max_duplicates: int = MAX_DUPLICATES,
 ) -> dict[str, Any]:
     """Write the `split` column of a dataset folder.
 
     Groups (patient, else lesion, united with byte-identical images and with `pairs` of
-    near-duplicates) never cross parts; with `allow_leak` images are dealt one by one, as
-    tutorials do, and the data set is marked LEAKY for good. Returns `{train|valid|test|calib:
-    {images, groups, classes}, groups_crossing, leaky}`.
+    near-duplicates, a CSV or a list) never cross parts. The parts are dealt by `test` and
+    `valid` (0.2 and 0.15), or the official ones (`keep_official`; the default where the set has
+    them and no share is given), or one source is the test part (`leave_out`), or one of `folds`
+    (`fold`, from 0). With official parts, a source or a fold, `valid` and `calib` are shares of
+    the training part. `balance` drops training rows so that benign and malignant are equally
+    many (see `data.regions.balanced`). With `allow_leak` groups may cross, as in tutorials, and
+    the data set is marked LEAKY for good.
+
+    Returns `{train|valid|test|calib: {images, groups, classes}, groups_crossing, policy, leaky,
+    dropped: {images, examples}}`.
     """
     dataset = read_dataset(Path(folder))
-    shares = shares_of(test, valid, calib)
-    groups = united_groups(dataset.table, pairs, max_duplicates)
-    if allow_leak:
-        parts = deal_by_image(dataset.table, shares, seed)
-    else:
-        parts = deal(dataset.table, groups, shares, seed, stratify)
-    table = dataset.table.assign(split=parts)
-    crossed = crossing(groups, parts)
+    table = dataset.table
+    groups = united_groups(table, _pairs(pairs), max_duplicates)
+    shares = {"test": test, "valid": valid, "calib": calib}
+    policy = _policy(table, shares, keep_official, leave_out, folds, allow_leak)
+    apart = _parted(dataset, groups, policy, shares, seed, stratify, leave_out, folds, fold)
+    if allow_leak and policy == "official":
+        apart = Apart(table[OFFICIAL].to_numpy(object), np.zeros(len(table), bool))
+    crossed = crossing(groups, apart.parts)
     if crossed and not allow_leak:
         raise BadInput(f"{len(crossed)} groups cross the parts, the first is '{crossed[0]}'")
-    policy = {
-        "policy": "by image (leaks)" if allow_leak else "grouped",
-        "shares": shares,
-        "seed": seed,
-        "stratify": ["label", *stratify],
-        "groups": len(set(groups)),
-        "groups_crossing": len(crossed),
-    }
+    table = _written(table, apart, balance, seed, dataset.info.malignant)
+    told = {"policy": policy, "seed": seed, "shares": shares, "stratify": ["label", *stratify],
+            "leave_out": leave_out, "folds": folds, "fold": fold, "balance": balance,
+            "groups": len(set(groups)), "groups_crossing": len(crossed)}  # fmt: skip
     leak = _leak(dataset.info.leaky, dataset.info.leak_reason, allow_leak, len(crossed))
-    write_dataset(with_table(dataset, table, split_policy=policy, **leak))
-    ledger.append(dataset.folder, {"event": "split", "policy": policy})
+    write_dataset(with_table(dataset, table, split_policy=told, **leak))
+    ledger.append(dataset.folder, {"event": "split", "policy": told})
     return {
         "schema_version": 1,
         "dataset": str(folder),
         **summary(table, groups, dataset.info.classes),
+        "policy": policy,
         "leaky": leak["leaky"],
+        "dropped": _dropped(table),
     }
+
+
+def _pairs(given: Path | str | Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    if not isinstance(given, (str, Path)):
+        return list(given)
+    path = Path(given)
+    try:
+        table, _ = tables.read_csv(path.read_bytes(), str(path))
+    except OSError as error:
+        raise BadInput(f"cannot be read ({error.strerror})", where=str(path)) from None
+    if len(table.columns) < 2:
+        raise BadInput("two columns of image ids are expected", where=str(path))
+    return [(str(a), str(b)) for a, b in table.iloc[:, :2].to_numpy()]
+
+
+def _policy(
+    table: pd.DataFrame,
+    shares: dict[str, float | None],
+    keep_official: bool | None,
+    leave_out: str,
+    folds: int,
+    allow_leak: bool,
+) -> Policy:
+    chosen: list[Policy] = []
+    if keep_official:
+        chosen.append("official")
+    if leave_out:
+        chosen.append("source")
+    if folds:
+        chosen.append("fold")
+    if len(chosen) > 1:
+        raise BadInput(f"one way to split at a time, not {' and '.join(chosen)}")
+    if chosen and shares["test"] is not None:
+        raise BadInput(f"a share of the test part does not go with a split by {chosen[0]}")
+    if chosen:
+        return chosen[0]
+    has = OFFICIAL in table and (table[OFFICIAL] == "test").any()
+    if has and keep_official is None and shares["test"] is None and shares["valid"] is None:
+        return "official"
+    return "by image" if allow_leak else "grouped"
+
+
+def _parted(
+    dataset: Dataset,
+    groups: Labels,
+    policy: Policy,
+    shares: dict[str, float | None],
+    seed: int,
+    stratify: Sequence[str],
+    leave_out: str,
+    folds: int,
+    fold: int,
+) -> Apart:
+    table = dataset.table
+    carve = {part: share for part, share in shares.items() if share and part != "test"}
+    if policy == "official":
+        return official(table, groups, carve, seed, stratify, str(dataset.folder))
+    if policy in ("source", "fold") and shares["valid"] is None:
+        carve["valid"] = VALID
+    if policy == "source":
+        return left_out(table, groups, leave_out, carve, seed, stratify)
+    if policy == "fold":
+        return fold_as_test(table, groups, folds, fold, carve, seed, stratify)
+    test, valid = shares["test"], shares["valid"]
+    full = shares_of(TEST if test is None else test, VALID if valid is None else valid,
+                     shares["calib"] or 0.0)  # fmt: skip
+    if policy == "by image":
+        parts = deal_by_image(table, full, seed)
+    else:
+        parts = deal(table, groups, full, seed, stratify)
+    return Apart(parts, np.zeros(len(table), bool))
+
+
+def _written(
+    table: pd.DataFrame, apart: Apart, balance: str, seed: int, malignant: Sequence[str]
+) -> pd.DataFrame:
+    """The table with its parts, and a column that says why a row has none."""
+    reason = np.where(apart.dropped, "shares a group with a stronger part", "").astype(object)
+    parts = apart.parts.copy()
+    if balance:
+        train = np.flatnonzero(parts == "train")
+        spare = train[~balanced(table.iloc[train], balance, seed, malignant)]
+        parts[spare], reason[spare] = "", f"left out to balance ({balance})"
+    table = table.assign(split=parts)
+    if (reason != "").any() or DROPPED in table:
+        table[DROPPED] = reason
+    return table
+
+
+def _dropped(table: pd.DataFrame) -> dict[str, Any]:
+    if DROPPED not in table:
+        return {"images": 0, "examples": []}
+    ids = table.loc[table[DROPPED] != "", "image_id"].tolist()
+    return {"images": len(ids), "examples": ids[:20]}
 
 
 def _leak(was: bool, reason: str, allowed: bool, crossed: int) -> dict[str, Any]:
@@ -68,5 +181,5 @@ def _leak(was: bool, reason: str, allowed: bool, crossed: int) -> dict[str, Any]
         return {"leaky": was, "leak_reason": reason}
     return {
         "leaky": True,
-        "leak_reason": f"split by image with --allow-leak: {crossed} groups cross the parts",
+        "leak_reason": f"split with --allow-leak: {crossed} groups cross the parts",
     }

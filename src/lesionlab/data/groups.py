@@ -25,8 +25,9 @@ def united_groups(
     """(N,) a group label for each row: patient, else lesion, else image, united with twins.
 
     Rows are united when they share a patient; or, without a patient, a lesion; or the bytes of
-    their image; or when `pairs` (of `image_id`) calls them near-duplicates. A group takes the
-    smallest name among its members, so that labels do not depend on the order of rows.
+    their image; or a `twin_group` (a column of some sets); or when `pairs` (of `image_id`)
+    calls them near-duplicates. A group takes the smallest name among its members, so that
+    labels do not depend on the order of rows.
 
     Raises `BadInput` where `pairs` names an unknown image, or chains more than `max_duplicates`
     images together (a sign that the near-duplicates are none).
@@ -38,6 +39,8 @@ def united_groups(
     """
     names = group_ids(table).to_numpy(object)
     edges = [_codes(names), _codes(_lesion_keys(table)), _codes(table["sha256"].to_numpy(object))]
+    if "twin_group" in table:  # what the set's makers or `merge` know to be one picture
+        edges.append(_codes(table["twin_group"].to_numpy(object)))
     edges += _pair_codes(table, list(pairs), max_duplicates)
     component = _components(edges, len(table))
     least = pd.Series(names).groupby(component).min()

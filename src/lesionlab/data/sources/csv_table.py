@@ -120,7 +120,7 @@ def _with_images(
     files = paths.map(by_path)
     if files.isna().any():
         tails = _tails(list(by_path))
-        files = files.where(files.notna(), paths.map(lambda p: tails.get(p.lstrip("./"))))
+        files = files.where(files.notna(), paths.str.replace(r"^(\./)+", "", regex=True).map(tails))
     if files.notna().any():
         by_stem = files.notna()
         rows = rows.assign(image_id=[common.stem_of(p) for p in paths], file=files)
@@ -142,7 +142,7 @@ def _with_images(
 
 def _tails(names: list[str]) -> dict[str, str]:
     """Every ending of a path that belongs to one image only, e.g. `train/a/1.jpg`."""
-    found: dict[str, str] = {}
+    found: dict[str, str] = {name: name for name in names}
     twice: set[str] = set()
     for name in names:
         parts = name.split("/")

@@ -37,7 +37,9 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
     tables = [_rows(part, key, arrays, words, name) for key, part in KEYS.items()]
     table = pd.concat(tables, ignore_index=True)
     # The class list puts malignant last, so that it is the positive one, whatever its number.
-    seen = sorted(set(table["label"]), key=lambda c: (c in malignant and len(words) == 2, c))
+    seen = sorted(
+        words or set(table["label"]), key=lambda c: (c in malignant and len(words) == 2, c)
+    )
 
     def read(file: str) -> bytes:
         key, row = file.removesuffix(".png").split("/")
