@@ -14,7 +14,6 @@ import json
 import platform
 import shutil
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -124,4 +123,4 @@ def deviation(values: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
