@@ -26,6 +26,7 @@ _VERBS = {
     "train": "lesionlab.api.train",
     "resume": "lesionlab.api.train",
     "evaluate": "lesionlab.api.evaluate",
+    "compare": "lesionlab.api.compare",
     "score": "lesionlab.api.score",
     "submit": "lesionlab.api.submit",
     "export": "lesionlab.api.export",

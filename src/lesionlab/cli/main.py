@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "Train a classifier by a preset."),
     "resume": ("resume", "Go on with an interrupted run, exactly where it stopped."),
     "evaluate": ("evaluate", "Measure a run or a predictions table, with intervals and a report."),
+    "compare": ("compare", "Which of several models is better, on the same images, in words."),
     "score": ("score", "Score a submission as its challenge does, with its refusals."),
     "submit": ("submit", "Write a challenge's submission, or check one before it is sent."),
     "export": ("export", "Write a bundle that needs no torch."),

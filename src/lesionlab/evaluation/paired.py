@@ -134,12 +134,13 @@ def swap_test(
     resamples: int = 999,
     seed: int = 0,
 ) -> float:
-    """Like `permutation_test`, for any statistic of two score vectors: swaps and computes anew."""
+    """Like `permutation_test`, for any statistic of two scores (N, ...): computes each swap."""
     observed, extreme = abs(statistic(a, b)), 0
     for draw in range(resamples):
         generator = np.random.Generator(np.random.Philox(key=[seed, draw]))
         swap = generator.integers(0, 2, int(codes.max()) + 1, dtype=np.int8)[codes] == 1
-        drawn = statistic(np.where(swap, b, a), np.where(swap, a, b))
+        turned = swap if a.ndim == 1 else swap[:, None]
+        drawn = statistic(np.where(turned, b, a), np.where(turned, a, b))
         extreme += abs(drawn) >= observed - 1e-12
     return (extreme + 1) / (resamples + 1)
 

@@ -1,0 +1,79 @@
+"""Compare models on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lesionlab.errors import BadInput
+from lesionlab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from lesionlab.api.source import Source
+
+
+def compare(
+    sources: Sequence[Path | str],
+    *,
+    primary: str = "roc_auc",
+    split: str = "valid",
+    malignant: Sequence[str] = (),
+    unit: str = "image",
+    resamples: int = 2000,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Compare run folders and predictions CSVs that hold the same images, paired.
+
+    `primary` is the one metric, declared beforehand: accuracy, balanced_accuracy, roc_auc,
+    average_precision, nll, brier, or malignant_roc_auc, malignant_average_precision,
+    malignant_partial_auc_80. Of a run the stored predictions of `split` are taken. Returns
+    `{primary, models: [{name, measure}], pairs: [{first, second, difference, p_value, p_holm,
+    test, verdict, mcnemar}], statement, notes, ...}`. Raises `BadInput` where the tables do not
+    belong together.
+    """
+    from lesionlab.api.source import open_source
+    from lesionlab.evaluation.compare import compare_predictions
+
+    paths = [Path(s) for s in sources]
+    found = [open_source(path, split) for path in paths]
+    names = _names([f.name for f in found], paths)
+    comparison = compare_predictions(
+        [(name, f.predictions) for name, f in zip(names, found, strict=True)],
+        primary=primary,
+        malignant=_malignant(found, tuple(malignant)),
+        unit=unit,  # type: ignore[arg-type]
+        resamples=resamples,
+        seed=seed,
+        progress=progress,
+    )
+    return comparison.to_json() | {"notes": _notes(found, names)}
+
+
+def _names(names: list[str], paths: list[Path]) -> list[str]:
+    """Short names where they tell the models apart, else the paths as given."""
+    return names if len(set(names)) == len(names) else [str(p) for p in paths]
+
+
+def _malignant(found: list[Source], given: tuple[str, ...]) -> tuple[str, ...]:
+    known = {f.malignant for f in found if f.malignant}
+    if given or not known:
+        return given
+    if len(known) > 1:
+        raise BadInput(
+            "the runs do not agree on which classes are malignant", remedy="name them: --malignant"
+        )
+    return known.pop()
+
+
+def _notes(found: list[Source], names: list[str]) -> list[str]:
+    notes = []
+    for source, name in zip(found, names, strict=True):
+        if source.leaky:
+            notes.append(f"LEAKY: {name} was trained on data that cross its test set")
+        if source.part == "train":
+            notes.append(f"{name}: predictions of its own training images say nothing of new ones")
+        if source.synthetic:
+            notes.append(f"{name} has seen drawn pictures only")
+    return notes

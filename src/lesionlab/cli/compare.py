@@ -1,0 +1,93 @@
+"""`lesionlab compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lesionlab.cli.common import Bar, answer, json_option, path_argument, seed_option
+
+PRIMARIES = (
+    *("accuracy", "balanced_accuracy", "roc_auc", "average_precision", "nll", "brier"),
+    *("malignant_roc_auc", "malignant_average_precision", "malignant_partial_auc_80"),
+)
+EXAMPLE = """\b
+Examples:
+  lesionlab compare runs/a runs/b
+  lesionlab compare a.csv b.csv c.csv --primary balanced_accuracy
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@path_argument("sources", nargs=-1, required=True)
+@click.option(
+    "--primary",
+    type=click.Choice(PRIMARIES),
+    default="roc_auc",
+    show_default=True,
+    help="The one metric, declared beforehand; roc_auc is the macro mean for several classes.",
+)
+@click.option("--split", default="valid", show_default=True, help="Which part of a run.")
+@click.option("--malignant", default="", help="Malignant classes, for CSVs: mel,bcc,...")
+@click.option("--unit", type=click.Choice(["image", "lesion", "patient"]), default="image")
+@click.option("--resamples", type=click.IntRange(20), default=2000, show_default=True)
+@seed_option
+@json_option
+def command(
+    sources: tuple[Path, ...],
+    primary: str,
+    split: str,
+    malignant: str,
+    unit: str,
+    resamples: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Compare SOURCES (runs or predictions CSVs of the same images), paired, in words."""
+    from lesionlab.api.compare import compare
+
+    result = compare(
+        sources,
+        primary=primary,
+        split=split,
+        malignant=[c.strip() for c in malignant.split(",") if c.strip()],
+        unit=unit,
+        resamples=resamples,
+        seed=seed,
+        progress=Bar(),
+    )
+    answer(result, as_json, lambda: _show(result))
+
+
+def _show(result: dict[str, Any]) -> None:
+    better = "higher" if result["higher_is_better"] else "lower"
+    print(
+        f"{result['primary']} ({better} is better) on {result['n']} {result['unit']}s "
+        f"in {result['groups']} groups ({result['resampled']})"
+    )
+    for model in result["models"]:
+        print(f"  {model['name']:<28}{_measure(model['measure'])}")
+    for pair in result["pairs"]:
+        print(f"{pair['first']} and {pair['second']}: {pair['verdict']}")
+        print(f"  difference {_measure(pair['difference'], '+')}")
+        print(f"  p = {pair['p_value']:.4f} ({pair['test']}); Holm {pair['p_holm']:.4f}")
+        if pair["mcnemar"]:
+            m = pair["mcnemar"]
+            print(
+                f"  right in {pair['first']} only: {m['only_first_right']}, in {pair['second']} "
+                f"only: {m['only_second_right']} (McNemar p = {m['p_value']:.4f})"
+            )
+    if result["unlabelled"]:
+        print(f"note: {result['unlabelled']} images without label were left out")
+    for line in (*result["notes"], result["statement"]):
+        print(f"note: {line}")
+
+
+def _measure(m: dict[str, Any], sign: str = "") -> str:
+    if m["value"] is None:
+        return "undefined"
+    if m["low"] is None:
+        return f"{m['value']:{sign}.3f} ({m['method']})"
+    return f"{m['value']:{sign}.3f} (95 % interval {m['low']:{sign}.3f} to {m['high']:{sign}.3f})"
