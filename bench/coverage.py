@@ -239,9 +239,9 @@ def simulate(cell: Cell, studies: int) -> dict:
             row[3] += 1
             return
         row[0] += 1
-        row[1] += low > true[metric] + 1e-12
-        row[2] += high < true[metric] - 1e-12
-        row[4] += high - low
+        row[1] += int(low > true[metric] + 1e-12)
+        row[2] += int(high < true[metric] - 1e-12)
+        row[4] += float(high - low)
 
     scarce = 0
     for s in range(studies):
@@ -262,7 +262,7 @@ def simulate(cell: Cell, studies: int) -> dict:
         "cell": asdict(cell),
         "studies": studies,
         "scarcer groups": scarce / studies,
-        "true": true,
+        "true": {k: float(v) for k, v in true.items()},
         "tally": tally,
         "threshold": held,
     }

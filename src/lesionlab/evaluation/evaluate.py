@@ -22,6 +22,7 @@ from lesionlab.evaluation.sections import (
     class_counts,
     confusion_section,
     curves_section,
+    decision_section,
     decisions_section,
     notes_section,
     operating_point_section,
@@ -61,6 +62,7 @@ class Evaluation:
     confusion_prior_corrected: dict[str, Any] | None
     operating_points: list[dict[str, Any]]
     calibration: dict[str, Any]
+    decision_curve: dict[str, Any] | None
     curves: dict[str, Any]
     undefined_replicates: dict[str, int]
     decisions: dict[str, str]
@@ -153,6 +155,7 @@ def evaluate_predictions(
             operating_point_section(p, data, m, prevalences) for p in operating_points
         ],
         calibration=calibration_section(cases),
+        decision_curve=decision_section(cases),
         curves=curves_section(m),
         undefined_replicates=m.undefined,
         decisions=decisions_section(unit, malignant, prior is not None),
@@ -173,6 +176,11 @@ def _checked(
         raise BadInput("fewer than two classes are predicted", remedy="add a prob_<class> column")
     if set(malignant) == set(predictions.classes):
         raise BadInput("all classes are malignant", remedy="leave the benign ones out")
+    if MALIGNANT in predictions.classes and malignant not in ((), (MALIGNANT,)):
+        raise BadInput(
+            f"a class is called '{MALIGNANT}', and others are malignant too",
+            remedy="give the class another name",
+        )
     if not (predictions.y_true >= 0).any():
         raise BadInput("no row has a label", remedy="add a column 'label', or give the truth")
     if resamples < 20:

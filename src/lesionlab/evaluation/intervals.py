@@ -27,6 +27,7 @@ FEWEST = {
     "mean_over_classes": 5,
     "agreement": 10,
     "loss": 20,
+    "calibration": 20,
 }
 Cases = npt.NDArray[np.bool_]
 

@@ -6,11 +6,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, logit
 
-from lesionlab.evaluation.intervals import Measure, proportion_measure
+from lesionlab.evaluation.intervals import (
+    FEWEST,
+    Measure,
+    measure,
+    proportion_measure,
+    too_few,
+)
 from lesionlab.evaluation.predictions import Floats, Ints
+from lesionlab.evaluation.resampled import log_limits, t_quantile
 
 BINS = 15
+EDGE = 1e-9
+LINE = ("slope", "intercept", "observed_expected")
 ECE_METHOD = "15 equal-width bins of the highest probability; biased upward, so no interval"
 
 
@@ -59,3 +69,76 @@ def reliability_bins(
             }
         )
     return result
+
+
+def calibration_line(
+    score: Floats, positive: npt.NDArray[np.bool_], codes: Ints
+) -> dict[str, Measure]:
+    """Is the risk right on average, and is it spread right? Three numbers with intervals.
+
+    `slope`: of a logistic regression of the truth on logit(score); 1 is right, below 1 the
+    scores are too extreme. `intercept`: of the same with the slope held at 1 (calibration in
+    the large); 0 is right, above 0 the risk is underestimated. `observed_expected`: cases over
+    the sum of the scores; 1 is right. Van Calster et al., BMC Medicine 2019. Intervals: t, with
+    the variance between groups (sandwich). Scores of 0 and 1 count as 1e-9 off.
+    """
+    x = logit(np.clip(score, EDGE, 1 - EDGE))
+    y = positive.astype(np.float64)
+    groups = min(len(np.unique(codes[positive])), len(np.unique(codes[~positive])))
+    n, needed = len(y), FEWEST["calibration"]
+    if not 0 < y.sum() < n:
+        return dict.fromkeys(LINE, Measure(None, None, None, n, "undefined: one class only"))
+    df = len(np.unique(codes)) - 1
+    slope = _logistic(np.stack([np.ones(n), x], axis=1), np.zeros(n), y, codes)
+    level = _logistic(np.ones((n, 1)), x, y, codes)
+    limits = {
+        "slope": _t_limits(slope[1], df),
+        "intercept": _t_limits(level[0], df),
+        "observed_expected": _ratio_limits(y, score, codes, groups),
+    }
+    method = f"t, variance between {df + 1} groups"
+    return {
+        name: too_few(v, n, groups, needed) if groups < needed else measure(v, a, b, n, method)
+        for name, (v, a, b) in limits.items()
+    }
+
+
+def _t_limits(estimate: tuple[float, float], df: int) -> tuple[float, float, float]:
+    value, variance = estimate
+    half = t_quantile(df) * np.sqrt(variance)
+    return value, value - half, value + half
+
+
+def _ratio_limits(y: Floats, score: Floats, codes: Ints, groups: int) -> tuple[float, float, float]:
+    expected = float(score.sum())
+    if expected <= 0:
+        return float("nan"), float("nan"), float("nan")
+    value = float(y.sum()) / expected
+    off = np.bincount(codes, y - value * score) / expected
+    m = len(off)
+    variance = m / max(m - 1, 1) * float((off**2).sum())
+    limits = log_limits(value, variance, groups)
+    return value, limits.low, limits.high
+
+
+def _logistic(x: Floats, offset: Floats, y: Floats, codes: Ints) -> list[tuple[float, float]]:
+    """(estimate, variance between groups) of each coefficient; NaN where classes separate."""
+    beta = np.zeros(x.shape[1])
+    unknown = [(float("nan"), float("nan"))] * len(beta)
+    for _ in range(50):
+        p = expit(x @ beta + offset)
+        information = (x * (p * (1 - p))[:, None]).T @ x
+        if np.linalg.cond(information) > 1e12:
+            return unknown
+        step = np.linalg.solve(information, x.T @ (y - p))
+        beta = beta + np.clip(step, -2, 2)
+        if np.abs(step).max() < 1e-10:
+            break
+    else:
+        return unknown
+    p = expit(x @ beta + offset)
+    scores = np.stack([np.bincount(codes, x[:, j] * (y - p)) for j in range(len(beta))], axis=1)
+    bread = np.linalg.inv((x * (p * (1 - p))[:, None]).T @ x)
+    m = len(scores)
+    covariance = bread @ (scores.T @ scores) @ bread * m / max(m - 1, 1)
+    return [(float(b), float(v)) for b, v in zip(beta, np.diag(covariance), strict=True)]

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from lesionlab.evaluation import confusion, curves
+from lesionlab.evaluation.decision_curve import decision_curve
 from lesionlab.evaluation.headline import MALIGNANT, two_by_two
 from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.metrics import absent_classes
 from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating_point
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions
 from lesionlab.evaluation.prevalence import PREVALENCES, values_at
-from lesionlab.evaluation.reliability import reliability_bins
+from lesionlab.evaluation.reliability import calibration_line, reliability_bins
 from lesionlab.evaluation.statistics import FPR_GRID, RECALL_GRID, Cases
 from lesionlab.evaluation.units import AGGREGATION
 
@@ -61,16 +62,26 @@ def operating_point_section(
 
 
 def calibration_section(c: Cases) -> dict[str, Any]:
-    """Reliability bins of the highest probability, and of each class's."""
+    """Reliability bins of the highest probability; bins and calibration line of each score."""
     confidence, top = c.y_prob.max(1), c.y_prob.argmax(1)
     return {
         "score": "highest probability",
         "bins": reliability_bins(confidence, top == c.y_true, c.codes),
         "classes": {
             name: {"bins": reliability_bins(score, positive, c.codes)}
+            | calibration_line(score, positive, c.codes)
             for name, (positive, score) in c.scores.items()
         },
     }
+
+
+def decision_section(c: Cases) -> dict[str, Any] | None:
+    """The decision curve of the malignant score (for two classes, of the positive class)."""
+    name = next((n for n in (MALIGNANT, *c.classes) if n in c.full and n in c.scores), None)
+    if name is None:
+        return None
+    positive, score = c.scores[name]
+    return {"score": name} | decision_curve(score, positive, c.codes)
 
 
 def curves_section(m: Measured) -> dict[str, Any]:
