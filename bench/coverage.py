@@ -34,7 +34,7 @@ from lesionlab.evaluation.operating_point import choose_operating_point
 from lesionlab.evaluation.paired import delong
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.prevalence import predictive_values, values_at
-from lesionlab.evaluation.reliability import bin_numbers
+from lesionlab.evaluation.reliability import bin_numbers, calibration_line
 from lesionlab.evaluation.statistics import Cases, Statistics
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "coverage.md"
@@ -144,6 +144,7 @@ def measure(cell: Cell, c: Cases, seed: int) -> tuple[dict[str, Measure], dict[s
         "f1": m.f1(1),
     }
     found.pop("balanced_accuracy_prior_corrected")
+    found |= calibration_line(c.y_prob[:, 1], positive, c.codes)
     (at,) = values_at(found["sensitivity"], found["specificity"], [0.02])
     found["ppv at 2 %"] = Measure(**at["ppv"])
     return found, drawn
@@ -170,6 +171,7 @@ def truth(cell: Cell) -> dict[str, float]:
         "npv": confusion.negative_predictive_value(counts)[1],
         "f1": found["f1"][1],
     }
+    values |= {"slope": 1.0, "intercept": 0.0, "observed_expected": 1.0}
     values["ppv at 2 %"] = predictive_values(values["sensitivity"], values["specificity"], 0.02)[0]
     return values
 

@@ -113,7 +113,7 @@ def evaluate_predictions(
     checked = _checked(predictions, malignant, prior, resamples)
     known = checked.take(np.flatnonzero(checked.y_true >= 0))
     data = to_unit(known, unit, malignant)
-    cases = _cases(data, malignant, prior)
+    cases = cases_of(data, malignant, prior)
     statistics = Statistics(cases)
     point = {k: v[0] for k, v in statistics(np.ones((1, cases.n_groups))).items()}
     replicates = bootstrap(
@@ -197,7 +197,8 @@ def _positive(classes: tuple[str, ...], malignant: tuple[str, ...]) -> str | Non
     return malignant[0] if malignant else classes[1]
 
 
-def _cases(data: Predictions, malignant: tuple[str, ...], prior: Floats | None) -> Cases:
+def cases_of(data: Predictions, malignant: tuple[str, ...], prior: Floats | None) -> Cases:
+    """What is measured of labelled predictions: decisions, groups and scores."""
     codes, n_groups = group_codes(data.groups)
     scores: dict[str, tuple[npt.NDArray[np.bool_], Floats]] = {
         name: (data.y_true == k, data.y_prob[:, k]) for k, name in enumerate(data.classes)

@@ -1,0 +1,163 @@
+"""The Markdown of docs/coverage.md from the simulated cells of bench/coverage.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# metric -> the family whose fewest groups rule it (lesionlab.evaluation.intervals.FEWEST)
+FAMILIES = {
+    "sensitivity": "share",
+    "specificity": "share",
+    "ppv": "share",
+    "npv": "share",
+    "accuracy": "share",
+    "ppv at 2 %": "share",
+    "roc_auc": "roc_auc",
+    "average_precision": "average_precision",
+    "interpolated_pr_area": "interpolated_pr_area",
+    "partial_auc_80": "partial_auc",
+    "sensitivity_at_specificity_80": "sensitivity_at_specificity",
+    "sensitivity_at_specificity_90": "sensitivity_at_specificity",
+    "sensitivity_at_specificity_95": "sensitivity_at_specificity",
+    "specificity_at_sensitivity_80": "specificity_at_sensitivity",
+    "specificity_at_sensitivity_90": "specificity_at_sensitivity",
+    "specificity_at_sensitivity_95": "specificity_at_sensitivity",
+    "balanced_accuracy": "mean_over_classes",
+    "balanced_accuracy_prior_corrected": "mean_over_classes",
+    "f1": "f1",
+    "f1_macro": "mean_over_classes",
+    "mcc": "agreement",
+    "kappa": "agreement",
+    "nll": "loss",
+    "brier": "loss",
+    "slope": "calibration",
+    "intercept": "calibration",
+    "observed_expected": "calibration",
+}
+# Shares that do not hang on the scarcer class alone.
+ALL_GROUPS = ("specificity", "npv", "accuracy", "ppv")
+
+
+def page(cells: list[dict[str, Any]], required: float, fewest: dict[str, int]) -> str:
+    """The whole page."""
+    two = [c for c in cells if c["cell"]["classes"] == 2]
+    seven = [c for c in cells if c["cell"]["classes"] > 2]
+    return "\n".join(
+        [
+            HEAD.format(studies=min(c["studies"] for c in cells), required=required * 100),
+            minima(fewest),
+            "\n## The designs\n",
+            designs(cells),
+            "\n## Ours, two classes\n",
+            table(two, "ours", required, fewest),
+            "\n## Ours, seven classes in the proportions of HAM10000\n",
+            table(seven, "ours", required, fewest),
+            "\n## For comparison: the plain percentile interval of the same resamples\n",
+            table(two, "percentile", required, {}),
+            "",
+            table(seven, "percentile", required, {}),
+            "\n## For comparison: groups ignored (Wilson, DeLong)\n",
+            table(two, "no groups", required, {}),
+            "\n## Does a chosen threshold keep its promise?\n",
+            thresholds(two),
+            "",
+        ]
+    )
+
+
+HEAD = """# Do the intervals cover?
+
+Written by `bench/coverage.py`: {studies:,} simulated studies a design, 2,000 resamples each, the
+product's own code. A figure is the share of studies whose 95 % interval holds the true value, in
+percent; {required:.0f} is required, and a figure below it is **bold**. With 1,000 studies a true
+95 % shows as 93.6 to 96.4. Figures in brackets are below the stated minimum of groups: there the
+product gives no interval and says "too few to say".
+
+How the intervals are made: `lesionlab/evaluation/resampled.py` and `intervals.py`. In short:
+shares by Wilson's interval on the effective n of the groups with a t quantile; ranking metrics,
+F1, MCC and kappa by a t interval on the logit scale with the variance of the clustered bootstrap
+(of DeLong where every group is one image); means over classes by MOVER; losses on the log scale.
+The degrees of freedom are those of the scarcer side. Plain percentile intervals cover less,
+above all with few groups, and intervals that ignore the groups do not cover at all. The expected
+calibration error has no interval here: in the last row of the percentile table its percentile
+interval holds the true value (0, since the simulated probabilities are exact) in no study.
+
+## The fewest groups of the scarcer class
+"""
+
+
+def minima(fewest: dict[str, int]) -> str:
+    """The table of stated minima."""
+    names: dict[str, list[str]] = {}
+    for metric, family in FAMILIES.items():
+        names.setdefault(family, []).append(metric.removesuffix("_80"))
+    rows = [f"| {', '.join(dict.fromkeys(names[f]))} | {n} |" for f, n in fewest.items()]
+    return "\n".join(["| metrics | groups |", "|---|---:|", *rows])
+
+
+def designs(cells: list[dict[str, Any]]) -> str:
+    """What each column of the tables stands for."""
+    head = (
+        "| design | groups | images each | ICC | label of | positive | distance | scarcer groups |"
+    )
+    rows = [
+        "| {name} | {groups} | {images} | {icc} | {labels} | {positive} | {distance} |".format(
+            **(c["cell"] | {"positive": share(c["cell"]), "distance": distance(c["cell"])})
+        )
+        + f" {c['scarcer groups']:.0f} |"
+        for c in cells
+    ]
+    return "\n".join([head, "|---|---:|---:|---:|---|---:|---:|---:|", *rows])
+
+
+def share(cell: dict[str, Any]) -> str:
+    """The share of positives, or of the rarest class."""
+    return "1.1 % (rarest)" if cell["classes"] > 2 else f"{cell['positive']:.0%}"
+
+
+def distance(cell: dict[str, Any]) -> str:
+    """How far apart the classes are, in standard deviations."""
+    return "2.0 to 3.5" if cell["classes"] > 2 else f"{cell['distance']}"
+
+
+def table(cells: list[dict[str, Any]], method: str, required: float, fewest: dict[str, int]) -> str:
+    """Metrics in rows, designs in columns."""
+    metrics = [m for m in [*FAMILIES, "ece"] if any(f"{m}|{method}" in c["tally"] for c in cells)]
+    head = "| metric | true | " + " | ".join(c["cell"]["name"] for c in cells) + " |"
+    rows = []
+    for metric in metrics:
+        figures = [figure(c, metric, method, required, fewest) for c in cells]
+        true = cells[-1]["true"][metric]
+        rows.append(f"| {metric} | {true:.3f} | " + " | ".join(figures) + " |")
+    return "\n".join([head, "|---|---:|" + "---:|" * len(cells), *rows])
+
+
+def figure(
+    c: dict[str, Any], metric: str, method: str, required: float, fewest: dict[str, int]
+) -> str:
+    """One coverage in percent."""
+    given, above, below, _, _ = c["tally"].get(f"{metric}|{method}", [0, 0, 0, 0, 0])
+    if not given:
+        return ""
+    coverage = 1 - (above + below) / given
+    text = f"{coverage * 100:.1f}"
+    scarcer = c["scarcer groups"] if metric not in ALL_GROUPS else c["cell"]["groups"]
+    if scarcer < fewest.get(FAMILIES.get(metric, ""), 0) - 0.5:
+        return f"({text})"
+    return f"**{text}**" if coverage < required else text
+
+
+def thresholds(cells: list[dict[str, Any]]) -> str:
+    """How often the true sensitivity of a chosen threshold is 0.95 or more."""
+    rows = []
+    for c in cells:
+        bound, point = c["threshold"]["sensitivity_bound"], c["threshold"]["sensitivity"]
+        kept = f"{bound[0] / bound[1]:.1%}" if bound[1] else "refused"
+        rows.append(f"| {c['cell']['name']} | {kept} | {bound[1]} | {point[0] / point[1]:.1%} |")
+    text = (
+        "The share of studies in which the threshold that was chosen has a true sensitivity of at\n"
+        "least 0.95: by the lower bound (the default; 95 % promised), in how many studies it was\n"
+        "not refused (59 positive groups are needed), and by the point estimate.\n"
+    )
+    head = ["| design | lower bound | of studies | point estimate |", "|---|---:|---:|---:|"]
+    return "\n".join([text, *head, *rows])
