@@ -17,7 +17,7 @@ class Measure(Strict):
     value: float | None
     low: float | None = None
     high: float | None = None
-    n: float | None = None
+    n: int | None = None
     method: str = ""
 
 

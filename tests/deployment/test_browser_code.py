@@ -1,0 +1,218 @@
+"""The browser's code against Python's, by node: resize, colours, orientation, answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from lesionlab.data.images import Preprocessing, normalise, prepare
+from lesionlab.deployment.answers import answers
+from lesionlab.deployment.bundle import read_bundle
+from lesionlab.deployment.predictor import Outputs, Predictor
+from lesionlab.deployment.schema import Conformal
+from lesionlab.deployment.web import page_files
+
+WEB = Path(__file__).parents[2] / "src" / "lesionlab" / "deployment" / "web"
+BROWSER = WEB / "browser"
+VECTORS = json.loads((Path(__file__).parent / "resize_vectors.json").read_text())
+
+
+def node(code: str, given: Any = None) -> Any:
+    """Run a module that prints JSON; `given` is what `given` holds in it."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not here")
+    head = f"const given = {json.dumps(given)};\nconst browser = {json.dumps(BROWSER.as_uri())};\n"
+    command = ["node", "--input-type=module", "-"]
+    done = subprocess.run(
+        command, input=head + code, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def pattern(width: int, height: int, channels: int, seed: int) -> np.ndarray[Any, Any]:
+    """The vectors' input: byte i is (7 i^2 + 13 i + 31 seed + floor(i / 97)) mod 256."""
+    i = np.arange(width * height * channels, dtype=np.int64)
+    flat = (7 * i * i + 13 * i + 31 * seed + i // 97) % 256
+    return flat.astype(np.uint8).reshape(height, width, channels)
+
+
+@pytest.mark.parametrize("case", VECTORS, ids=lambda c: f"{c['from']}to{c['to']}x{c['channels']}")
+def test_pillow_gives_the_shared_vectors(case: dict[str, Any]) -> None:
+    """If a new Pillow fails here, training and browser would part: every bundle is concerned."""
+    (w, h), c = case["from"], case["channels"]
+    image = Image.fromarray(pattern(w, h, c, case["seed"]).squeeze())
+    small = image.resize(tuple(case["to"]), Image.Resampling.BILINEAR)
+    assert hashlib.sha256(np.asarray(small).tobytes()).hexdigest() == case["sha256"]
+
+
+def test_javascript_gives_the_shared_vectors() -> None:
+    found = node(
+        """
+        import { createHash } from "node:crypto";
+        const { resize } = await import(`${browser}/resize.js`);
+        const hashes = given.map(({ from: [w, h], to: [ow, oh], channels, seed }) => {
+          const pixels = Uint8Array.from({ length: w * h * channels },
+            (_, i) => (7 * i * i + 13 * i + 31 * seed + Math.floor(i / 97)) % 256);
+          return createHash("sha256").update(resize(pixels, w, h, channels, ow, oh)).digest("hex");
+        });
+        console.log(JSON.stringify(hashes));
+        """,
+        VECTORS,
+    )
+    assert found == [case["sha256"] for case in VECTORS]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("fit", "channels"), [("squash", 3), ("crop", 3), ("squash", 1)])
+def test_prepare_and_normalise(orientation: int, fit: str, channels: int) -> None:
+    rng = np.random.default_rng(orientation)
+    rgba = rng.integers(0, 256, (23, 37, 4), dtype=np.uint8)
+    rgba[:, :20, 3] = 255
+    image = Image.fromarray(rgba)
+    how = Preprocessing(16, fit, channels, (0.4,) * channels, (0.2,) * channels)  # type: ignore[arg-type]
+    page = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    flat = Image.alpha_composite(page, image).convert("RGB")
+    flat.getexif()[0x0112] = orientation
+    wanted = prepare(ImageOps.exif_transpose(flat), how)
+    settings = {"size": 16, "fit": fit, "channels": channels}
+    settings |= {"mean": how.mean, "std": how.std}
+    found = node(
+        """
+        const { prepare, normalise } = await import(`${browser}/prepare.js`);
+        const image = { ...given.image, rgba: Uint8Array.from(given.image.rgba) };
+        const pixels = prepare(image, given.orientation, given.how);
+        const floats = [...normalise(pixels, given.how)];
+        console.log(JSON.stringify({ pixels: [...pixels], floats }));
+        """,
+        {
+            "image": {"width": 37, "height": 23, "rgba": rgba.ravel().tolist()},
+            "orientation": orientation,
+            "how": settings,
+        },
+    )
+    assert found["pixels"] == wanted.ravel().tolist()
+    floats = np.array(found["floats"], np.float32)
+    assert np.array_equal(floats, normalise(wanted[None], how).ravel())
+
+
+ANSWER = """
+import { readFileSync } from "node:fs";
+const { answer } = await import(`${browser}/answers.js`);
+const { readNpy, unitRows } = await import(`${browser}/npy.js`);
+const arrays = {};
+for (const name of ["bank", "bank_labels", "ood_mean", "ood_basis"]) {
+  const file = readFileSync(`${given.folder}/${name}.npy`);
+  arrays[name] = readNpy(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength));
+}
+arrays.bank = unitRows(arrays.bank);
+const info = given.info, point = info.operating_points[0];
+console.log(JSON.stringify(given.rows.map(({ logits, embedding }) =>
+  answer(info, arrays, logits, embedding, point, given.abstain))));
+"""
+
+
+@pytest.mark.parametrize("abstain", ["none", "ood", "ood_or_set"])
+@pytest.mark.parametrize("method", ["lac", "aps", "raps"])
+def test_answers(bundle_folder: Path, abstain: str, method: str) -> None:
+    bundle = read_bundle(bundle_folder)
+    rule = Conformal.model_validate(
+        {**bundle.info.conformal[0].model_dump(), "method": method, "quantile": (0.7, 0.9, None)}
+    )
+    info = bundle.info.model_copy(update={"conformal": (rule,)})
+    predictor = Predictor(bundle)
+    predictor.info = info
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20, 3)).astype(np.float32)
+    near = bundle.arrays["bank.npy"][:20].astype(np.float32)
+    embedding = near + rng.normal(0, np.linspace(0.01, 0.3, 20)[:, None], near.shape).astype(
+        np.float32
+    )
+    outputs = Outputs(logits, predictor.probabilities(logits), embedding)
+    point = info.operating_points[0]
+    wanted = [a.to_json() for a in answers(predictor, outputs, point, abstain)]
+    rows = zip(logits.tolist(), embedding.tolist(), strict=True)
+    found = node(
+        ANSWER,
+        {
+            "folder": str(bundle_folder),
+            "info": info.model_dump(mode="json"),
+            "rows": [{"logits": z, "embedding": e} for z, e in rows],
+            "abstain": abstain,
+        },
+    )
+    said = {a["decision"]["positive"] for a in wanted}
+    assert said >= ({True, False} if abstain == "none" else {None})
+    for ours, theirs in zip(wanted, found, strict=True):
+        assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-6)
+        assert ours["decision"]["positive"] == theirs["decision"]["positive"]
+        assert ours["decision"]["reason"] == theirs["decision"]["reason"]
+        assert ours["decision"]["operating_point"] == theirs["decision"]["operating_point"]
+        assert ours["decision"]["score"] == pytest.approx(theirs["decision"]["score"], abs=1e-6)
+        assert ours["conformal"] == theirs["conformal"]
+        assert ours["similar"] == theirs["similar"]
+        assert ours["ood"]["flagged"] == theirs["ood"]["flagged"]
+        assert ours["ood"]["score"] == pytest.approx(theirs["ood"]["score"], rel=1e-4)
+        for key in ("class_at_dataset_prior", "class_at_uniform_prior"):
+            assert ours[key] == theirs[key]
+
+
+def test_half_floats() -> None:
+    values = np.arange(0, 65536, 7, dtype=np.uint16)
+    finite = values[np.isfinite(values.view(np.float16))]
+    code = "const { half } = await import(`${browser}/npy.js`);"
+    code += "console.log(JSON.stringify(given.map(half)));"
+    assert node(code, finite.tolist()) == finite.view(np.float16).astype(float).tolist()
+
+
+def test_both_languages_say_everything() -> None:
+    code = "const { STRINGS } = await import(`${browser}/../strings.js`);"
+    code += "console.log(JSON.stringify(STRINGS));"
+    strings = node(code)
+    english = strings["en"]
+    assert set(strings) == {"en", "zh"}
+    for language, words in strings.items():
+        assert set(words) == set(english), language
+        assert set(words["classes"]) == set(english["classes"])
+        assert len(words["words"]) == len(english["words"])
+        for key, text in words.items():
+            if isinstance(text, str):
+                holes = [text.count(f"{{{n}}}") for n in range(5)]
+                assert holes == [english[key].count(f"{{{n}}}") for n in range(5)], key
+
+
+def test_numbers_as_words() -> None:
+    code = """
+    const { percent, word, STRINGS } = await import(`${browser}/../strings.js`);
+    const ps = [0, 0.00001, 0.005, 0.1, 0.3, 0.5, 0.8, 0.95, 0.99999, 1];
+    console.log(JSON.stringify(ps.map((p) => [percent(p), word(STRINGS.en, p)])));
+    """
+    found = node(code)
+    assert found[0] == ["0.0", "practically excluded"]
+    assert found[1][0] == "< 0.1"
+    assert found[-2] == ["> 99.9", "very likely"]
+    assert found[5] == ["50.0", "about even"]
+
+
+def test_no_file_of_the_page_names_another_server() -> None:
+    for name, (content, _) in page_files().items():
+        text = content.decode()
+        for address in ("http:", "https:", "//cdn"):
+            place = text.replace("http://www.w3.org/2000/svg", "").find(address)
+            assert place < 0, f"{name}: {text[place : place + 40]}"
+
+
+def test_nothing_is_written_as_html() -> None:
+    """55: names of files and classes reach the page as text only."""
+    for path in [*WEB.glob("*.js"), *BROWSER.glob("*.js")]:
+        text = path.read_text()
+        for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+            assert word not in text, f"{path.name}: {word}"
