@@ -23,6 +23,8 @@ _VERBS = {
     "demo": "lesionlab.api.demo",
     "import_dataset": "lesionlab.api.import_dataset",
     "split": "lesionlab.api.split",
+    "merge": "lesionlab.api.merge",
+    "join": "lesionlab.api.join",
     "train": "lesionlab.api.train",
     "resume": "lesionlab.api.train",
     "evaluate": "lesionlab.api.evaluate",

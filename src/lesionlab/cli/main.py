@@ -17,6 +17,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "The whole path on synthetic lesions, in about a minute."),
     "import": ("import_", "Make a dataset folder from an archive or a folder of images."),
     "split": ("split", "Deal the images into train, valid and test, so that no group crosses."),
+    "merge": ("merge", "Unite data sets: one taxonomy, the same picture once."),
+    "join": ("join", "Join a second table (reader votes, metadata) to a data set by id."),
     "train": ("train", "Train a classifier by a preset."),
     "resume": ("resume", "Go on with an interrupted run, exactly where it stopped."),
     "evaluate": ("evaluate", "Measure a run or a predictions table, with intervals and a report."),

@@ -124,11 +124,11 @@ def _with_paths(rows: pd.DataFrame, where: str) -> pd.DataFrame:
         raise BadInput(f"image_id '{twice.iloc[0]}' is repeated", where=where)
     ids = rows.drop_duplicates("file").set_index("file")["image_id"]
     taken: set[str] = set()
-    paths = {name: _path(IMAGES, i, _suffix(name), taken) for name, i in ids.items()}
+    paths = {name: safe_path(IMAGES, i, _suffix(name), taken) for name, i in ids.items()}
     table = rows.assign(path=rows["file"].map(paths)).reset_index(drop=True)
     if "mask_file" in table:
         masks = {
-            row.mask_file: _path(MASKS, row.image_id, ".png", taken)
+            row.mask_file: safe_path(MASKS, row.image_id, ".png", taken)
             for row in table.drop_duplicates("mask_file").itertuples()
             if row.mask_file
         }
@@ -141,7 +141,7 @@ def _suffix(name: str) -> str:
     return suffix if suffix in SUFFIXES else ".png"
 
 
-def _path(folder: str, image_id: str, suffix: str, taken: set[str]) -> str:
+def safe_path(folder: str, image_id: str, suffix: str, taken: set[str]) -> str:
     """A safe path that no other image has, even on a disk that ignores case."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", image_id).strip("._")[:100] or "image"
     path = f"{folder}/{stem}{suffix}"

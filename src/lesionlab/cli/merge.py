@@ -1,0 +1,41 @@
+"""`lesionlab merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+
+EPILOG = """\b
+Example:
+  lesionlab merge data/ham data/isic2019 --to data/both
+  lesionlab split data/both --leave-out ham10000
+"""
+
+
+@click.command("merge", epilog=EPILOG)
+@path_argument("folders", nargs=-1, required=True, metavar="DIR DIR ...")
+@path_option("--to", required=True, help="The dataset folder to make.")
+@click.option(
+    "--labels",
+    type=click.Choice(("auto", "same", "family", "malignancy")),
+    default="auto",
+    show_default=True,
+    help="Keep the classes, or translate them by the taxonomy of diagnoses.",
+)
+@json_option
+def command(folders: tuple[Path, ...], to: Path, labels: str, as_json: bool) -> None:
+    """Unite data sets: labels by one taxonomy, the same picture once, sources kept."""
+    from lesionlab.api.merge import merge
+
+    result = merge(folders, to, labels=labels, progress=Bar())
+
+    def show() -> None:
+        classes = ", ".join(f"{name} {n:,}" for name, n in result["classes"].items())
+        print(f"{result['images']:,} images: {classes}")
+        print("sources: " + ", ".join(f"{s} {n:,}" for s, n in result["sources"].items()))
+        print(f"{result['united']:,} united, {len(result['conflicts'])} left out for two labels")
+
+    answer(result, as_json, show)
