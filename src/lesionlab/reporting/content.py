@@ -101,6 +101,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
+    folded: bool = False  # behind a click: long, and of use to few
     kind: str = "table"
 
 

@@ -22,7 +22,6 @@ from lesionlab.reporting.svg import (
     path,
     tag,
     text_width,
-    tick_text,
 )
 
 
@@ -296,21 +295,22 @@ def butterfly(
     frame = butterfly_frame(axis, width)
     parts = [frame.draw(), path([frame.left, frame.right], [float(frame.py(0.0))] * 2, "axis")]
     parts.append(_clips(key, frame, threshold))
-    for (name, counts), sign, style in ((above, 1, 1), (below, -1, 0)):
+    names = (f"▲ {above[0]}", f"▼ {below[0]}")
+    for (_, counts), sign, style in ((above, 1, 1), (below, -1, 0)):
         bars_path = _histogram_path(frame, edges, counts, sign)
         parts.append(tag("path", d=bars_path, class_=f"fill s{style} pale"))
         parts.append(
             tag("path", d=bars_path, class_=f"fill s{style} called", clip_path=f"url(#{key}-clip)")
         )
-        y = frame.top + 12 if sign > 0 else frame.bottom - 6
-        parts.append(label(name, frame.right - 4, y, f"label strong t{style}", "end"))
+        x = frame.left if sign > 0 else frame.left + text_width(names[0], 13) + 28
+        parts.append(label(names[sign < 0], x, 13, f"label strong t{style}"))
     svg = document(key, frame.right + 20, frame.bottom + 42, title, description, *parts, *extra)
     return svg, frame
 
 
 def butterfly_frame(axis: Axis, width: float = 640) -> Frame:
     """Where `butterfly` draws: for marks that are laid over it."""
-    return Frame(axis, Axis("", -1, 1, ticks=()), width, 180, 20, 20)
+    return Frame(axis, Axis("", -1, 1, ticks=()), width, 180, 20, 42)
 
 
 def _clips(key: str, frame: Frame, threshold: float) -> Markup:
@@ -390,8 +390,3 @@ def _box(x: float, y: float, w: float, h: float, lines: tuple[str, ...], focus: 
         tone = "label strong" if i == 0 else "small"
         parts.append(label(fit(line, w - 12), x + w / 2, y + 21 + 17 * i, tone, "middle"))
     return join(parts)
-
-
-def axis_note(value: float) -> str:
-    """A threshold in words a person can copy: three digits, more where it is small."""
-    return tick_text(float(f"{value:.3g}"))

@@ -47,6 +47,8 @@ def section(content: ReportContent, words: Language) -> Section:
     ]
     if content.calibration:
         blocks.append(_fitted(content.calibration, words))
+        if content.calibration.get("fitted_on") == content.focus.name:
+            blocks.append(Paragraph(words("calibration.same_part"), "note"))
     return Section("calibration", words("calibration.title"), tuple(blocks))
 
 

@@ -35,7 +35,10 @@ def section(content: ReportContent, words: Language) -> Section:
     blocks: list[Block] = [Cards(_cards(e, words)), _majority(e, words), _forest(content, words)]
     points = e["operating_points"]
     if points:
-        blocks += [_points(e, words), _at_prevalence(e, words)]
+        blocks.append(_points(e, words))
+        if any(p["chosen"]["chosen_on"] == content.focus.name for p in points):
+            blocks.append(Paragraph(words("points.same_part"), "note"))
+        blocks.append(_at_prevalence(e, words))
     else:
         blocks.append(Paragraph(words("points.none"), "note"))
     return Section("headline", words("headline.title"), tuple(blocks))

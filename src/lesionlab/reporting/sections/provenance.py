@@ -56,10 +56,16 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 def _methods(e: Json, words: Language) -> Table:
     """How each kind of number was made, in the evaluation's own words."""
-    rows = [(words.name("decision_text", k), text) for k, text in e.get("decisions", {}).items()]
-    methods = {m["method"].split(",")[0]: name for name, m in e["metrics"].items() if m}
+    rows = [
+        (words.name("decision_text", key), _says(key, text, e, words))
+        for key, text in e.get("decisions", {}).items()
+    ]
+    by_method: dict[str, list[str]] = {}
+    for name, m in e["metrics"].items():
+        by_method.setdefault(m["method"].split(",")[0], []).append(words.name("metric", name))
     rows += [
-        (words("provenance.interval"), f"{method} ({name}, …)") for method, name in methods.items()
+        (words("provenance.interval"), f"{method}: {words('list.semicolon').join(names)}")
+        for method, names in by_method.items()
     ]
     undefined = {k: v for k, v in e.get("undefined_replicates", {}).items() if v}
     if undefined:
@@ -69,10 +75,17 @@ def _methods(e: Json, words: Language) -> Table:
     return Table(columns, tuple(rows), words("provenance.methods"))
 
 
+def _says(key: str, text: str, e: Json, words: Language) -> str:
+    """The evaluation's sentence, in the report's language where it is one of the known ones."""
+    name = f"decision_says.{key}" if key != "unit" else f"decision_says.unit_{e['unit']}"
+    known = words.strings.get(name, text)
+    return known.replace("{classes}", words("list.comma").join(e["malignant"]))
+
+
 def _settings(config: Json, words: Language) -> Table:
     rows = tuple(_flattened(config.get("settings", {})))
     return Table(
-        (words("column.setting"), words("column.value")), rows, words("provenance.settings")
+        (words("column.setting"), words("column.value")), rows, words("provenance.settings"), True
     )
 
 
@@ -91,5 +104,5 @@ def _flattened(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 def _environment(config: Json, words: Language) -> Table:
     rows = tuple((k, str(v)) for k, v in config.get("environment", {}).items())
     return Table(
-        (words("column.fact"), words("column.value")), rows, words("provenance.environment")
+        (words("column.fact"), words("column.value")), rows, words("provenance.environment"), True
     )

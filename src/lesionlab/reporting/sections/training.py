@@ -92,10 +92,8 @@ def _metrics(rows: Sequence[Json], words: Language) -> list[Chart]:
 
 
 def _rate(rows: Sequence[Json], words: Language) -> Chart:
-    rates = _column(rows, "lr")
-    known = rates[np.isfinite(rates) & (rates > 0)]
-    axis = Axis(words("axis.lr"), float(known.min()) * 0.8, float(known.max()) * 1.25, "log")
-    return _chart("rate", rows, ["lr"], axis, words)
+    high = float(np.nanmax(_column(rows, "lr")))
+    return _chart("rate", rows, ["lr"], Axis(words("axis.lr"), 0, high * 1.06), words)
 
 
 def _table(rows: Sequence[Json], words: Language) -> Table:
@@ -103,7 +101,7 @@ def _table(rows: Sequence[Json], words: Language) -> Table:
     shown = list(rows) if len(rows) <= ROWS else [*rows[: ROWS // 2], *rows[-ROWS // 2 :]]
     cells = tuple(tuple(_cell(row.get(c)) for c in columns) for row in shown)
     names = tuple(words.name("history", c) for c in columns)
-    return Table(names, cells, words("history.table", shown=len(shown), n=len(rows)))
+    return Table(names, cells, words("history.table", shown=len(shown), n=len(rows)), True)
 
 
 def _cell(value: object) -> str:

@@ -73,7 +73,7 @@
   }
   function frequency(p) {
     if (!(p.tp + p.fp > 0)) return data.words.nobody;
-    const of = (v) => (1000 * v >= 10 ? Math.round(1000 * v).toString() : (1000 * v).toFixed(1));
+    const of = (v) => (1000 * v >= 1 ? Math.round(1000 * v).toString() : (1000 * v).toFixed(1));
     return fill(data.words.frequency, { p: of(prevalence), tp: of(p.tp), fn: of(p.fn), fp: of(p.fp) });
   }
   function move(kind, frame, t) {
