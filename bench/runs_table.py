@@ -28,8 +28,9 @@ def main() -> None:
     first = rows[0]
     print(f"\n## {options.title}\n")
     print(
-        f"Preset `{first['preset']}`, data `{first['data']}`, validation part, n = {first['n']}; 95 % "
-        f"intervals resample the {first['unit']} ({first['groups']} groups). {first['machine']}.\n"
+        f"Preset `{first['preset']}`, data `{first['data']}`, validation part, n = {first['n']}; "
+        f"95 % intervals resample the {first['unit']} ({first['groups']} groups). "
+        f"{first['machine']}.\n"
     )
     print("| seed | " + " | ".join(NAMES) + " | last stage, s | images/s |")
     print("|---|" + "---|" * (len(NAMES) + 2))

@@ -44,7 +44,9 @@ class Case:
     prediction: str
 
 
-def table(columns: list[str], ids: list[str], values: Any, extra: dict[str, Any] | None = None):
+def table(
+    columns: list[str], ids: list[str], values: Any, extra: dict[str, Any] | None = None
+) -> str:
     """CSV text: `image`, the columns, then extra columns."""
     extra = extra or {}
     lines = [",".join(["image", *columns, *extra])]
@@ -60,7 +62,8 @@ def truth_of(challenge: str, n: int, rng: np.random.Generator) -> np.ndarray:
     exclusive = challenge in ("isic2018", "isic2019")
     labels = np.concatenate([np.arange(k + (not exclusive)), rng.integers(0, k + 2, n)])[:n]
     labels = np.where(labels > k - exclusive, 0 if exclusive else k, labels)
-    return np.eye(k + 1)[rng.permutation(labels)][:, :k]
+    one_hot: np.ndarray = np.eye(k + 1)[rng.permutation(labels)][:, :k]
+    return one_hot
 
 
 def scores(kind: str, truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -89,7 +92,7 @@ def scored_cases() -> Iterator[Case]:
             ids = [f"ISIC_{i:07d}" for i in range(n)]
             truth = truth_of(challenge, n, rng)
             score = scores(kind, truth, rng)
-            weights = {}
+            weights: dict[str, Any] = {}
             if kind == "weighted":
                 weights = {"score_weight": rng.random(n), "validation_weight": rng.random(n)}
             if kind == "zero-weights":

@@ -20,6 +20,10 @@ class BadInput(Exception):
         super().__init__(one_line("; ".join(parts)))
 
 
+class Interrupted(Exception):
+    """Stopped on request, with all state saved; the message says how to go on (exit 130)."""
+
+
 def one_line(text: str) -> str:
     """Escape line breaks and control characters, so that a name cannot forge a log line.
 
