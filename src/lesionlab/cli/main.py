@@ -16,6 +16,7 @@ from lesionlab.errors import BadInput, Interrupted, nearest, one_line
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "The whole path on synthetic lesions, in about a minute."),
     "import": ("import_", "Make a dataset folder from an archive or a folder of images."),
+    "show": ("show", "Samples of a data set by class, and its class counts by part."),
     "split": ("split", "Deal the images into train, valid and test, so that no group crosses."),
     "merge": ("merge", "Unite data sets: one taxonomy, the same picture once."),
     "join": ("join", "Join a second table (reader votes, metadata) to a data set by id."),
@@ -25,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "Which of several models is better, on the same images, in words."),
     "score": ("score", "Score a submission as its challenge does, with its refusals."),
     "submit": ("submit", "Write a challenge's submission, or check one before it is sent."),
+    "figures": ("figures", "Every chart of the report as a file for a paper."),
     "export": ("export", "Write a bundle that needs no torch."),
     "predict": ("predict", "Classify images with a bundle."),
     "serve": ("serve", "Answer over HTTP, with a page for people."),
