@@ -39,3 +39,19 @@ def test_compare_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run(["compare", a, str(tmp_path)]) == 2
     assert run(["compare", a, a, "--primary", "roc"]) == 2
     assert capsys.readouterr().err.count("\n") == 4
+
+
+def test_readers_beside_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, votes = table(tmp_path / "a.csv", 1.5, 1), tmp_path / "votes.csv"
+    rows = [f"i{k},{3 - 2 * (k % 2)},{1 + 2 * (k % 2)}" for k in range(60)]
+    votes.write_text("\n".join(["image_id,benign,malignant", *rows]) + "\n")
+    ask = ["compare", a, "--readers", str(votes), "--resamples", "50"]
+    assert run(ask) == 2
+    assert "--held-out" in capsys.readouterr().err
+    assert run([*ask, "--held-out", "--threshold", "0.5"]) == 0
+    assert "differs from the pooled reader by" in capsys.readouterr().out
+    assert run([*ask, "--held-out", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["reader"]["sensitivity"]["value"] == 0.75
+    assert result["published"]
+    assert run(["compare", a, a, "--readers", str(votes)]) == 2

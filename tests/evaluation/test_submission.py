@@ -98,6 +98,9 @@ def test_columns_are_found_by_name_and_what_was_done_is_said() -> None:
     assert {line.split(",")[-1] for line in sub.text.splitlines()[1:]} == {"0.0"}
     sub = make_submission(predictions(HAM), "isic2024", malignant=("mel", "bcc", "akiec"))
     assert sub.columns == {"target": ("mel", "bcc", "akiec")}
+    assert make_submission(predictions(HAM), "isic2024").columns == {
+        "target": ("akiec", "bcc", "mel")
+    }
     assert make_submission(predictions(HAM), "isic2020").columns == {"target": ("mel",)}
 
 
@@ -114,7 +117,8 @@ def test_udacity_paths_match_by_their_last_part(tmp_path: Path) -> None:
     [
         (("mel", "nv"), "isic2018", (), "no class of the model answers to BCC"),
         ((*HAM, "wart"), "isic2018", (), "class 'wart' of the model has no column"),
-        (HAM, "isic2024", (), "name them: --malignant"),
+        (("a", "b"), "isic2024", (), "name them: --malignant a,b"),
+        (("benign", "malignant"), "isic2017", (), "no class of the model answers to melanoma"),
         (HAM, "isic2024", ("bbc",), "did you mean 'bcc'?"),
         (HAM, "isic2077", (), "no challenge format"),
     ],

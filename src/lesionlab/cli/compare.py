@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from lesionlab.cli.common import Bar, answer, json_option, path_argument, seed_option
+from lesionlab.cli.common import (
+    Bar,
+    answer,
+    json_option,
+    path_argument,
+    path_option,
+    seed_option,
+)
 
 PRIMARIES = (
     *("accuracy", "balanced_accuracy", "roc_auc", "average_precision", "nll", "brier"),
@@ -17,6 +24,7 @@ EXAMPLE = """\b
 Examples:
   lesionlab compare runs/a runs/b
   lesionlab compare a.csv b.csv c.csv --primary balanced_accuracy
+  lesionlab compare runs/a --readers votes.csv
 """
 
 
@@ -33,6 +41,9 @@ Examples:
 @click.option("--malignant", default="", help="Malignant classes, for CSVs: mel,bcc,...")
 @click.option("--unit", type=click.Choice(["image", "lesion", "patient"]), default="image")
 @click.option("--resamples", type=click.IntRange(20), default=2000, show_default=True)
+@path_option("--readers", help="Votes of human readers: compare the one SOURCE with them.")
+@click.option("--held-out", is_flag=True, help="Training saw none of the CSV's images.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="The model's, beside readers.")
 @seed_option
 @json_option
 def command(
@@ -42,23 +53,77 @@ def command(
     malignant: str,
     unit: str,
     resamples: int,
+    readers: Path | None,
+    held_out: bool,
+    threshold: float | None,
     seed: int,
     as_json: bool,
 ) -> None:
     """Compare SOURCES (runs or predictions CSVs of the same images), paired, in words."""
+    named = [c.strip() for c in malignant.split(",") if c.strip()]
+    if readers is not None:
+        if len(sources) != 1:
+            raise click.UsageError("--readers takes one model")
+        _readers(sources[0], readers, split, named, threshold, held_out, resamples, seed, as_json)
+        return
     from lesionlab.api.compare import compare
 
     result = compare(
         sources,
         primary=primary,
         split=split,
-        malignant=[c.strip() for c in malignant.split(",") if c.strip()],
+        malignant=named,
         unit=unit,
         resamples=resamples,
         seed=seed,
         progress=Bar(),
     )
     answer(result, as_json, lambda: _show(result))
+
+
+def _readers(
+    source: Path,
+    votes: Path,
+    split: str,
+    malignant: list[str],
+    threshold: float | None,
+    held_out: bool,
+    resamples: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    from lesionlab.api.readers import readers
+
+    result = readers(
+        source,
+        votes,
+        split=split,
+        malignant=malignant,
+        threshold=threshold,
+        held_out=held_out,
+        resamples=resamples,
+        seed=seed,
+        progress=Bar(),
+    )
+    answer(result, as_json, lambda: _show_readers(result))
+
+
+def _show_readers(result: dict[str, Any]) -> None:
+    print(
+        f"{result['point']['name']}: {result['reads']} votes on {result['images']} images; "
+        f"malignant: {', '.join(result['malignant'])}"
+    )
+    for who in ("reader", "model", "difference"):
+        for name, m in result[who].items():
+            sign = "+" if who == "difference" else ""
+            print(f"  {who:<11}{name.replace('_', ' '):<36}{_measure(m, sign)}")
+    print(result["statement"])
+    if result["beaten"] is not None:
+        print(f"{result['beaten'][0]} of {result['beaten'][1]} readers lie below the model's curve")
+    if result["without_votes"]:
+        print(f"note: {result['without_votes']} predicted images have no votes")
+    if result["leaky"]:
+        print("note: LEAKY: this model was trained on data that cross its test set")
 
 
 def _show(result: dict[str, Any]) -> None:

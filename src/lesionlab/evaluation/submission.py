@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lesionlab import files
+from lesionlab.data.taxonomy import counterparts, diagnosis, malignant_of
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.challenge.formats import Format, format_of
 from lesionlab.evaluation.challenge.tables import (
@@ -24,25 +24,9 @@ from lesionlab.evaluation.challenge.tables import (
 )
 from lesionlab.evaluation.predictions import Floats, Predictions
 
-# Names under which data sets and models know the classes of a column, without case and signs.
-ALIASES: dict[str, tuple[str, ...]] = {
-    "MEL": ("mel", "melanoma"),
-    "NV": ("nv", "nevus", "naevus", "melanocyticnevus", "melanocyticnevi"),
-    "BCC": ("bcc", "basalcellcarcinoma"),
-    "AKIEC": ("akiec", "actinickeratosis"),
-    "AK": ("ak", "akiec", "actinickeratosis"),
-    "BKL": ("bkl", "benignkeratosis"),
-    "DF": ("df", "dermatofibroma"),
-    "VASC": ("vasc", "vascular", "vascularlesion"),
-    "SCC": ("scc", "squamouscellcarcinoma"),
-    "UNK": ("unk", "unknown", "noneoftheothers"),
-    "melanoma": ("melanoma", "mel"),
-    "seborrheic_keratosis": ("seborrheickeratosis", "seborrhoeickeratosis", "sk"),
-    "task_1": ("melanoma", "mel", "task1"),
-    "task_2": ("seborrheickeratosis", "seborrhoeickeratosis", "sk", "task2"),
-}
-# Columns that hold one number, P(positive): the class of that name, else the malignant ones.
-MELANOMA_FIRST = {"isic2016": ("malignant",), "isic2020": ("target",), "isic2024": ("target",)}
+# Columns whose own name says nothing to the taxonomy.
+MEANINGS = {"task_1": "melanoma", "task_2": "seborrheic keratosis"}
+SINGLE = ("isic2016", "isic2020", "isic2024")  # one column: P(positive)
 OPTIONAL = ("UNK",)  # a class that training never shows: without counterpart it is written as 0.0
 
 
@@ -129,12 +113,10 @@ def columns_of(
     form: Format, classes: tuple[str, ...], malignant: tuple[str, ...], notes: list[str]
 ) -> dict[str, tuple[str, ...]]:
     """Which of the model's classes make up each column; `notes` says what was decided."""
-    if form.name in MELANOMA_FIRST:
+    if form.name in SINGLE:
         return {form.columns[0]: _positive_classes(form, classes, malignant, notes)}
-    plain = {_plain(c): c for c in classes}
-    taken: dict[str, tuple[str, ...]] = {}
-    for column in form.columns:
-        found = [plain[a] for a in (_plain(column), *ALIASES[column]) if a in plain]
+    taken = {c: _classes_for(MEANINGS.get(c, c), classes) for c in form.columns}
+    for column, found in taken.items():
         if not found and column not in OPTIONAL:
             raise BadInput(
                 f"no class of the model answers to {column}",
@@ -143,9 +125,8 @@ def columns_of(
             )
         if not found:
             notes.append(f"no class of the model answers to {column}: written as 0.0")
-        taken[column] = tuple(found[:1])
     used = {c for group in taken.values() for c in group}
-    left = [c for c in classes if c not in used and _plain(c) not in form.remainder]
+    left = [c for c in classes if c not in used and _family(c) not in form.remainder]
     if left:
         raise BadInput(
             f"class '{left[0]}' of the model has no column",
@@ -153,6 +134,18 @@ def columns_of(
             remedy=nearest(left[0], form.columns),
         )
     return taken
+
+
+def _classes_for(meaning: str, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The class that means a column, by the taxonomy; never "malignant" for "melanoma"."""
+    found = counterparts([meaning], classes)[meaning]
+    same = found is not None and (found == meaning or _family(found) == _family(meaning))
+    return (found,) if found is not None and same else ()
+
+
+def _family(name: str) -> str:
+    known = diagnosis(name)
+    return "" if known is None else known.family
 
 
 def _positive_classes(
@@ -164,10 +157,8 @@ def _positive_classes(
         raise BadInput(
             f"malignant class '{unknown[0]}' is not predicted", remedy=nearest(unknown[0], classes)
         )
-    plain = {_plain(c): c for c in classes}
-    melanoma = [plain[a] for a in ALIASES["MEL"] if a in plain] if form.name != "isic2024" else []
-    named = [plain[a] for a in ("malignant", "target") if a in plain]
-    chosen = malignant or tuple((melanoma or named)[:1])
+    melanoma = tuple(c for c in classes if _family(c) == "MEL") if form.name != "isic2024" else ()
+    chosen = malignant or melanoma or malignant_of(classes)
     if not chosen:
         raise BadInput(
             "it is not known which classes are malignant",
@@ -176,10 +167,6 @@ def _positive_classes(
         )
     notes.append(f"{form.columns[0]} = P({' or '.join(chosen)})")
     return chosen
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _values(prob: Floats, classes: tuple[str, ...], taken: Mapping[str, tuple[str, ...]]) -> Floats:

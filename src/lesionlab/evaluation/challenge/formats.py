@@ -19,8 +19,8 @@ class Format:
     `columns` are the scores of a submission, in its order; `keys` the id columns that a file may
     have (the first is the official one). `header` is False where the official files have none.
     `positional`: the judge pairs the rows by place, so their order matters. `exclusive`: a truth
-    row marks exactly one class. `remainder`: classes that have no column and are what is left.
-    `malignant`: the class whose confusion matrix is shown.
+    row marks exactly one class. `remainder`: diagnoses of the taxonomy without a column: what is
+    left over. `malignant`: the class whose confusion matrix is shown.
     """
 
     name: str
@@ -72,7 +72,6 @@ FORMATS: dict[str, Format] = {
             ("malignant",),
             "malignant",
             header=False,
-            remainder=("benign",),
         ),
         Format(
             "isic2017",
@@ -82,7 +81,7 @@ FORMATS: dict[str, Format] = {
             ("image_id", "image"),
             ("melanoma", "seborrheic_keratosis"),
             "melanoma",
-            remainder=("nevus",),
+            remainder=("NV",),
         ),
         Format(
             "udacity",
@@ -93,7 +92,7 @@ FORMATS: dict[str, Format] = {
             ("task_1", "task_2"),
             "task_1",
             positional=True,
-            remainder=("nevus",),
+            remainder=("NV",),
         ),
         Format(
             "isic2018",
@@ -123,7 +122,6 @@ FORMATS: dict[str, Format] = {
             ("image_name", "image"),
             ("target",),
             "target",
-            remainder=("benign",),
         ),
         Format(
             "isic2024",
@@ -134,7 +132,6 @@ FORMATS: dict[str, Format] = {
             ("target",),
             "target",
             truth_columns=("malignant",),
-            remainder=("benign",),
         ),
     )
 }
