@@ -11,7 +11,7 @@ from typing import Any
 from lesionlab import files
 from lesionlab.progress import SILENT, Progress
 
-LESIONS = 150
+LESIONS = 400
 STAGES = ("import", "split", "train", "evaluate", "export", "predict")
 
 
@@ -21,7 +21,7 @@ def demo(
     """Draw a synthetic data set, then split, train, evaluate, export and predict.
 
     Everything lies under `out`, which must not exist. Returns `{out, synthetic, seconds:
-    {stage: s}, test: {n, unit, metrics}, prediction, paths: {data, report, bundle,
+    {stage: s}, test: {n, unit, resampled, metrics}, prediction, paths: {data, report, bundle,
     prediction}}`. Raises `BadInput` without the extra `train`. The images are drawn by a
     program: no figure here says anything about skin.
     """
@@ -56,7 +56,7 @@ def demo(
         "out": str(out),
         "synthetic": True,
         "seconds": clock.seconds,
-        "test": {key: measured[key] for key in ("n", "unit", "metrics")},
+        "test": {key: measured[key] for key in ("n", "unit", "resampled", "metrics")},
         "prediction": prediction["predictions"][0],
         "paths": {
             "data": str(data / "manifest.csv"),

@@ -38,7 +38,8 @@ def command(out: Path, seed: int, as_json: bool) -> None:
 
 def _show(result: dict[str, Any]) -> None:
     measured = result["test"]
-    print(f"\nOn the test part (n = {measured['n']}, intervals by {measured['unit']}):")
+    n, resampled = measured["n"], measured["resampled"]
+    print(f"\nOn the test part (n = {n}; intervals resample the {resampled}):")
     for name in ("roc_auc", "balanced_accuracy", "accuracy", "majority_accuracy"):
         if name in measured["metrics"]:
             print(f"  {name:<20} {_interval(measured['metrics'][name])}")
