@@ -13,6 +13,7 @@ import argparse
 
 import numpy as np
 
+from lesionlab.evaluation import metrics
 from lesionlab.evaluation.compare import compare_predictions
 from lesionlab.evaluation.predictions import Predictions
 
@@ -50,10 +51,20 @@ def study(
 
 def truth(cell: tuple[int, int, float, float], primary: str) -> float:
     """The difference in a population of 40,000 patients with one image each."""
-    rng = np.random.default_rng(1)
-    models = study(rng, 40_000, 1, cell[2], cell[3], SKILL)
-    found = compare_predictions(models, primary=primary, resamples=20)
-    return float(found.pairs[0].difference.value or 0.0)
+    models = study(np.random.default_rng(1), 40_000, 1, cell[2], cell[3], SKILL)
+    values = []
+    for _, p in models:
+        decided = metrics.decide(p.y_prob)
+        values.append(
+            {
+                "roc_auc": lambda p=p: metrics.roc_auc(p.y_true, p.y_prob[:, 1]),
+                "average_precision": lambda p=p: metrics.average_precision(
+                    p.y_true, p.y_prob[:, 1]
+                ),
+                "balanced_accuracy": lambda p=p, d=decided: metrics.balanced_accuracy(p.y_true, d),
+            }[primary]()
+        )
+    return values[0] - values[1]
 
 
 def main() -> None:

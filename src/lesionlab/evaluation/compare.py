@@ -7,6 +7,7 @@ groups swap the models (permutation), and the interval comes from the paired clu
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,20 +15,18 @@ from typing import Any
 import numpy as np
 
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.bootstrap import bootstrap
 from lesionlab.evaluation.intervals import Measure, too_few
 from lesionlab.evaluation.paired import holm
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.primary import (
-    Answers,
     Difference,
     Primary,
-    answers_of,
     difference_of,
     mcnemar_of,
+    measured,
     primary_of,
-    statistics_of,
 )
+from lesionlab.evaluation.statistics import Cases
 from lesionlab.evaluation.units import Unit, to_unit
 from lesionlab.progress import SILENT, Progress
 
@@ -140,33 +139,30 @@ def compare_predictions(
     data = [to_unit(p, unit, malignant) for p in labelled]
     names = [name for name, _ in models]
     metric = primary_of(primary, data[0].classes, malignant)
-    answers = [answers_of(p, malignant) for p in data]
-    measures, drawn = [], []
-    for name, each in zip(names, answers, strict=True):
-        statistics = statistics_of(metric, each)
-        replicates = bootstrap(
-            statistics, each.n_groups, resamples=resamples, seed=seed, progress=progress
-        )  # one seed, one stream: the same groups are drawn for every model
-        measures.append(Model(name, metric.measure(each, replicates)))
-        drawn.append(replicates[metric.name])
-    pairs = list(itertools.combinations(range(len(names)), 2))
+    if len(np.unique(data[0].y_true)) < 2:
+        raise BadInput("only one class occurs in the truth: nothing can be compared")
     found = [
-        difference_of(metric, answers[i], answers[j], drawn[i] - drawn[j], seed=seed)
+        measured(p, metric, malignant, resamples=resamples, seed=seed, progress=progress)
+        for p in data
+    ]
+    pairs = list(itertools.combinations(range(len(names)), 2))
+    differences = [
+        difference_of(metric, found[i], found[j], seed=seed)
         for i, j in progress(pairs, "comparing", len(pairs))
     ]
-    adjusted = holm([d.p_value for d in found])
+    adjusted = holm([d.p_value for d in differences])
     return Comparison(
         primary=metric.name,
         higher_is_better=metric.higher_is_better,
         n=len(data[0]),
-        groups=answers[0].n_groups,
+        groups=found[0].cases.n_groups,
         resampled=data[0].group_unit,
         unit=unit,
         unlabelled=unlabelled,
-        models=tuple(measures),
+        models=tuple(Model(n, metric.measure(m)) for n, m in zip(names, found, strict=True)),
         pairs=tuple(
-            _pair(metric, (names[i], names[j]), d, p, alpha, (answers[i], answers[j]))
-            for (i, j), d, p in zip(pairs, found, adjusted, strict=True)
+            _pair(metric, (names[i], names[j]), d, p, alpha, (found[i].cases, found[j].cases))
+            for (i, j), d, p in zip(pairs, differences, adjusted, strict=True)
         ),
         alpha=alpha,
         resamples=resamples,
@@ -243,9 +239,9 @@ def _pair(
     d: Difference,
     p_holm: float,
     alpha: float,
-    answers: tuple[Answers, Answers],
+    cases: tuple[Cases, Cases],
 ) -> Pair:
-    if d.fewest < metric.needed:
+    if d.fewest < metric.needed or math.isnan(d.low):
         interval = too_few(d.value, d.n, d.fewest, metric.needed)
     else:
         interval = Measure(d.value, d.low, d.high, d.n, d.interval)
@@ -257,7 +253,7 @@ def _pair(
         p_holm,
         d.test,
         verdict(metric, names, interval, p_holm, alpha),
-        mcnemar_of(*answers),
+        mcnemar_of(*cases),
     )
 
 

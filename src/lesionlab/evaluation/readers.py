@@ -362,7 +362,7 @@ def _difference(data: Paired, value: float, drawn: Floats) -> Measure:
 
 def statement(name: str, specificity: Measure, d: Measure) -> str:
     """The paired difference in words."""
-    at = f"at the specificity of the {name} ({specificity.value or 0:.3f})"
+    at = f"at the specificity of {name} ({specificity.value or 0:.3f})"
     if d.value is None or d.low is None or d.high is None:
         return f"{at}: too few images to say how the model's sensitivity differs"
     text = (

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation.bootstrap import bootstrap, group_codes
+from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import Measure, proportion_measure, too_few
 from lesionlab.evaluation.predictions import Predictions
-from lesionlab.evaluation.primary import Primary, answers_of, primary_of, statistics_of
+from lesionlab.evaluation.primary import Primary, measured, primary_of
 from lesionlab.evaluation.shares import mean_measure
 from lesionlab.progress import SILENT, Progress
 
@@ -270,10 +270,9 @@ def _metric(data: Predictions, scarcer: int, o: _Options) -> Measure:
     """The metric with its interval, or its value alone, or nothing, with the reason."""
     if len(np.unique(data.y_true)) < 2 or scarcer == 0:
         return Measure(None, None, None, len(data), "undefined: one kind of case only")
-    answers = answers_of(data, o.malignant)
-    statistics = statistics_of(o.primary, answers)
-    if scarcer < o.fewest:
-        value = float(statistics(np.ones((1, answers.n_groups)))[o.primary.name][0])
-        return too_few(value, len(data), scarcer, o.fewest)
-    drawn = bootstrap(statistics, answers.n_groups, resamples=o.resamples, seed=o.seed)
-    return o.primary.measure(answers, drawn)
+    resamples = o.resamples if scarcer >= o.fewest else 20
+    found = measured(data, o.primary, o.malignant, resamples=resamples, seed=o.seed)
+    result = o.primary.measure(found)
+    if scarcer < o.fewest and result.value is not None:
+        return too_few(result.value, len(data), scarcer, o.fewest)
+    return result
