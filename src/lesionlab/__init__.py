@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 # verb -> the module that holds the function of this name; the order is the user's path.
 _VERBS = {
     "demo": "lesionlab.api.demo",
+    "download": "lesionlab.api.download",
     "import_dataset": "lesionlab.api.import_dataset",
     "show": "lesionlab.api.show",
     "split": "lesionlab.api.split",

@@ -15,6 +15,7 @@ from lesionlab.errors import BadInput, Interrupted, nearest, one_line
 # verb -> (module under lesionlab.cli, one line of help). The order is the user's path.
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "The whole path on synthetic lesions, in about a minute."),
+    "download": ("download", "Fetch a public data set, whole and under its licence."),
     "import": ("import_", "Make a dataset folder from an archive or a folder of images."),
     "show": ("show", "Samples of a data set by class, and its class counts by part."),
     "split": ("split", "Deal the images into train, valid and test, so that no group crosses."),

@@ -1,0 +1,64 @@
+"""`lesionlab download`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lesionlab.cli.common import Bar, answer, json_option, path_option
+
+# Named here and not taken from the catalogue, which is slow to load (a test compares).
+NAMES = ("isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024",
+         "udacity-isic2017", "ham10000", "malignant-vs-benign", "breastmnist",
+         "isic-archive")  # fmt: skip
+HELP = f"""Fetch a public data set into a folder, then import it.
+
+NAME is one of {", ".join(NAMES)}. A download that was cut goes on where it stopped; size and
+hash are checked. Sets on Kaggle need your own credentials file.
+"""
+EPILOG = """\b
+Examples:
+  lesionlab download isic2018 --to raw/isic2018 --accept-licence
+  lesionlab download isic-archive --query "diagnosis_1:Malignant" --limit 500 --to raw/mal \\
+      --accept-licence
+"""
+
+
+@click.command("download", help=HELP, epilog=EPILOG)
+@click.argument("name")
+@path_option("--to", required=True, help="The folder to fetch into.")
+@click.option("--accept-licence", is_flag=True, help="You have read the licence and accept it.")
+@click.option("--query", default="", help="isic-archive: what to search for.")
+@click.option("--limit", type=click.IntRange(0), default=0, help="isic-archive: at most so many.")
+@path_option("--kaggle", help="Your credentials  [default: ~/.kaggle/kaggle.json]")
+@json_option
+def command(
+    name: str,
+    to: Path,
+    accept_licence: bool,
+    query: str,
+    limit: int,
+    kaggle: Path | None,
+    as_json: bool,
+) -> None:
+    """Parse, call, print (the help text is HELP)."""
+    from lesionlab.api.download import download
+
+    result = download(
+        name,
+        to,
+        accept_licence=accept_licence,
+        query=query,
+        limit=limit,
+        kaggle=kaggle,
+        progress=Bar(),
+    )
+
+    def show() -> None:
+        size = sum(f["size"] for f in result["files"])
+        print(f"{len(result['files'])} files, {size / 2**20:,.1f} MiB, in {result['folder']}")
+        print(f"licence: {result['licence']}")
+        print(f"next: {result['next']}")
+
+    answer(result, as_json, show)
