@@ -111,3 +111,21 @@ def test_other_classes_are_refused() -> None:
     )
     with pytest.raises(BadInput, match="classes differ"):
         measure_sets(rule, other)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "expected"),
+    [
+        (0.1, [0.8286544076608782, 0.8135451893394678, 0.8654375490207007, 0.838804449450444]),
+        (0.2, [0.7533231768997244, 0.7579252306148948, 0.8020412503401908, 0.8043977389336643]),
+    ],
+)
+def test_lac_quantiles_are_those_of_mapie(alpha: float, expected: list[float]) -> None:
+    # Recorded from mapie 1.1.0 (SplitConformalClassifier on the rows of one class at a time).
+    generator = np.random.default_rng(20)
+    y_true = generator.integers(0, 4, 400)
+    z = generator.normal(size=(400, 4))
+    z[np.arange(400), y_true] += 1.2
+    scores = conformal.lac_scores(softmax(z))
+    found = [conformal.conformal_quantile(scores[y_true == k, k], alpha) for k in range(4)]
+    np.testing.assert_allclose(found, expected, atol=1e-12)

@@ -59,3 +59,13 @@ def test_a_single_group_has_no_interval() -> None:
     score, positive = study(20)
     curve = decision_curve(score, positive, np.zeros(20, int), np.array([0.2]))
     assert curve["model"]["low"] == [None]
+
+
+def test_net_benefit_is_that_of_dcurves() -> None:
+    # Recorded from dcurves' dca() for the same study.
+    score, positive = study()
+    plain = {0.05: 0.226711, 0.1: 0.188056, 0.2: 0.118125, 0.5: 0.0025}
+    for t, expected in plain.items():
+        assert net_benefit(score, positive, t) == pytest.approx(expected, abs=1e-6)
+    for t, expected in {0.05: -0.025431, 0.2: -0.104613}.items():
+        assert net_benefit(score, positive, t, 0.02) == pytest.approx(expected, abs=1e-6)
