@@ -181,7 +181,8 @@ def test_both_languages_say_everything() -> None:
     assert set(strings) == {"en", "zh"}
     for language, words in strings.items():
         assert set(words) == set(english), language
-        assert set(words["classes"]) == set(english["classes"])
+        for table in ("classes", "policies", "parts"):
+            assert set(words[table]) == set(english[table])
         assert len(words["words"]) == len(english["words"])
         for key, text in words.items():
             if isinstance(text, str):
@@ -196,7 +197,7 @@ def test_numbers_as_words() -> None:
     console.log(JSON.stringify(ps.map((p) => [percent(p), word(STRINGS.en, p)])));
     """
     found = node(code)
-    assert found[0] == ["0.0", "practically excluded"]
+    assert found[0] == ["0.0", "very unlikely"]
     assert found[1][0] == "< 0.1"
     assert found[-2] == ["> 99.9", "very likely"]
     assert found[5] == ["50.0", "about even"]

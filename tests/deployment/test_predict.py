@@ -17,6 +17,7 @@ from PIL import Image
 from lesionlab.api.predict import predict
 from lesionlab.cli.main import run
 from lesionlab.deployment import table as tables
+from lesionlab.deployment.heatmap import evidence, file_name
 from lesionlab.deployment.inputs import find_items
 from lesionlab.errors import BadInput
 
@@ -171,6 +172,61 @@ def test_each_policy_of_abstention(bundle_folder: Path, tmp_path: Path, abstain:
     else:
         assert one["decision"]["positive"] is None
         assert one["decision"]["reason"] == "not like the training images"
+
+
+def test_heat_maps(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:
+    said = predict(bundle_folder, photos, heatmaps=tmp_path / "maps")["predictions"]
+    written = sorted(p.name for p in (tmp_path / "maps").iterdir())
+    assert len(written) == sum(not p["error"] for p in said) == 4
+    for name in written:
+        with Image.open(tmp_path / "maps" / name) as image:
+            assert image.size == (448, 448)
+    one = next(p for p in said if p["image_id"] == "p1")
+    assert file_name("p1", one["class_at_dataset_prior"]) in written
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "=x", "x" * 300, "\u202e", ""])
+def test_a_heat_map_stays_in_its_folder(name: str) -> None:
+    made = file_name(name, "../nv")
+    assert "/" not in made
+    assert not made.startswith(".")
+    assert len(made) < 200
+    assert made != file_name(name + " ", "../nv")
+
+
+def test_evidence_ignores_what_all_classes_share() -> None:
+    cam = np.random.default_rng(0).normal(size=(3, 4, 4)).astype(np.float32)
+    shared = np.random.default_rng(1).normal(size=(4, 4)).astype(np.float32)
+    np.testing.assert_allclose(evidence(cam, 1), evidence(cam + shared, 1), atol=1e-6)
+
+
+def test_a_dicom_file_is_read(bundle_folder: Path, tmp_path: Path, tiny: Any) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.uid import (
+        ExplicitVRLittleEndian,
+        SecondaryCaptureImageStorage,
+        generate_uid,
+    )
+
+    image = tiny.picture("nv", np.random.default_rng(0), 40)
+    head = pydicom.dataset.FileMetaDataset()
+    head.TransferSyntaxUID = ExplicitVRLittleEndian
+    head.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    head.MediaStorageSOPInstanceUID = generate_uid()
+    stored = pydicom.dataset.FileDataset("a.dcm", {}, file_meta=head, preamble=bytes(128))
+    stored.Rows = stored.Columns = 40
+    stored.SamplesPerPixel, stored.PhotometricInterpretation = 3, "RGB"
+    stored.PlanarConfiguration = stored.PixelRepresentation = 0
+    stored.BitsAllocated = stored.BitsStored = 8
+    stored.HighBit = 7
+    stored.PatientName, stored.BurnedInAnnotation = "Secret^Name", "YES"
+    stored.PixelData = np.asarray(image).tobytes()
+    stored.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    image.save(tmp_path / "a.png")
+    one, other = predict(bundle_folder, tmp_path)["predictions"]
+    assert one["note"] == "text is burned into the image"
+    assert one["logits"] == pytest.approx(other["logits"], abs=1e-5)
+    assert "Secret" not in json.dumps(one)
 
 
 def test_unknown_names_are_refused(bundle_folder: Path, photos: Path) -> None:

@@ -30,16 +30,19 @@ def export(
     data: str | Path | None = None,
     sign: str | Path | None = None,
     web: str | Path | None = None,
+    int8: bool = False,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Write the bundle of a finished run to a folder, or to one file where `to` ends in .zip.
 
     `data` is the run's dataset folder, where it has moved; `sign` a private key (PEM, Ed25519);
-    `web` a new folder for the static page that answers inside a browser (needs npm).
+    `web` a new folder for the static page that answers inside a browser (needs npm). `int8`
+    quantises the network, where at least 100 positives show that it costs at most 0.01 of AUC.
 
-    Returns `{bundle, web, identity, bytes, outputs, parity, ood, operating_points, leaky,
-    seconds}`. Raises `BadInput`, and writes nothing, where the run is not finished, its data have
-    changed, or the bundle's probabilities differ from the original's by more than 1e-4.
+    Returns `{bundle, web, identity, bytes, outputs, parity, precision, int8, ood,
+    operating_points, leaky, synthetic, seconds}`. Raises `BadInput`, and writes nothing, where
+    the run is not finished, its data have changed, or the bundle's probabilities differ from the
+    original's by more than 1e-4.
     """
     started = time.monotonic()
     opened, target = read_run(Path(run)), Path(to)
@@ -80,6 +83,7 @@ def export(
         card,
         reference=reference,
         sign_with=None if sign is None else Path(sign),
+        with_int8=int8,
         progress=progress,
     )
     if web is not None:
@@ -94,6 +98,8 @@ def export(
         "bytes": sum(r.bytes for r in info.files.values()),
         "outputs": list(info.outputs),
         "parity": info.parity.model_dump(),
+        "precision": info.precision,
+        "int8": info.int8,
         "ood": None if info.ood is None else info.ood.model_dump(),
         "operating_points": [p.model_dump(mode="json") for p in info.operating_points],
         "leaky": info.leaky,

@@ -7,12 +7,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from lesionlab import files
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, find_point
-from lesionlab.deployment.batch import Result, predict_items
+from lesionlab.deployment.batch import How, Result, predict_items
 from lesionlab.deployment.bundle import read_bundle
+from lesionlab.deployment.heatmap import file_name, overlay, png
 from lesionlab.deployment.inputs import find_items
 from lesionlab.deployment.predictor import Predictor
 from lesionlab.deployment.table import Plan, Table, columns
+from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
 
@@ -23,6 +26,8 @@ def predict(
     csv: str | Path | None = None,
     operating_point: str | None = None,
     abstain: str = DEFAULT_ABSTENTION,
+    heatmaps: str | Path | None = None,
+    draft: bool = True,
     threads: int = 0,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
@@ -31,7 +36,8 @@ def predict(
     `sources`: image files, folders (searched through) or CSV tables with a column `path`. With
     `csv` the answers go to that table, row by row, and a broken-off call goes on where it
     stopped; else they are in the result. `operating_point` names one of the bundle's (None: its
-    first); `abstain` is "none", "ood" or "ood_or_set".
+    first); `abstain` is "none", "ood" or "ood_or_set". `heatmaps` is a folder for one PNG an
+    image: the evidence for its most likely class. `draft=False` decodes huge JPEGs in full.
 
     Returns `{schema_version, bundle, identity, research_only, n, errors, resumed, csv,
     predictions: [{image_id, path, error, probabilities, decision, ood, ...}]}`. Raises
@@ -43,7 +49,16 @@ def predict(
     predictor.self_test()
     info = predictor.info
     point = find_point(info, operating_point)
-    settings = {"operating_point": point.name if point else "", "abstain": abstain}
+    if heatmaps is not None and "cam" not in info.outputs:
+        raise BadInput(
+            "this model has no heat maps", where=info.name, remedy="leave out --heatmaps"
+        )
+    how = How(point, abstain, draft, heatmaps is not None)
+    settings = {
+        "operating_point": point.name if point else "",
+        "abstain": abstain,
+        "draft": str(draft),
+    }
     total, predictions, errors = len(items), [], 0
     with ExitStack() as stack:
         table = None
@@ -52,9 +67,11 @@ def predict(
             table = Table(Path(csv), Plan(predictor.bundle.identity, names, settings))
             items = table.left(items)
             stack.enter_context(table)
-        results: Iterator[Result] = predict_items(predictor, items, point=point, abstain=abstain)
+        results: Iterator[Result] = predict_items(predictor, items, how)
         for result in progress(results, "predicting", len(items)):
             errors += bool(result.error)
+            if heatmaps is not None:
+                _write_heatmap(Path(heatmaps), result, info.classes)
             if table is not None:
                 table.add(result)
             else:
@@ -74,7 +91,19 @@ def predict(
     }
 
 
+def _write_heatmap(folder: Path, result: Result, classes: Sequence[str]) -> None:
+    if result.answer is None or result.pixels is None or result.cam is None:
+        return
+    name = result.answer.class_at_dataset_prior
+    picture = overlay(result.pixels, result.cam, classes.index(name))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(folder / file_name(result.item.image_id, name), png(picture))
+    except OSError as error:
+        raise BadInput(f"cannot be written ({error.strerror})", where=str(folder)) from None
+
+
 def _as_json(result: Result) -> dict[str, Any]:
     head = {"image_id": result.item.image_id, "path": str(result.item.path)}
     answer = {} if result.answer is None else result.answer.to_json()
-    return {**head, "error": result.error or None, **answer}
+    return {**head, "error": result.error or None, "note": result.note, **answer}

@@ -22,6 +22,7 @@ Examples:
 @path_option("--data", help="The run's dataset folder, where it has moved.")
 @path_option("--sign", help="Sign it with this private key (PEM, Ed25519).")
 @path_option("--web", help="Also build the page that answers inside a browser (needs npm).")
+@click.option("--int8", is_flag=True, help="Eight bits, where that is shown to cost little.")
 @json_option
 def command(
     run: Path,
@@ -29,6 +30,7 @@ def command(
     data: Path | None,
     sign: Path | None,
     web: Path | None,
+    int8: bool,
     as_json: bool,
 ) -> None:
     """Write the bundle of RUN: one ONNX file and all that is needed to use it, without torch.
@@ -37,7 +39,7 @@ def command(
     """
     from lesionlab.api.export import export
 
-    result = export(run, to, data=data, sign=sign, web=web, progress=Bar())
+    result = export(run, to, data=data, sign=sign, web=web, int8=int8, progress=Bar())
     answer(result, as_json, lambda: _show(result))
 
 
@@ -48,6 +50,12 @@ def _show(result: dict[str, Any]) -> None:
         f"agrees with the original on {parity['images']} validation images: probabilities differ "
         f"by at most {parity['max_probability_difference']:.2g}"
     )
+    if result["int8"]:
+        cost = result["int8"]
+        print(
+            f"int8: AUC {cost['auc_float32']:.4f} before, {cost['auc_int8']:.4f} after; "
+            f"the loss is at most {cost['upper']:.4f}"
+        )
     for point in result["operating_points"]:
         print(f"operating point: {point['policy']}, threshold {point['threshold']:.4g}")
     if result["leaky"]:

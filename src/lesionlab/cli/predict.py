@@ -29,6 +29,12 @@ Examples:
     help="When to give no decision: never; on images unlike the training images; or also where"
     " the conformal set holds classes of both sides.",
 )
+@path_option("--heatmaps", help="A folder for one PNG an image: the evidence for its class.")
+@click.option(
+    "--draft/--no-draft",
+    default=True,
+    help="Decode JPEGs of 4 megapixels or more at a fraction of their size (3 grey levels apart).",
+)
 @click.option("--threads", type=click.IntRange(0, 1024), default=0, help="0: all cores.")
 @json_option
 def command(
@@ -37,6 +43,8 @@ def command(
     csv: Path | None,
     operating_point: str | None,
     abstain: str,
+    heatmaps: Path | None,
+    draft: bool,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -52,6 +60,8 @@ def command(
         csv=csv,
         operating_point=operating_point,
         abstain=abstain,
+        heatmaps=heatmaps,
+        draft=draft,
         threads=threads,
         progress=Bar(),
     )
@@ -83,6 +93,8 @@ def _line(one: dict[str, Any]) -> str:
         verdict = {True: "positive", False: "negative", None: "no decision"}[decision["positive"]]
         why = f" ({decision['reason']})" if decision["reason"] else ""
         parts.append(f"{verdict} at {decision['operating_point']}{why}")
-    elif one["ood"] is not None and one["ood"]["flagged"]:
+    if one["note"]:
+        parts.append(one["note"])
+    if decision is None and one["ood"] is not None and one["ood"]["flagged"]:
         parts.append("not like the training images")
     return f"{name}: " + "; ".join(parts)

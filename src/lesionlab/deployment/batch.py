@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 
 from lesionlab.data.images import UInt8, UnreadableImage
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, Answer, answers
-from lesionlab.deployment.decode import read_pixels
+from lesionlab.deployment.decode import View, read_view
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.predictor import Predictor
 from lesionlab.deployment.schema import OperatingPoint
@@ -20,44 +21,68 @@ from lesionlab.deployment.schema import OperatingPoint
 BATCH = 16
 AHEAD = 3 * BATCH  # images decoded before they are needed, at most
 
-Decoded = tuple[UInt8 | None, str]  # pixels, or the reason why there are none
-
 
 @dataclass(frozen=True)
 class Result:
-    """One image's answer, or the reason why there is none."""
+    """One image's answer, or the reason why there is none.
+
+    `note` is what a reader must know of the file. `pixels` (size, size, C) uint8 and `cam`
+    (K, h, w) are there where heat maps were asked for and the model has them.
+    """
 
     item: Item
     answer: Answer | None
     error: str = ""
+    note: str = ""
+    pixels: UInt8 | None = None
+    cam: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class How:
+    """What is asked of a batch, beside its images."""
+
+    point: OperatingPoint | None = None
+    abstain: str = DEFAULT_ABSTENTION
+    draft: bool = True
+    with_cam: bool = False
 
 
 def predict_items(
-    predictor: Predictor,
-    items: Iterable[Item],
-    *,
-    point: OperatingPoint | None = None,
-    abstain: str = DEFAULT_ABSTENTION,
-    draft: bool = True,
-    workers: int = 2,
+    predictor: Predictor, items: Iterable[Item], how: How | None = None, *, workers: int = 2
 ) -> Iterator[Result]:
     """A `Result` for each item, in order; an unreadable image is a result, not the end."""
+    how = how or How()
     with ThreadPoolExecutor(workers) as pool:
-        decoded = _decoded(pool, predictor, items, draft)
+        decoded = _decoded(pool, predictor, items, how.draft)
         while group := list(islice(decoded, BATCH)):
-            good = [pixels for _, (pixels, _) in group if pixels is not None]
-            said: Iterator[Answer] = iter(())
-            if good:
-                said = iter(answers(predictor, predictor.predict(np.stack(good)), point, abstain))
-            for item, (pixels, error) in group:
-                yield Result(item, None if pixels is None else next(said), error)
+            yield from _answered(predictor, group, how)
+
+
+def _answered(
+    predictor: Predictor, group: list[tuple[Item, View | str]], how: How
+) -> Iterator[Result]:
+    views = [view for _, view in group if isinstance(view, View)]
+    said: list[Answer] = []
+    cams: npt.NDArray[np.float32] | None = None
+    if views:
+        outputs = predictor.predict(np.stack([v.pixels for v in views]), how.with_cam)
+        said, cams = answers(predictor, outputs, how.point, how.abstain), outputs.cam
+    row = 0
+    for item, view in group:
+        if isinstance(view, str):
+            yield Result(item, None, view)
+            continue
+        cam = None if cams is None else cams[row]
+        yield Result(item, said[row], note=view.note, pixels=view.pixels, cam=cam)
+        row += 1
 
 
 def _decoded(
     pool: ThreadPoolExecutor, predictor: Predictor, items: Iterable[Item], draft: bool
-) -> Iterator[tuple[Item, Decoded]]:
-    """Items with their pixels, in order; at most `AHEAD` wait at any time."""
-    waiting: deque[tuple[Item, Future[Decoded]]] = deque()
+) -> Iterator[tuple[Item, View | str]]:
+    """Items with what the network sees of them, or why not; at most `AHEAD` wait at any time."""
+    waiting: deque[tuple[Item, Future[View | str]]] = deque()
     for item in items:
         waiting.append((item, pool.submit(_decode, predictor, item, draft)))
         if len(waiting) >= AHEAD:
@@ -67,18 +92,18 @@ def _decoded(
         yield first, future.result()
 
 
-def _decode(predictor: Predictor, item: Item, draft: bool) -> Decoded:
+def _decode(predictor: Predictor, item: Item, draft: bool) -> View | str:
     try:
-        return item_pixels(predictor, item, draft), ""
+        return item_view(predictor, item, draft)
     except UnreadableImage as error:
-        return None, error.reason
+        return error.reason
 
 
-def item_pixels(predictor: Predictor, item: Item, draft: bool = True) -> UInt8:
+def item_view(predictor: Predictor, item: Item, draft: bool = True) -> View:
     """The network's view of an image file; `UnreadableImage` where it is none."""
     if item.roi is None and predictor.info.training.regions:
         raise UnreadableImage(
             "no region given (roi_x, roi_y, roi_size), and this model has learnt from regions",
             where=item.image_id,
         )
-    return read_pixels(item.path, predictor.how, item.roi, name=item.image_id, draft=draft)
+    return read_view(item.path, predictor.how, item.roi, name=item.image_id, draft=draft)

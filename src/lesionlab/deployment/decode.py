@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from lesionlab.data.dicom import is_dicom, read_dicom
 from lesionlab.data.images import (
     FORMATS,
     MAX_PIXELS,
@@ -25,6 +27,7 @@ from lesionlab.data.images import (
     open_image,
     prepare,
 )
+from lesionlab.errors import BadInput
 
 DRAFT_PIXELS = 4_000_000
 DRAFT_BOUND = 3  # grey levels, measured in tests/deployment/test_decode.py
@@ -32,23 +35,40 @@ HEADROOM = 3  # the scaled decode is at least this many times the working size
 _ORIENTATION = 0x0112
 
 
-def read_pixels(
+@dataclass(frozen=True)
+class View:
+    """What the network is shown of a file, (size, size, C) uint8, and what a reader must know."""
+
+    pixels: UInt8
+    note: str = ""
+
+
+def read_view(
     source: Path | bytes,
     how: Preprocessing,
     roi: Roi | None = None,
     *,
     name: str = "",
     draft: bool = True,
-) -> UInt8:
-    """The network's view of an image file, (size, size, C) uint8; `UnreadableImage` if none."""
-    if draft and roi is None:
-        data = _bytes(source, name)
-        pixels = _drafted(data, how)
-        if pixels is not None:
-            return pixels
-        name = name or (str(source) if isinstance(source, Path) else "image")
-        source = data
-    return prepare(open_image(source, name), how, roi)
+) -> View:
+    """The network's view of an image or DICOM file; `UnreadableImage` if it is none."""
+    data = _bytes(source, name)
+    name = name or (str(source) if isinstance(source, Path) else "image")
+    if is_dicom(data):
+        return _dicom(data, how, roi, name)
+    pixels = _drafted(data, how) if draft and roi is None else None
+    return View(prepare(open_image(data, name), how, roi) if pixels is None else pixels)
+
+
+def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
+    try:
+        found = read_dicom(data, name)
+    except UnreadableImage:
+        raise
+    except BadInput as error:  # the extra is not installed
+        raise UnreadableImage(str(error), where=name, status=415) from None
+    burned = found.tags.get("BurnedInAnnotation", "").upper() == "YES"
+    return View(prepare(found.image, how, roi), "text is burned into the image" if burned else "")
 
 
 def refuse_pixels(data: bytes, most: int, name: str = "") -> None:

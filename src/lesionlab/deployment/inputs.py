@@ -14,6 +14,7 @@ from lesionlab.data.images import SUFFIXES, Roi
 from lesionlab.data.tables import numbers, read_csv
 from lesionlab.errors import BadInput, nearest
 
+DICOM_SUFFIXES = (".dcm", ".dicom")
 PATH_COLUMNS = ("path", "image", "file", "image_path", "filename")
 
 
@@ -51,7 +52,8 @@ def find_items(sources: Sequence[Path]) -> list[Item]:
 
 
 def _folder(folder: Path) -> list[Item]:
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    known = (*SUFFIXES, *DICOM_SUFFIXES)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in known and p.is_file())
     return [Item(p.stem, p) for p in paths if not p.name.startswith(".")]
 
 

@@ -1,4 +1,4 @@
-"""A bundle is measured before it is published: parity with the original, then its statistics."""
+"""A bundle is published whole, measured and read back, or not at all."""
 
 from __future__ import annotations
 
@@ -15,35 +15,28 @@ import numpy.typing as npt
 from lesionlab import __version__, files
 from lesionlab.config import InputSettings
 from lesionlab.data.cache import Pixels
-from lesionlab.data.images import Preprocessing, normalise
 from lesionlab.data.manifest import Dataset
-from lesionlab.data.randomness import philox
 from lesionlab.deployment import bundle as bundles
-from lesionlab.deployment import ood
 from lesionlab.deployment.bundle import Bundle
-from lesionlab.deployment.predictor import Outputs, Predictor, test_picture
-from lesionlab.deployment.schema import (
-    BundleInfo,
-    Conformal,
-    OperatingPoint,
-    OutOfDistribution,
-    Parity,
-    Training,
+from lesionlab.deployment.measure import (
+    TOLERANCE,
+    Images,
+    Original,
+    calibrate_sets,
+    check_parity,
+    distance_to_run,
+    fit_distances,
+    to_int8,
 )
+from lesionlab.deployment.predictor import Predictor, test_picture
+from lesionlab.deployment.schema import BundleInfo, OperatingPoint, Parity, Training
 from lesionlab.deployment.signing import sign
-from lesionlab.errors import BadInput
-from lesionlab.evaluation.conformal import ALPHA, fit_conformal
-from lesionlab.evaluation.predictions import Predictions
 from lesionlab.progress import SILENT, Progress
 
-BATCH = 16
 PARITY_IMAGES = 256  # compared with the original; at least 200 where they exist
 HELD_OUT_IMAGES = 5000  # for conformal sets and out-of-distribution thresholds, at most
 BANK_IMAGES = 2000
-TOLERANCE = 1e-4
 
-Float32 = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 Card = Callable[[BundleInfo], str]
 
 
@@ -72,7 +65,7 @@ class Network:
     data: bytes
     outputs: tuple[str, ...]
     width: int
-    original: Callable[[Float32], Float32]  # (N, C, H, W) normalised -> (N, K) logits
+    original: Original
 
 
 def export_bundle(
@@ -85,37 +78,41 @@ def export_bundle(
     *,
     reference: Mapping[str, npt.NDArray[np.float64]] | None = None,
     sign_with: Path | None = None,
+    with_int8: bool = False,
     progress: Progress = SILENT,
 ) -> Bundle:
     """Write the bundle of `network` to `to` (folder or .zip) and return it as read back.
 
     `pixels` are the rows of `dataset.table` as `prepare` gives them; `reference` holds the run's
     own probabilities by image_id, for the record. Raises `BadInput`, and writes nothing, where
-    the bundle's probabilities differ from the original's by more than 1e-4.
+    the bundle's probabilities differ from the original's by more than 1e-4, or where
+    `with_int8` costs too much (`int8.refuse_costly`).
     """
     files.refuse_existing(to)
-    draft = _draft(recipe, network)
+    images, draft = Images(dataset, pixels, progress), _draft(recipe, network)
+    valid = images.sample("valid", HELD_OUT_IMAGES)
+    train = images.sample("train", BANK_IMAGES)
     predictor = Predictor(draft)
-    valid = _sample(dataset, "valid", HELD_OUT_IMAGES)
-    train = _sample(dataset, "train", BANK_IMAGES)
-    seen = _embed(predictor, pixels, valid, progress, "validation images")
+    seen = images.outputs(predictor, valid, "validation images")
     first = valid[:PARITY_IMAGES]
-    parity = _parity(network, predictor, pixels, first, seen.prob[: len(first)], progress)
-    known = _embed(predictor, pixels, train, progress, "training images")
+    parity = check_parity(images, predictor, network.original, first, seen.prob[: len(first)])
+    run_difference = distance_to_run(images, valid, seen.prob, reference or {})
+    if with_int8:
+        draft, seen = to_int8(images, draft, train, valid, seen)
+        predictor = Predictor(draft)
+    known = images.outputs(predictor, train, "training images")
     part, rows, fresh = "valid", valid, seen
     if (dataset.table["split"] == "calib").any():
-        part, rows = "calib", _sample(dataset, "calib", HELD_OUT_IMAGES)
-        fresh = _embed(predictor, pixels, rows, progress, "calibration images")
-    arrays, statistics = _statistics(dataset, train, known.embedding, fresh.embedding, part)
-    content = {bundles.MODEL: network.data}
+        part, rows = "calib", images.sample("calib", HELD_OUT_IMAGES)
+        fresh = images.outputs(predictor, rows, "calibration images")
+    arrays, statistics = fit_distances(images, train, known.embedding, fresh.embedding, part)
+    content = {bundles.MODEL: draft.model}
     content |= {name: bundles.array_bytes(array) for name, array in arrays.items()}
     logits = predictor.predict(test_picture(predictor.how)[None]).logits[0]
     measured = {
-        "parity": parity.model_copy(
-            update={"max_difference_to_run": _to_run(dataset, valid, seen.prob, reference)}
-        ),
+        "parity": parity.model_copy(update={"max_difference_to_run": run_difference}),
         "ood": statistics,
-        "conformal": (_conformal(dataset, rows, fresh, part),),
+        "conformal": (calibrate_sets(images.predictions(rows, fresh.prob), part),),
         "self_test": tuple(float(v) for v in logits),
     }
     return publish(to, draft.info.model_copy(update=measured), content, card, sign_with)
@@ -172,95 +169,3 @@ def _draft(recipe: Recipe, network: Network) -> Bundle:
         files={},
     )
     return Bundle(Path(recipe.name), info, network.data, {}, "", "")
-
-
-def _sample(dataset: Dataset, part: str, most: int) -> Rows:
-    """At most `most` row numbers of a part, drawn without regard to class, always the same."""
-    rows = np.flatnonzero(dataset.table["split"].to_numpy() == part).astype(np.int64)
-    if len(rows) == 0:
-        dataset.part(part)  # raises, in its words
-    return philox(0, "bundle", len(rows)).permutation(rows)[:most]
-
-
-def _embed(
-    predictor: Predictor, pixels: Pixels, rows: Rows, progress: Progress, what: str
-) -> Outputs:
-    batches = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
-    found = [predictor.predict(pixels.take(b)) for b in progress(batches, what)]
-    return Outputs(
-        np.concatenate([f.logits for f in found]),
-        np.concatenate([f.prob for f in found]),
-        np.concatenate([f.embedding for f in found]),
-    )
-
-
-def _parity(
-    network: Network,
-    predictor: Predictor,
-    pixels: Pixels,
-    rows: Rows,
-    prob: Float32,
-    progress: Progress,
-) -> Parity:
-    """Compare with the original on the same pixels; `BadInput` beyond the tolerance."""
-    how: Preprocessing = predictor.how
-    batches = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
-    logits = [
-        network.original(normalise(pixels.take(b), how))
-        for b in progress(batches, "the original, for comparison")
-    ]
-    difference = np.abs(predictor.probabilities(np.concatenate(logits)) - prob)
-    largest = float(difference.max())
-    if not largest <= TOLERANCE:
-        raise BadInput(
-            f"the ONNX model's probabilities differ from the original's by up to {largest:.3g} "
-            f"on {len(rows)} validation images (at most {TOLERANCE:g}); nothing was written",
-            where=predictor.info.name,
-            remedy="report the model's name: the conversion is at fault",
-        )
-    return Parity(
-        images=len(rows),
-        part="valid",
-        max_probability_difference=largest,
-        mean_probability_difference=float(difference.mean()),
-        tolerance=TOLERANCE,
-    )
-
-
-def _to_run(
-    dataset: Dataset,
-    rows: Rows,
-    prob: Float32,
-    reference: Mapping[str, npt.NDArray[np.float64]] | None,
-) -> float | None:
-    names = dataset.table["image_id"].to_numpy()[rows]
-    known = reference or {}
-    found = [(p, known[n]) for n, p in zip(names, prob, strict=True) if n in known]
-    return max((float(np.abs(p - r).max()) for p, r in found), default=None)
-
-
-def _conformal(dataset: Dataset, rows: Rows, outputs: Outputs, part: str) -> Conformal:
-    """Prediction sets of the deployed model itself, calibrated on a part it was not trained on."""
-    table = dataset.table.iloc[rows]
-    ids = [table[c].to_numpy(dtype=object) for c in ("image_id", "patient_id", "lesion_id")]
-    prob = outputs.prob.astype(np.float64)
-    labels = dataset.label_indices(table)
-    predictions = Predictions(ids[0], ids[1], ids[2], dataset.info.classes, labels, prob)
-    rule = fit_conformal(predictions, calibrated_on=part, alpha=ALPHA, rare="include")
-    return Conformal.model_validate({**rule.to_json(), "calibrated_on": part})
-
-
-def _statistics(
-    dataset: Dataset, train: Rows, known: Float32, seen: Float32, part: str
-) -> tuple[dict[str, npt.NDArray[Any]], OutOfDistribution]:
-    """The arrays of the bundle: embedding bank and out-of-distribution statistics."""
-    labels = dataset.label_indices(dataset.table.iloc[train])
-    detector = ood.fit_detector(known, labels)
-    statistics = ood.fit_thresholds(detector, seen, part)
-    arrays = {
-        "bank.npy": known.astype(np.float16),
-        "bank_labels.npy": labels.astype(np.int16),
-        "ood_mean.npy": detector.mean,
-        "ood_basis.npy": detector.basis,
-    }
-    return arrays, statistics

@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect
 from lesionlab import __version__
 from lesionlab.data.images import Roi, UnreadableImage
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, answers, find_point
-from lesionlab.deployment.decode import read_pixels, refuse_pixels
+from lesionlab.deployment.decode import read_view, refuse_pixels
 from lesionlab.deployment.problems import PROBLEM, Problem
 from lesionlab.deployment.schema import OperatingPoint
 from lesionlab.deployment.server_audit import Audit
@@ -307,12 +307,12 @@ def _answered(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
     started = time.perf_counter()
     try:
         refuse_pixels(data, house.limits.pixels)
-        pixels = read_pixels(data, predictor.how, wish.roi, name="image")
+        view = read_view(data, predictor.how, wish.roi, name="image")
     except UnreadableImage as error:
         house.metrics.rejected("image")
         return {"name": upload.name, "error": one_line(error.reason), "status": error.status}
     decoded = time.perf_counter()
-    outputs = predictor.predict(pixels[None], wish.with_cam)
+    outputs = predictor.predict(view.pixels[None], wish.with_cam)
     said = answers(predictor, outputs, wish.point, wish.abstain)[0].to_json()
     house.metrics.phase.labels("decode").observe(decoded - started)
     house.metrics.phase.labels("inference").observe(time.perf_counter() - decoded)
@@ -330,4 +330,4 @@ def _answered(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
                 "ood_flag": None if said["ood"] is None else said["ood"]["flagged"],
             }
         )
-    return {"name": upload.name, "error": None, "status": 200, **said}
+    return {"name": upload.name, "error": None, "status": 200, "note": view.note, **said}

@@ -16,7 +16,7 @@ from python_multipart.multipart import parse_options_header
 from lesionlab.deployment.problems import Problem
 
 MAX_PARTS = 32
-IMAGE_TYPES = ("image/", "application/octet-stream")
+IMAGE_TYPES = ("image/", "application/octet-stream", "application/dicom")
 NO_URLS = "prediction by URL is off: send the image itself"
 
 

@@ -34,6 +34,7 @@ class PredictionShape(BaseModel):
     name: str
     error: str | None = None
     status: int = 200
+    note: str = ""
     logits: dict[str, float] | None = None
     probabilities: dict[str, float] | None = None
     class_at_dataset_prior: str | None = None

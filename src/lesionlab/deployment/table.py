@@ -38,7 +38,7 @@ def safe_cell(value: str) -> str:
 
 def columns(info: BundleInfo, with_decision: bool) -> list[str]:
     """The columns of the table, in order."""
-    names = ["image_id", "path", "error"]
+    names = ["image_id", "path", "error", "note"]
     names += [f"prob_{c}" for c in info.classes] + [f"logit_{c}" for c in info.classes]
     names += ["class_at_dataset_prior", "class_at_uniform_prior"]
     if with_decision:
@@ -55,6 +55,7 @@ def row(result: Result, names: Sequence[str]) -> list[str]:
         "image_id": safe_cell(result.item.image_id),
         "path": safe_cell(str(result.item.path)),
         "error": safe_cell(result.error),
+        "note": safe_cell(result.note),
     }
     answer = result.answer
     if answer is not None:

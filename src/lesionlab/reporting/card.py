@@ -176,6 +176,18 @@ def _limits(info: BundleInfo) -> list[str]:
     return lines
 
 
+def _int8(info: BundleInfo) -> list[str]:
+    cost = info.int8
+    if cost is None:
+        return []
+    return [
+        f"- int8, {'per channel' if cost['per_channel'] else 'per tensor'}: AUC "
+        f"{cost['auc_float32']:.4f} before, {cost['auc_int8']:.4f} after, loss at most "
+        f"{cost['upper']:.4f} (one-sided 95 % bound, {cost['positives']} positives)",
+        f"- int8 on processors without VNNI: {plain(cost['without_vnni'])}",
+    ]
+
+
 def _technical(info: BundleInfo) -> list[str]:
     how, parity = info.preprocessing, info.parity
     return [
@@ -185,6 +197,7 @@ def _technical(info: BundleInfo) -> list[str]:
         f"{', '.join(info.outputs)}",
         f"- Agreement with the original network on {parity.images} {plain(parity.part)} images: "
         f"probabilities differ by at most {parity.max_probability_difference:.2g}",
+        *_int8(info),
         f"- Data fingerprint: {plain(info.training.fingerprint)}",
         "- Hashes of all files: `bundle.json`",
     ]

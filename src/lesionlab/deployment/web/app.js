@@ -1,8 +1,10 @@
 // The page: an image in, an answer out. What computes it is engine.js (server or browser).
 
 import * as engine from "./engine.js";
-import { LANGUAGES, STRINGS, className, fill, percent, word } from "./strings.js";
-import { drawPicture } from "./picture.js";
+import {
+  LANGUAGES, STRINGS, className, fill, partWords, percent, pointWords, word,
+} from "./strings.js";
+import { drawPicture, evidence } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
 const state = { language: "en", models: [], model: null, bitmap: null, answer: null, turn: 0 };
@@ -145,8 +147,8 @@ function showDecision(answer, model) {
     box.textContent = fill(decision.positive ? words().positive : words().negative, ...values);
   }
   $("point").textContent = fill(
-    words().point, point.name, point.chosen_on, measure(point.sensitivity),
-    measure(point.specificity),
+    words().point, pointWords(words(), point), partWords(words(), point.chosen_on),
+    measure(point.sensitivity), measure(point.specificity),
   );
 }
 
@@ -159,7 +161,7 @@ function showBars(answer) {
     const label = document.createElement("span");
     label.textContent = className(words(), name);
     const value = document.createElement("span");
-    value.textContent = `${percent(p)} %, ${word(words(), p)}`;
+    value.textContent = fill("{0} %, {1}", percent(p), word(words(), p));
     line.append(label, value);
     const track = document.createElement("div");
     track.className = "track";
@@ -201,7 +203,7 @@ function showMapControls(answer) {
 function draw() {
   $("figure").hidden = !state.bitmap;
   if (!state.bitmap) return;
-  const map = state.answer.cam?.[$("map-class").value];
+  const map = evidence(state.answer.cam, $("map-class").value);
   drawPicture($("picture"), state.bitmap, map, Number($("strength").value) / 100, state.model.fit);
 }
 

@@ -20,6 +20,16 @@ export function drawPicture(canvas, bitmap, map, strength, fit) {
   context.globalAlpha = 1;
 }
 
+// What speaks for one class against the mean of the others: a constant over all classes changes
+// no probability, so it must not show. Python's: deployment/heatmap.py.
+export function evidence(cam, name) {
+  if (!cam) return null;
+  const others = Object.keys(cam).filter((other) => other !== name);
+  return cam[name].map((row, y) => row.map((value, x) => (
+    value - others.reduce((sum, other) => sum + cam[other][y][x], 0) / others.length
+  )));
+}
+
 // Positive evidence only, scaled to its largest value, from transparent over violet to yellow.
 export function heat(map) {
   const rows = map.length, columns = map[0].length;

@@ -36,12 +36,21 @@ export const STRINGS = {
     abstainedSet: "No decision: classes of both sides remain possible.",
     noPoint: "No decision: this model has no operating point.",
     point: "Operating point: {0}, chosen on {1} images. There, sensitivity {2}, specificity {3}.",
+    policies: {
+      sensitivity_bound: "sensitivity of at least {0} %, with 95 % confidence",
+      sensitivity: "observed sensitivity of {0} %",
+      specificity: "observed specificity of {0} %",
+      youden: "greatest sum of sensitivity and specificity",
+      cost: "least expected cost",
+      fixed: "a given threshold",
+    },
+    parts: { valid: "validation", calib: "calibration", train: "training" },
     measure: "{0} % (95 % interval {1} to {2})",
     measureAlone: "{0} % (too little to say more)",
     undefinedMeasure: "unknown",
     probabilities: "Probabilities",
     prior: "They hold where the classes are as frequent as in the data set “{0}”.",
-    words: ["practically excluded", "unlikely", "possible", "about even", "likely", "very likely"],
+    words: ["very unlikely", "unlikely", "possible", "about even", "likely", "very likely"],
     setTitle: "Classes that remain possible",
     set: "With {0} confidence: {1}",
     setEmpty: "none (the image fits no class well)",
@@ -101,13 +110,22 @@ export const STRINGS = {
     abstainedOod: "不作判定：该图像与训练图像不相似。",
     abstainedSet: "不作判定：两侧的类别都仍有可能。",
     noPoint: "不作判定：此模型没有工作点。",
-    point: "工作点：{0}，在 {1} 图像上选定。当时灵敏度 {2}，特异度 {3}。",
+    point: "工作点：{0}，在{1}图像上选定。当时灵敏度 {2}，特异度 {3}。",
+    policies: {
+      sensitivity_bound: "以 95 % 的置信度，灵敏度不低于 {0} %",
+      sensitivity: "观察到的灵敏度为 {0} %",
+      specificity: "观察到的特异度为 {0} %",
+      youden: "灵敏度与特异度之和最大",
+      cost: "预期代价最小",
+      fixed: "给定的阈值",
+    },
+    parts: { valid: "验证", calib: "校准", train: "训练" },
     measure: "{0} %（95 % 区间 {1} 至 {2}）",
     measureAlone: "{0} %（数据太少，无法给出区间）",
     undefinedMeasure: "未知",
     probabilities: "概率",
     prior: "仅当各类别的比例与数据集“{0}”相同时成立。",
-    words: ["几乎可以排除", "不太可能", "有可能", "可能性相当", "很可能", "非常可能"],
+    words: ["可能性极小", "不太可能", "有可能", "可能性相当", "很可能", "非常可能"],
     setTitle: "仍有可能的类别",
     set: "置信度 {0}：{1}",
     setEmpty: "无（该图像与任何类别都不太相符）",
@@ -137,8 +155,19 @@ export const STRINGS = {
 
 export const LANGUAGES = Object.keys(STRINGS);
 
+// A number and its sign stay on one line.
 export function fill(template, ...values) {
-  return template.replace(/\{(\d)\}/g, (_, n) => values[Number(n)]);
+  const filled = template.replace(/\{(\d)\}/g, (_, n) => values[Number(n)]);
+  return filled.replace(/ %/g, "\u00a0%").replace(/ × /g, "\u00a0×\u00a0");
+}
+
+export function pointWords(words, point) {
+  const named = Object.hasOwn(words.policies, point.policy) ? words.policies[point.policy] : point.policy;
+  return fill(named, point.target === null ? "" : (100 * point.target).toFixed(0));
+}
+
+export function partWords(words, part) {
+  return Object.hasOwn(words.parts, part) ? words.parts[part] : part;
 }
 
 export function className(words, name) {

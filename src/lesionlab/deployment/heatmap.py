@@ -1,0 +1,60 @@
+"""Where the network found evidence, laid over what it saw; the page's picture.js does the same."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from lesionlab.data.images import UInt8
+
+SIDE = 448  # pixels of the written picture, at least
+STRENGTH = 0.6
+LOW, HIGH = np.array([60.0, 10.0, 130.0]), np.array([235.0, 200.0, 40.0])  # violet to yellow
+
+
+def evidence(cam: npt.NDArray[np.float32], row: int) -> npt.NDArray[np.float32]:
+    """(K, h, w) -> (h, w): what speaks for class `row` against the mean of the others.
+
+    A constant over all classes changes no probability, so it must not show.
+    """
+    others = np.delete(cam, row, axis=0)
+    return np.asarray(cam[row] - others.mean(axis=0), np.float32)
+
+
+def overlay(pixels: UInt8, cam: npt.NDArray[np.float32], row: int) -> Image.Image:
+    """The network's view, (size, size, C) uint8, with the positive evidence laid over it."""
+    side = max(SIDE, pixels.shape[0])
+    shown = Image.fromarray(pixels.squeeze()).convert("RGB").resize((side, side))
+    positive = np.maximum(evidence(cam, row), 0)
+    scaled = (255 * positive / max(float(positive.max()), 1e-9)).astype(np.uint8)
+    heat = Image.fromarray(scaled).resize((side, side), Image.Resampling.BICUBIC)
+    share = np.asarray(heat, np.float64)[..., None] / 255
+    colour = LOW + (HIGH - LOW) * share
+    alpha = STRENGTH * share
+    mixed = np.asarray(shown) * (1 - alpha) + colour * alpha
+    return Image.fromarray(mixed.round().astype(np.uint8))
+
+
+def png(image: Image.Image) -> bytes:
+    """PNG bytes, without metadata."""
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def file_name(image_id: str, class_name: str) -> str:
+    """A file name that no id can turn into a path; ids that had to change carry a hash.
+
+    >>> file_name("ISIC_1", "nv")
+    'ISIC_1-nv.png'
+    """
+    safe = [re.sub(r"[^A-Za-z0-9._-]+", "_", part).lstrip(".") for part in (image_id, class_name)]
+    mark = ""
+    if safe != [image_id, class_name] or len(image_id) > 100:
+        mark = "-" + hashlib.sha256(f"{image_id}\0{class_name}".encode()).hexdigest()[:8]
+    return f"{safe[0][:100]}-{safe[1][:40]}{mark}.png"

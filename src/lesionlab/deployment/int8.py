@@ -1,0 +1,134 @@
+"""`--int8`: eight-bit weights and activations, only where their cost is known and small.
+
+Static quantisation (QDQ, standard operators), calibrated on training images. Weights keep to
+7 bits: on processors without VNNI the eight-bit product sums saturate at 16 bits, and with 7 bits
+they cannot (255 * 64 * 2 < 32768), so such a processor computes the same integers.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionlab.errors import BadInput
+from lesionlab.evaluation.bootstrap import bootstrap, group_codes
+from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.ranking import rank, ranked_counts, roc_auc
+
+CALIBRATION_IMAGES = 256
+MIN_POSITIVES = 100
+MAX_AUC_LOSS = 0.01
+RESAMPLES = 2000
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What quantisation costs: AUC before and after, and an upper bound of the loss.
+
+    `upper` is the one-sided 95 % bound of AUC(float32) - AUC(int8), groups resampled.
+    """
+
+    positives: int
+    auc_float32: float
+    auc_int8: float
+    upper: float
+    max_probability_difference: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return dict(self.__dict__)
+
+
+class _Images:
+    """What onnxruntime's calibration reads from."""
+
+    def __init__(self, batches: Iterator[Float32]) -> None:
+        self._batches = batches
+
+    def get_next(self) -> dict[str, Float32] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {"images": batch}
+
+
+def quantise(data: bytes, batches: Callable[[], Iterator[Float32]], per_channel: bool) -> bytes:
+    """The int8 version of an ONNX model; `batches()` yields (n, C, H, W) float32, normalised."""
+    try:
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError as error:
+        raise BadInput(
+            f"--int8 needs the extra 'train' ({error.name} is not installed)",
+            remedy="install it with: pip install 'lesionlab[train]'",
+        ) from None
+    with tempfile.TemporaryDirectory() as room:
+        plain, ready, small = (Path(room) / f"{n}.onnx" for n in ("plain", "ready", "small"))
+        plain.write_bytes(data)
+        quant_pre_process(plain, ready)
+        quantize_static(
+            ready,
+            small,
+            _Images(batches()),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=per_channel,
+            reduce_range=True,
+        )
+        return small.read_bytes()
+
+
+def cost(before: Predictions, after: Floats, malignant: Sequence[str]) -> Cost:
+    """Compare int8 probabilities `after` (N, K) with float32's on the same labelled images.
+
+    Raises `BadInput` where there is no malignant class to judge by.
+    """
+    rows = [before.classes.index(c) for c in malignant]
+    positive = np.isin(before.y_true, rows)
+    if not rows or positive.all() or not positive.any():
+        raise BadInput(
+            "int8 is judged by malignant against benign, and one of them is missing",
+            remedy="leave out --int8",
+        )
+    codes, groups = group_codes(before.groups)
+    ranks = [rank(positive, prob[:, rows].sum(1), codes) for prob in (before.y_prob, after)]
+
+    def areas(counts: Floats) -> dict[str, Floats]:
+        first, second = (roc_auc(ranked_counts(r, counts.T)) for r in ranks)
+        return {"first": first, "second": second, "loss": first - second}
+
+    point = areas(np.ones((1, groups)))
+    losses = bootstrap(areas, groups, resamples=RESAMPLES, cells_per_replicate=len(positive))[
+        "loss"
+    ]
+    return Cost(
+        int(positive.sum()),
+        float(point["first"][0]),
+        float(point["second"][0]),
+        float(np.nanquantile(losses, 0.95)),
+        float(np.abs(before.y_prob - after).max()),
+    )
+
+
+def refuse_costly(found: Cost) -> None:
+    """Raise `BadInput`, with the figures, where int8 is not worth its cost or cannot be judged."""
+    figures = (
+        f"AUC {found.auc_float32:.4f} in float32, {found.auc_int8:.4f} in int8, loss at most "
+        f"{found.upper:.4f} (one-sided 95 % bound), {found.positives} positives"
+    )
+    if found.positives < MIN_POSITIVES:
+        raise BadInput(
+            f"int8 needs {MIN_POSITIVES} positive validation images to be judged: {figures}",
+            remedy="leave out --int8",
+        )
+    if not found.upper <= MAX_AUC_LOSS:
+        raise BadInput(
+            f"int8 costs too much (a loss of at most {MAX_AUC_LOSS} is allowed): {figures}",
+            remedy="leave out --int8",
+        )

@@ -1,0 +1,187 @@
+"""What is measured of a model before it is published: parity, sets, distances, int8's cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionlab.data.cache import Pixels
+from lesionlab.data.images import Preprocessing, normalise
+from lesionlab.data.manifest import Dataset
+from lesionlab.data.randomness import philox
+from lesionlab.deployment import int8, ood
+from lesionlab.deployment.bundle import Bundle
+from lesionlab.deployment.predictor import Outputs, Predictor
+from lesionlab.deployment.schema import Conformal, OperatingPoint, OutOfDistribution, Parity
+from lesionlab.errors import BadInput
+from lesionlab.evaluation.calibration import fit_temperature
+from lesionlab.evaluation.conformal import ALPHA, fit_conformal
+from lesionlab.evaluation.operating_point import choose_operating_point
+from lesionlab.evaluation.predictions import Predictions
+from lesionlab.progress import Progress
+
+BATCH = 16
+TOLERANCE = 1e-4
+
+Float32 = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+Original = Callable[[Float32], Float32]  # (N, C, H, W) normalised -> (N, K) logits
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set with its pixels, row by row, and whom to tell how far it is."""
+
+    dataset: Dataset
+    pixels: Pixels
+    progress: Progress
+
+    def sample(self, part: str, most: int) -> Rows:
+        """At most `most` row numbers of a part, drawn without regard to class, always the same."""
+        rows = np.flatnonzero(self.dataset.table["split"].to_numpy() == part).astype(np.int64)
+        if len(rows) == 0:
+            self.dataset.part(part)  # raises, in its words
+        return philox(0, "bundle", len(rows)).permutation(rows)[:most]
+
+    def batches(self, rows: Rows, what: str) -> Iterator[Any]:
+        """(n, size, size, C) uint8, `BATCH` rows at a time."""
+        parts = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
+        return (self.pixels.take(part) for part in self.progress(parts, what))
+
+    def outputs(self, predictor: Predictor, rows: Rows, what: str) -> Outputs:
+        """What the network says of these rows, without maps."""
+        found = [predictor.predict(batch) for batch in self.batches(rows, what)]
+        return Outputs(
+            np.concatenate([f.logits for f in found]),
+            np.concatenate([f.prob for f in found]),
+            np.concatenate([f.embedding for f in found]),
+        )
+
+    def predictions(self, rows: Rows, prob: Float32) -> Predictions:
+        """The predictions artefact of these rows."""
+        table = self.dataset.table.iloc[rows]
+        ids = [table[c].to_numpy(dtype=object) for c in ("image_id", "patient_id", "lesion_id")]
+        labels = self.dataset.label_indices(table)
+        classes = self.dataset.info.classes
+        return Predictions(ids[0], ids[1], ids[2], classes, labels, prob.astype(np.float64))
+
+
+def check_parity(
+    images: Images, predictor: Predictor, original: Original, rows: Rows, prob: Float32
+) -> Parity:
+    """Compare with the original on the same pixels; `BadInput` beyond the tolerance."""
+    how: Preprocessing = predictor.how
+    logits = [
+        original(normalise(batch, how))
+        for batch in images.batches(rows, "the original, for comparison")
+    ]
+    difference = np.abs(predictor.probabilities(np.concatenate(logits)) - prob)
+    largest = float(difference.max())
+    if not largest <= TOLERANCE:
+        raise BadInput(
+            f"the ONNX model's probabilities differ from the original's by up to {largest:.3g} "
+            f"on {len(rows)} validation images (at most {TOLERANCE:g}); nothing was written",
+            where=predictor.info.name,
+            remedy="report the model's name: the conversion is at fault",
+        )
+    return Parity(
+        images=len(rows),
+        part="valid",
+        max_probability_difference=largest,
+        mean_probability_difference=float(difference.mean()),
+        tolerance=TOLERANCE,
+    )
+
+
+def distance_to_run(
+    images: Images, rows: Rows, prob: Float32, reference: Mapping[str, npt.NDArray[np.float64]]
+) -> float | None:
+    """Largest difference to the run's own probabilities, by image_id; None where none is known."""
+    names = images.dataset.table["image_id"].to_numpy()[rows]
+    found = [(p, reference[n]) for n, p in zip(names, prob, strict=True) if n in reference]
+    return max((float(np.abs(p - r).max()) for p, r in found), default=None)
+
+
+def calibrate_sets(predictions: Predictions, part: str) -> Conformal:
+    """Prediction sets of the deployed model itself, on a part it was not trained on."""
+    rule = fit_conformal(predictions, calibrated_on=part, alpha=ALPHA, rare="include")
+    return Conformal.model_validate({**rule.to_json(), "calibrated_on": part})
+
+
+def fit_distances(
+    images: Images, train: Rows, known: Float32, seen: Float32, part: str
+) -> tuple[dict[str, npt.NDArray[Any]], OutOfDistribution]:
+    """The arrays of the bundle: embedding bank and out-of-distribution statistics."""
+    labels = images.dataset.label_indices(images.dataset.table.iloc[train])
+    detector = ood.fit_detector(known, labels)
+    statistics = ood.fit_thresholds(detector, seen, part)
+    arrays = {
+        "bank.npy": known.astype(np.float16),
+        "bank_labels.npy": labels.astype(np.int16),
+        "ood_mean.npy": detector.mean,
+        "ood_basis.npy": detector.basis,
+    }
+    return arrays, statistics
+
+
+def to_int8(
+    images: Images, draft: Bundle, train: Rows, valid: Rows, seen: Outputs
+) -> tuple[Bundle, Outputs]:
+    """The cheaper of per-channel and per-tensor int8, with temperature and thresholds refitted.
+
+    Raises `BadInput`, with the figures, where the loss of AUC may exceed 0.01.
+    """
+    before, how = images.predictions(valid, seen.prob), draft.preprocessing
+    tried = []
+    for per_channel in (True, False):
+        name = "per channel" if per_channel else "per tensor"
+
+        def calibration() -> Iterator[Float32]:
+            rows = train[: int8.CALIBRATION_IMAGES]
+            batches = images.batches(rows, "calibrating int8")
+            return (normalise(batch, how) for batch in batches)
+
+        small = replace(draft, model=int8.quantise(draft.model, calibration, per_channel))
+        said = images.outputs(Predictor(small), valid, f"int8 {name}")
+        cost = int8.cost(before, said.prob.astype(np.float64), draft.info.malignant)
+        tried.append((cost.auc_int8, per_channel, cost, small, said))
+    _, per_channel, cost, small, said = max(tried, key=lambda t: t[0])
+    int8.refuse_costly(cost)
+    return _refitted(images, small, valid, said, {**cost.to_json(), "per_channel": per_channel})
+
+
+def _refitted(
+    images: Images, small: Bundle, valid: Rows, said: Outputs, cost: Mapping[str, Any]
+) -> tuple[Bundle, Outputs]:
+    info, labels = small.info, images.predictions(valid, said.prob).y_true
+    shift = small.log_prior_ratio().astype(np.float64)
+    temperature = fit_temperature(said.logits.astype(np.float64), labels, shift)
+    warm = replace(small, info=info.model_copy(update={"temperature": temperature}))
+    prob = Predictor(warm).probabilities(said.logits)
+    after = images.predictions(valid, prob)
+    points = tuple(
+        OperatingPoint.model_validate(
+            choose_operating_point(
+                after,
+                score=p.score,
+                chosen_on="valid",
+                policy=p.policy,
+                target=p.target,
+                prior=p.prior,
+            ).to_json()
+        )
+        for p in info.operating_points
+    )
+    about = {
+        **cost,
+        "calibration_images": int8.CALIBRATION_IMAGES,
+        "weight_bits": 7,
+        "without_vnni": "the same integers: with 7-bit weights no product sum saturates",
+    }
+    changes = {"operating_points": points, "precision": "int8", "int8": about}
+    ready = replace(warm, info=warm.info.model_copy(update=changes))
+    return ready, replace(said, prob=prob)
