@@ -23,11 +23,13 @@ class ModelSettings(Strict):
 
     name: str = "mobilenetv2_100"  # a name of `lesionlab models`, or any timm classifier
     pretrained: bool = True
+    # linear; fastai's (concat_pool); Keras' on the whole map (flatten_dense); the tutorials' own
     head: Literal["linear", "concat_pool", "flatten_dense", "own"] = "linear"
-    head_hidden: int = Field(16, ge=1)  # of flatten_dense
+    head_hidden: int = Field(16, ge=1)  # units of the dense layer of flatten_dense and own
+    output: Literal["softmax", "sigmoid"] = "softmax"  # sigmoid: one unit for two classes
     dropout: float = Field(0.0, ge=0, lt=1)  # before the head
     drop_path: float = Field(0.0, ge=0, lt=1)  # stochastic depth in the body
-    metadata: tuple[Literal["age", "sex", "site"], ...] = ()  # joined before the head
+    metadata: tuple[str, ...] = ()  # of age, sex, site: read by a small network before the head
 
 
 class InputSettings(Strict):
@@ -75,7 +77,7 @@ class OptimSettings(Strict):
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adamw"
     weight_decay: float = Field(0.01, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)  # SGD and RMSprop; beta1 of Adam
+    momentum: float = Field(0.9, ge=0, lt=1)  # of SGD; beta1 of Adam; one_cycle has its own
     beta2: float = Field(0.999, gt=0, lt=1)
     clip: float | None = Field(None, gt=0)  # norm of the gradient
 
@@ -83,7 +85,7 @@ class OptimSettings(Strict):
 class Stage(Strict):
     """One leg of the training: what moves, for how long, how fast."""
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     trainable: Literal["head", "last_block", "all"] = "all"
     epochs: int = Field(ge=1)
     # One rate, or (first group, last group) spread geometrically from stem to head.
@@ -129,9 +131,18 @@ class Settings(Strict):
     prior_bias: bool = True  # the head's bias starts at the log of the class prior
     ema: float | None = Field(None, gt=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: bool = False  # torch.compile of the training step: slow to start, then faster
     monitor: str | None = None  # None: roc_auc for two classes, else prior-corrected accuracy
     seed: int = Field(0, ge=0, lt=2**32)
-    checkpoint_seconds: float = Field(120.0, gt=0)
+    checkpoint_seconds: float = Field(120.0, ge=0)  # 0: at every step
+    tracking: tuple[Literal["tensorboard", "mlflow"], ...] = ()  # beside history.csv
+
+    @model_validator(mode="after")
+    def _stages_have_names_of_their_own(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two stages have one name ({', '.join(names)})")
+        return self
 
 
 S = TypeVar("S", bound=Strict)

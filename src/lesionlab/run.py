@@ -50,6 +50,15 @@ class DatasetReference(Strict):
     licence: str = "unknown"
 
 
+class FactsCoding(Strict):
+    """How age, sex and site of a case become numbers: fitted on the training part, once."""
+
+    columns: tuple[str, ...]
+    age_mean: float = 0.0  # years
+    age_sd: float = 1.0
+    sites: tuple[str, ...] = ()  # the training part's words, sorted
+
+
 class RunConfig(Strict):
     """`config.json`: everything that was decided before the first step."""
 
@@ -59,6 +68,7 @@ class RunConfig(Strict):
     weights: dict[str, str] = Field(
         default_factory=dict
     )  # file name, SHA-256, or the library's name for them
+    facts: FactsCoding | None = None  # of a network that reads age, sex or site
     device: str = "cpu"
     precision: str = "float32"
     threads: int = 1
@@ -108,7 +118,13 @@ def locked(folder: Path) -> Iterator[None]:
 
     The lock is the kernel's (flock), so a killed process leaves none behind.
     """
-    with (folder / LOCK).open("a+") as stream:
+    try:
+        opened = (folder / LOCK).open("a+")
+    except OSError as error:
+        raise BadInput(
+            f"cannot be written ({error.strerror})", where=str(folder), remedy="mend its rights"
+        ) from None
+    with opened as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

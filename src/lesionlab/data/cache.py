@@ -10,8 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,13 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lesionlab import files
+from lesionlab.data import arrays
 from lesionlab.data.images import Preprocessing, Roi, UInt8, open_image, prepare
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
-BLOCK = 256  # rows a checksum covers
 RESERVE = 256 * 2**20  # bytes left free on the disk
 
 
@@ -88,14 +85,18 @@ def open_pixels(
     key = cache_key(dataset.table, how)
     folder = folder or dataset.folder / "cache"
     path = folder / f"pixels-{how.size}-{key[:16]}.npy"
-    array = _open_verified(path, key, progress)
+    array = arrays.open_array(path, key, progress)
     if array is not None:
         return CachedPixels(array)
     shape = (len(source), how.size, how.size, how.channels)
     if not _room(folder, int(np.prod(shape)), progress):
         return source
-    _build(path, key, shape, source, progress)
-    array = _open_verified(path, key, progress)
+    try:
+        _build(path, key, shape, source, progress)
+    except OSError as error:
+        progress.say(f"no cache ({error.strerror or error}): decoding at each step")
+        return source
+    array = arrays.open_array(path, key, progress)
     if array is None:
         raise BadInput("the cache is damaged as soon as it is written", where=str(path))
     return CachedPixels(array)
@@ -140,40 +141,13 @@ def _room(folder: Path, size: int, progress: Progress) -> bool:
 def _build(
     path: Path, key: str, shape: tuple[int, ...], source: DecodedPixels, progress: Progress
 ) -> None:
-    with files.stage_file(path) as aside:
-        array = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=shape)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the lock
-            pixels = pool.map(source._one, range(len(source)))
-            for row, image in enumerate(progress(pixels, "decoding once", len(source))):
-                array[row] = image
-        array.flush()
-        checksums = list(_checksums(array))
-        del array
-    files.write_json(_side(path), {"schema_version": 1, "key": key, "crc32": checksums})
-
-
-def _side(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _checksums(array: UInt8) -> Iterator[int]:
-    blocks = (array[i : i + BLOCK] for i in range(0, len(array), BLOCK))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(lambda block: zlib.crc32(block.tobytes()), blocks)
-
-
-def _open_verified(path: Path, key: str, progress: Progress) -> UInt8 | None:
-    if not path.is_file() or not _side(path).is_file():
-        return None
-    try:
-        side: dict[str, Any] = files.read_json(_side(path))
-        array: UInt8 = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (BadInput, ValueError, OSError):
-        array, side = np.empty(0, np.uint8), {}
-    if side.get("key") == key and side.get("crc32") == list(_checksums(array)):
-        return array
-    progress.say(f"the cache {path.name} is damaged: building it again")
-    return None
+    with (
+        arrays.new_array(path, key, shape, np.uint8) as array,
+        ThreadPoolExecutor(os.cpu_count()) as pool,  # Pillow decodes outside the lock
+    ):
+        pixels = pool.map(source._one, range(len(source)))
+        for row, image in enumerate(progress(pixels, "decoding once", len(source))):
+            array[row] = image
 
 
 def preprocessing_dict(how: Preprocessing) -> dict[str, Any]:

@@ -1,26 +1,27 @@
-"""The classifier: body, pooling, head; and its block groups from stem to head."""
+"""The classifier: body, pooling, head."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from timm.models import group_parameters
 from torch import Tensor, nn
 
 from lesionlab.config import InputSettings, ModelSettings
 from lesionlab.errors import BadInput
-from lesionlab.models.zoo import create_body
+from lesionlab.models.tutorials import keras_start, own_head
+from lesionlab.models.zoo import OWN, create_body
+
+FACTS_WIDTH = 32  # of both layers that read age, sex and site
 
 
 class Classifier(nn.Module):
     """Images to logits. `embed` is what the head sees; a frozen body's is cached.
 
-    `images`: (N, C, H, W) float32, normalised. Logits: (N, K).
+    `images`: (N, C, H, W) float32, normalised. `facts`: (N, F) float32 of `data.facts`, for a
+    network that reads them; without them it takes all of them as unknown. Logits: (N, K).
     """
 
     def __init__(self, body: nn.Module, pooling: nn.Module, head: nn.Module, kind: str) -> None:
@@ -28,7 +29,7 @@ class Classifier(nn.Module):
         self.body = body
         self.pooling = pooling
         self.head = head
-        self.kind = kind  # how the head pools: "linear", "concat_pool", "flatten_dense", "own"
+        self.kind = kind  # how the map is pooled: "linear", "concat_pool", "flatten_dense"
 
     def feature_map(self, images: Tensor) -> Tensor:
         """The body's last features, before pooling: (N, D, h, w), or (N, tokens, D) of a ViT."""
@@ -44,10 +45,14 @@ class Classifier(nn.Module):
         """(N, D): what the head sees."""
         return self.pool(self.feature_map(images))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, K) logits."""
-        logits: Tensor = self.head(self.embed(images))
+    def classify(self, embedded: Tensor, facts: Tensor | None = None) -> Tensor:
+        """(N, K) logits from what `embed` gives."""
+        logits: Tensor = self.head(embedded) if facts is None else self.head(embedded, facts)
         return logits
+
+    def forward(self, images: Tensor, facts: Tensor | None = None) -> Tensor:
+        """(N, K) logits."""
+        return self.classify(self.embed(images), facts)
 
 
 class TimmPooling(nn.Module):
@@ -64,40 +69,92 @@ class TimmPooling(nn.Module):
 
 
 class ConcatPooling(nn.Module):
-    """Average and maximum over the map, side by side: (N, D, h, w) -> (N, 2 D)."""
+    """Maximum and average over the map, side by side: (N, D, h, w) -> (N, 2 D)."""
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.cat([features.amax((2, 3)), features.mean((2, 3))], 1)
 
 
+class OneUnit(nn.Module):
+    """One sigmoid unit as two logits, the first always 0: (N, 1) -> (N, 2)."""
+
+    def forward(self, unit: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(unit), unit], 1)
+
+
+class FusedHead(nn.Module):
+    """A head that also reads the facts of a case (age, sex, site) through a small network."""
+
+    def __init__(self, head: nn.Module, unknown: npt.NDArray[np.float32]) -> None:
+        super().__init__()
+        self.reader = nn.Sequential(
+            nn.Linear(len(unknown), FACTS_WIDTH),
+            nn.ReLU(),
+            nn.Linear(FACTS_WIDTH, FACTS_WIDTH),
+            nn.ReLU(),
+        )
+        self.head = head
+        self.unknown: Tensor
+        self.register_buffer("unknown", torch.from_numpy(unknown.copy()))
+
+    def forward(self, embedded: Tensor, facts: Tensor | None = None) -> Tensor:
+        if facts is None:
+            facts = self.unknown.expand(len(embedded), -1)
+        logits: Tensor = self.head(torch.cat([embedded, self.reader(facts)], 1))
+        return logits
+
+
 def build(
-    model: ModelSettings, shown: InputSettings, classes: int, *, pretrained: bool
+    model: ModelSettings,
+    shown: InputSettings,
+    classes: int,
+    *,
+    pretrained: bool,
+    unknown_facts: npt.NDArray[np.float32] | None = None,
 ) -> Classifier:
     """The classifier of these settings, on the CPU, in train mode.
 
-    Random weights come from torch's global generator: seed it first.
+    `unknown_facts` is (F,) the code of a case of which nothing is known, for a network that
+    reads facts. Random weights come from torch's global generator: seed it first.
     """
+    if model.output == "sigmoid" and classes != 2:
+        raise BadInput(
+            f"one sigmoid unit cannot tell {classes} classes apart",
+            where="model.output",
+            remedy="--set model.output=softmax",
+        )
     body = create_body(
-        model.name, pretrained=pretrained, channels=shown.channels, drop_path=model.drop_path
+        model.name,
+        pretrained=pretrained,
+        channels=shown.channels,
+        drop_path=model.drop_path,
+        size=shown.size,
+        dropout=model.dropout,
     )
     pooling, width = _pooling(model, shown, body)
-    return Classifier(body, pooling, _head(model, width, classes), model.head)
+    extra = 0 if unknown_facts is None else FACTS_WIDTH
+    head: nn.Module = _head(model, width + extra, 1 if model.output == "sigmoid" else classes)
+    if model.output == "sigmoid":
+        head = nn.Sequential(head, OneUnit())
+    if unknown_facts is not None:
+        head = FusedHead(head, unknown_facts)
+    kind = "flatten_dense" if model.head == "own" else model.head
+    return Classifier(body, pooling, head, kind)
 
 
 def _pooling(model: ModelSettings, shown: InputSettings, body: nn.Module) -> tuple[nn.Module, int]:
-    pooling: nn.Module
-    pooling = TimmPooling(body)
+    """The pooling of a head, and how wide its result is; tried on one empty image."""
+    flat = model.head in ("flatten_dense", "own")
+    pooling: nn.Module = nn.Flatten() if flat else TimmPooling(body)
     if model.head == "concat_pool":
         pooling = ConcatPooling()
-    elif model.head == "flatten_dense":
-        pooling = nn.Flatten()
     probe = torch.zeros(1, shown.channels, shown.size, shown.size)
     was_training = body.training
     body.eval()
     try:
         with torch.no_grad():
             features = body.forward_features(probe)  # type: ignore[operator]
-            if model.head in ("concat_pool", "flatten_dense") and features.ndim != 4:
+            if model.head != "linear" and features.ndim != 4:
                 raise BadInput(
                     f"'{model.head}' needs a feature map and '{model.name}' has none",
                     where="model.head",
@@ -113,28 +170,43 @@ def _pooling(model: ModelSettings, shown: InputSettings, body: nn.Module) -> tup
     return pooling, int(width)
 
 
-def _head(model: ModelSettings, width: int, classes: int) -> nn.Module:
+def _head(model: ModelSettings, width: int, outputs: int) -> nn.Module:
     """The head of these settings; `fastai` v1's for concat_pool, Keras' for flatten_dense."""
     if model.head == "concat_pool":
-        half = model.dropout / 2
-        return nn.Sequential(
-            nn.BatchNorm1d(width),
-            nn.Dropout(half),
-            nn.Linear(width, 512),
-            nn.ReLU(inplace=True),
-            nn.BatchNorm1d(512),
-            nn.Dropout(model.dropout),
-            nn.Linear(512, classes),
-        )
+        return _fastai_head(width, outputs, model.dropout)
     if model.head == "flatten_dense":
-        dense = nn.Linear(width, model.head_hidden)
         return nn.Sequential(
-            nn.Dropout(model.dropout), dense, nn.ReLU(), nn.Linear(model.head_hidden, classes)
+            nn.Dropout(model.dropout),
+            nn.Linear(width, model.head_hidden),
+            nn.ReLU(),
+            nn.Linear(model.head_hidden, outputs),
         )
-    linear = nn.Linear(width, classes)
+    if model.head == "own":
+        if model.name not in OWN:
+            known = ", ".join(OWN)
+            raise BadInput(
+                f"'{model.name}' has no head of its own ({known} have)", where="model.head"
+            )
+        own = own_head(model.name, width, model.head_hidden, outputs, model.dropout)
+        keras_start(own)
+        return own
+    linear = nn.Linear(width, outputs)
     nn.init.normal_(linear.weight, std=0.01)
     nn.init.zeros_(linear.bias)
     return nn.Sequential(nn.Dropout(model.dropout), linear)
+
+
+def _fastai_head(width: int, outputs: int, dropout: float) -> nn.Module:
+    """As fastai v1 builds it: half the dropout before the first layer."""
+    return nn.Sequential(
+        nn.BatchNorm1d(width),
+        nn.Dropout(dropout / 2),
+        nn.Linear(width, 512),
+        nn.ReLU(inplace=True),
+        nn.BatchNorm1d(512),
+        nn.Dropout(dropout),
+        nn.Linear(512, outputs),
+    )
 
 
 def last_linear(head: nn.Module) -> nn.Linear:
@@ -146,69 +218,9 @@ def last_linear(head: nn.Module) -> nn.Linear:
 def set_prior_bias(network: Classifier, prior: npt.NDArray[np.float64]) -> None:
     """Start the output bias at log prior, so that the first loss is that of the base rates."""
     layer = last_linear(network.head)
+    start = np.log(prior) if layer.out_features > 1 else np.log(prior[1:] / prior[:1])
     with torch.no_grad():
-        layer.bias.copy_(torch.from_numpy(np.log(prior)).to(layer.bias))
-
-
-@dataclass(frozen=True)
-class Group:
-    """One block group: its name, its parameters' names, and the modules it freezes as one."""
-
-    name: str
-    parameters: tuple[str, ...]
-
-
-def groups(network: Classifier) -> tuple[Group, ...]:
-    """Block groups from stem to head, by timm's own map of each architecture."""
-    body = network.body
-    matcher = getattr(body, "group_matcher", None)
-    if matcher is None:
-        named: OrderedDict[object, list[str]] = OrderedDict(
-            (name, [f"{name}.{p}" for p, _ in child.named_parameters()])
-            for name, child in body.named_children()
-            if any(True for _ in child.parameters())
-        )
-    else:
-        named = OrderedDict(group_parameters(body, matcher(coarse=True), reverse=False))
-    result = [
-        Group(_group_name(names), tuple(f"body.{n}" for n in names)) for names in named.values()
-    ]
-    head = tuple(f"head.{n}" for n, _ in network.head.named_parameters())
-    return (*result, Group("head", head))
-
-
-def _group_name(names: list[str]) -> str:
-    first = names[0].split(".")
-    return ".".join(first[:2]) if len(first) > 1 and first[1].isdigit() else first[0]
-
-
-def trainable_groups(network: Classifier, which: str) -> tuple[Group, ...]:
-    """The groups that "head", "last_block" or "all" trains."""
-    every = groups(network)
-    keep = {"head": 1, "last_block": 2, "all": len(every)}[which]
-    return every[-keep:]
-
-
-def freeze(network: Classifier, which: str) -> tuple[str, ...]:
-    """Let only the groups of `which` have gradients; returns their parameters' names in order."""
-    names = tuple(n for group in trainable_groups(network, which) for n in group.parameters)
-    moving = set(names)
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name in moving)
-    return names
-
-
-def set_mode(network: Classifier, which: str, frozen_batch_norm: str) -> None:
-    """Train mode, but frozen batch norms keep their statistics (unless asked otherwise)."""
-    network.train()
-    if frozen_batch_norm == "train":
-        return
-    for module in network.body.modules():
-        own = list(module.parameters(recurse=False))
-        if own and not any(p.requires_grad for p in own):
-            module.eval()
-    if which == "head":
-        network.body.eval()
+        layer.bias.copy_(torch.from_numpy(start).to(layer.bias))
 
 
 def parameter_counts(network: nn.Module) -> dict[str, int]:

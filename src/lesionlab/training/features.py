@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from lesionlab import files
+from lesionlab.data.arrays import new_array, open_array
 from lesionlab.data.augment import augment, fixed_views, to_input
 from lesionlab.data.cache import Pixels
 from lesionlab.data.images import Preprocessing
+from lesionlab.errors import BadInput
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import Progress
 from lesionlab.training.machine import Machine
@@ -32,24 +36,66 @@ def feature_file(
     views: int,
     progress: Progress,
 ) -> Float32:
-    """(views, len(rows), D) float32 on disk, memory-mapped; computed unless it is there.
+    """(views, len(rows), D) float32 on disk, memory-mapped; computed unless it is there, whole.
 
     The body runs in float32 and eval mode, so the head sees what it will see when it predicts.
     """
-    if not path.is_file():
-        path.parent.mkdir(exist_ok=True)
-        width = _embed(network, pixels, rows[:1], how, machine, 0).shape[1]
-        with files.stage_file(path) as aside:
-            shape = (views, len(rows), width)
-            out = np.lib.format.open_memmap(aside, mode="w+", dtype=np.float32, shape=shape)
-            places = [(v, i) for v in range(views) for i in range(0, len(rows), BATCH)]
-            for view, i in progress(places, "frozen features", len(places)):
-                chunk = rows[i : i + BATCH]
-                out[view, i : i + BATCH] = _embed(network, pixels, chunk, how, machine, view)
-            out.flush()
-            del out
-    features: Float32 = np.load(path, mmap_mode="r", allow_pickle=False)
+    network.eval()
+    key = _key(network, rows, how, views)
+    features = open_array(path, key, progress)
+    machine.ranks.wait()  # before the first one writes, so that all decide alike
+    if features is None:
+        try:
+            _build(path, key, network, pixels, rows, how, machine, views, progress)
+        except OSError as error:
+            raise BadInput(
+                f"the frozen features cannot be written ({error.strerror or error})",
+                where=str(path.parent),
+                remedy="free some space and resume",
+            ) from None
+        machine.ranks.wait()
+        features = open_array(path, key, progress)
+    if features is None:
+        raise BadInput("the features are damaged as soon as they are written", where=str(path))
     return features
+
+
+def _key(network: Classifier, rows: Rows, how: Preprocessing, views: int) -> str:
+    """SHA-256 of all that the features follow from, but the images (which a run guards)."""
+    digest = hashlib.sha256(repr((asdict(how), views, network.kind)).encode())
+    digest.update(rows.tobytes())
+    for name, value in network.body.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _build(
+    path: Path,
+    key: str,
+    network: Classifier,
+    pixels: Pixels,
+    rows: Rows,
+    how: Preprocessing,
+    machine: Machine,
+    views: int,
+    progress: Progress,
+) -> None:
+    """Every rank computes its share of each block of rows; the first one writes them."""
+    ranks, size = machine.ranks, BATCH * machine.ranks.world
+    path.parent.mkdir(exist_ok=True)
+    width = _embed(network, pixels, rows[:1], how, machine, 0).shape[1]
+    shape = (views, len(rows), width)
+    places = [(v, i) for v in range(views) for i in range(0, len(rows), size)]
+    opened = new_array(path, key, shape, np.float32) if ranks.first else nullcontext()
+    with opened as array:
+        for view, i in progress(places, "frozen features", len(places)):
+            block = rows[i : i + size]
+            some = ranks.mine(block) if len(ranks.mine(block)) else block[:1]
+            made = _embed(network, pixels, some, how, machine, view)[: len(ranks.mine(block))]
+            whole = ranks.gathered(made, len(block))
+            if array is not None:
+                array[view, i : i + size] = whole
 
 
 @torch.inference_mode()
@@ -77,12 +123,19 @@ def image_logits(
     machine: Machine,
     progress: Progress,
     description: str = "predicting",
+    *,
+    facts: Float32 | None = None,
 ) -> Float32:
-    """(len(rows), K) float32 logits of plain images, in eval mode, never in bf16."""
+    """(len(rows), K) float32 logits of plain images, in eval mode, never in bf16.
+
+    `facts` is (rows of the table, F) for a network that reads age, sex or site.
+    """
     network.eval()
     starts = range(0, len(rows), BATCH)
     parts = []
     for i in progress(starts, description, len(starts)):
-        images = torch.from_numpy(pixels.take(rows[i : i + BATCH])).to(machine.device)
-        parts.append(network(to_input(images, how)).float().cpu().numpy())
+        chunk = rows[i : i + BATCH]
+        images = torch.from_numpy(pixels.take(chunk)).to(machine.device)
+        known = None if facts is None else torch.from_numpy(facts[chunk]).to(machine.device)
+        parts.append(network(to_input(images, how), known).float().cpu().numpy())
     return np.concatenate(parts)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from lesionlab.errors import BadInput
+from lesionlab.training.distributed import ALONE, Ranks, join_ranks
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -20,6 +21,7 @@ class Machine:
     device: str
     precision: str  # of training; predictions are always float32
     threads: int
+    ranks: Ranks = ALONE
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context of a training forward pass."""
@@ -29,7 +31,10 @@ class Machine:
 
     def describe(self) -> str:
         """One line for the person who waits."""
-        return f"{self.device}, training in {self.precision}, {self.threads} threads"
+        world = self.ranks.world
+        several = f"{world} processes, each with " if world > 1 else ""
+        threads = f"{several}{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.device}, training in {self.precision}, {threads}"
 
     def fingerprint(self) -> dict[str, object]:
         """What bit-exact repetition depends on besides the settings."""
@@ -40,6 +45,7 @@ class Machine:
             "device": self.device,
             "precision": self.precision,
             "threads": self.threads,
+            "processes": self.ranks.world,
             "capability": capability,
             "torch": torch.__version__,
         }
@@ -60,9 +66,18 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
         precision = "bfloat16" if _has_bfloat16(device) else "float32"
     if precision == "float16" and device == "cpu":
         raise BadInput("float16 trains on a GPU only", where="precision", remedy="use bfloat16")
-    threads = threads or len(os.sched_getaffinity(0))
+    ranks = join_ranks(device)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    threads = threads or max(1, len(os.sched_getaffinity(0)) // here)
     torch.set_num_threads(threads)
-    return Machine(device, precision, threads)
+    return Machine(device, precision, threads, ranks)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whichever device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _has_bfloat16(device: str) -> bool:

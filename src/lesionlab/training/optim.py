@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lesionlab.config import OptimSettings
-from lesionlab.models.classifier import Group
+from lesionlab.models.freeze import Group
 
 
 def make_optimizer(
@@ -32,7 +32,7 @@ def make_optimizer(
                 )
     if how.name == "sgd":
         return torch.optim.SGD(parts, lr=0.0, momentum=how.momentum, fused=True)
-    if how.name == "rmsprop":
+    if how.name == "rmsprop":  # as Keras starts it
         return torch.optim.RMSprop(parts, lr=0.0, alpha=0.9, momentum=0.0)
     kind = torch.optim.AdamW if how.name == "adamw" else torch.optim.Adam
     return kind(parts, lr=0.0, betas=(how.momentum, how.beta2), fused=True)
@@ -70,7 +70,9 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
     for part in optimizer.param_groups:
         for name, parameter in zip(part["names"], part["params"], strict=True):
             state = by_name.get(name, {})
-            optimizer.state[parameter] = {
-                k: v.clone() if k == "step" else v.to(parameter.device).clone()
-                for k, v in state.items()
-            }
+            if state:
+                optimizer.state[parameter] = {
+                    # In the parameter's own memory format: fused optimisers walk both alike.
+                    k: v.clone() if k == "step" else torch.empty_like(parameter).copy_(v)
+                    for k, v in state.items()
+                }

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lesionlab import files
 from lesionlab.data.cache import open_pixels
+from lesionlab.data.facts import encode, unknown_case
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.calibration import fit_temperature, log_prior_ratio, probabilities
@@ -88,7 +89,9 @@ def read_calibration(run: Run) -> Calibration:
 def bare_network(config: RunConfig) -> Classifier:
     """The run's architecture with random weights."""
     settings = config.settings
-    return build(settings.model, settings.input, len(config.dataset.classes), pretrained=False)
+    unknown = None if config.facts is None else unknown_case(config.facts)
+    classes = len(config.dataset.classes)
+    return build(settings.model, settings.input, classes, pretrained=False, unknown_facts=unknown)
 
 
 def load_network(run: Run) -> Classifier:
@@ -150,5 +153,7 @@ def predict_part(
     how, machine = preprocessing(run.config.settings), machine or choose_machine()
     pixels = open_pixels(dataset, how, progress=progress)
     network = load_network(run).to(machine.device)
-    logits = image_logits(network, pixels, rows, how, machine, progress, f"predicting {split}")
+    facts = None if run.config.facts is None else encode(table, run.config.facts)
+    title = f"predicting {split}"
+    logits = image_logits(network, pixels, rows, how, machine, progress, title, facts=facts)
     return predictions_of(dataset, rows, logits, calibration)

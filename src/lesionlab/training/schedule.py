@@ -7,6 +7,7 @@ import math
 from lesionlab.config import Stage
 
 START, END = 1 / 25, 1e-5  # of the peak, at both ends of the cycle
+PLATEAU_EPOCHS, PLATEAU_FACTOR = 5, 0.1  # without a better monitor; then the rate falls
 MOMENTUM = (0.95, 0.85)  # falls while the rate rises (Smith 2018, arXiv:1803.09820)
 
 

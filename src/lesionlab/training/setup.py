@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from lesionlab.progress import Progress
 from lesionlab.run import DatasetReference, RunConfig
 
 SNAPSHOT = "dataset.csv"  # the rows a run was trained on, so that a later change can be named
-FREE_BYTES = 200 * 2**20
 
 SNAPSHOT_COLUMNS = ["image_id", "label", "group", "split", "roi_x", "roi_y", "roi_size", "sha256"]
 
@@ -71,19 +70,23 @@ def open_parts(folder: Path) -> Parts:
     return parts
 
 
-def snapshot(dataset: Dataset) -> pd.DataFrame:
-    """What training depends on, one row an image, sorted by `image_id`."""
-    rows = dataset.table.assign(group=group_ids(dataset.table))[SNAPSHOT_COLUMNS]
-    return rows.sort_values("image_id").astype(str).reset_index(drop=True)
+def snapshot(dataset: Dataset, facts: Sequence[str] = ()) -> pd.DataFrame:
+    """What training depends on, one row an image, sorted by `image_id`.
+
+    `facts` are the columns (age, sex, site) that the network reads.
+    """
+    rows = dataset.table.assign(group=group_ids(dataset.table))[[*SNAPSHOT_COLUMNS, *facts]]
+    plain = rows.astype(object).where(rows.notna(), "").astype(str)
+    return plain.sort_values("image_id").reset_index(drop=True)
 
 
-def fingerprint(dataset: Dataset) -> str:
+def fingerprint(dataset: Dataset, facts: Sequence[str] = ()) -> str:
     """SHA-256 of the classes and the snapshot."""
-    text = "|".join(dataset.info.classes) + "\n" + snapshot(dataset).to_csv(index=False)
+    text = "|".join(dataset.info.classes) + "\n" + snapshot(dataset, facts).to_csv(index=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def reference(dataset: Dataset) -> DatasetReference:
+def reference(dataset: Dataset, facts: Sequence[str] = ()) -> DatasetReference:
     """How a run names its data."""
     info = dataset.info
     return DatasetReference(
@@ -92,7 +95,7 @@ def reference(dataset: Dataset) -> DatasetReference:
         source=info.source,
         classes=info.classes,
         malignant=info.malignant,
-        fingerprint=fingerprint(dataset),
+        fingerprint=fingerprint(dataset, facts),
         images={k: int(v) for k, v in dataset.table["split"].value_counts().items() if k},
         leaky=info.leaky,
         leak_reason=info.leak_reason,
@@ -106,12 +109,11 @@ def refuse_changed_data(run_folder: Path, config: RunConfig, dataset: Dataset) -
     if tuple(config.dataset.classes) != tuple(dataset.info.classes):
         before, now = ", ".join(config.dataset.classes), ", ".join(dataset.info.classes)
         raise BadInput(f"classes were {before}; they are {now}", where=str(dataset.folder))
-    if fingerprint(dataset) == config.dataset.fingerprint:
+    facts = config.settings.model.metadata
+    if fingerprint(dataset, facts) == config.dataset.fingerprint:
         return
     old = pd.read_csv(run_folder / SNAPSHOT, dtype=str, keep_default_na=False).set_index("image_id")
-    new = snapshot(dataset).set_index("image_id")
-    new = new.replace("nan", "")
-    old = old.replace("nan", "")
+    new = snapshot(dataset, facts).set_index("image_id")
     gone, added = old.index.difference(new.index), new.index.difference(old.index)
     both = old.index.intersection(new.index)
     changed = both[(old.loc[both] != new.loc[both]).any(axis=1)]
@@ -124,9 +126,9 @@ def refuse_changed_data(run_folder: Path, config: RunConfig, dataset: Dataset) -
     )
 
 
-def write_snapshot(run_folder: Path, dataset: Dataset) -> None:
+def write_snapshot(run_folder: Path, dataset: Dataset, facts: Sequence[str] = ()) -> None:
     """Keep the rows that the run is trained on."""
-    files.write_text(run_folder / SNAPSHOT, snapshot(dataset).to_csv(index=False))
+    files.write_text(run_folder / SNAPSHOT, snapshot(dataset, facts).to_csv(index=False))
 
 
 def preprocessing(settings: Settings, size: int | None = None) -> Preprocessing:
@@ -138,14 +140,3 @@ def preprocessing(settings: Settings, size: int | None = None) -> Preprocessing:
 def stage_pixels(parts: Parts, settings: Settings, size: int, progress: Progress) -> Pixels:
     """All rows of the data set at one size."""
     return open_pixels(parts.dataset, preprocessing(settings, size), progress=progress)
-
-
-def refuse_full_disk(folder: Path) -> None:
-    """Say before the first epoch what would fail after it."""
-    free = shutil.disk_usage(folder).free
-    if free < FREE_BYTES:
-        raise BadInput(
-            f"only {free / 2**20:.0f} MiB are free, a run needs {FREE_BYTES // 2**20}",
-            where=str(folder),
-            remedy="free some space or choose another --out",
-        )

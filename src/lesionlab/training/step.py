@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from lesionlab.config import Settings, Stage
 from lesionlab.data.augment import augment, draw_epoch
@@ -19,6 +20,7 @@ from lesionlab.data.images import Preprocessing
 from lesionlab.data.randomness import philox, torch_seed
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import SILENT, Progress
+from lesionlab.training.distributed import StatisticsInOrder
 from lesionlab.training.features import image_logits
 from lesionlab.training.losses import loss_of
 from lesionlab.training.machine import Machine
@@ -27,8 +29,15 @@ Rows = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 
 
-class NonFiniteLoss(Exception):
-    """The loss of a step was NaN or infinite; nothing was updated but batch-norm statistics."""
+class NonFiniteStep(Exception):
+    """The loss or the gradient of a step was NaN or infinite; no weight has moved.
+
+    Batch-norm statistics have: the run goes back to its last checkpoint.
+    """
+
+    def __init__(self, what: str, place: tuple[int, ...]) -> None:
+        super().__init__(what, place)
+        self.what, self.place = what, place
 
 
 class Inputs(Protocol):
@@ -53,10 +62,12 @@ class ImageInputs:
     valid_pixels: Pixels
     train: Rows
     valid: Rows
+    facts: Float32 | None  # (len(table), F)
     stage: Stage
     how: Preprocessing  # at the stage's size
     valid_how: Preprocessing  # at the run's size
     machine: Machine
+    forward: Callable[..., Tensor]  # the network, compiled where that was asked for
 
     def begin_epoch(self, seed: int, stage: int, epoch: int, order: Rows) -> None:
         self.order = order
@@ -70,15 +81,24 @@ class ImageInputs:
 
     def logits(self, slots: Rows) -> Tensor:
         images = self.images(slots)
+        facts = on_device(self.facts, self.train[self.order[slots]], self.machine)
         with self.machine.autocast():
-            logits: Tensor = self.network(images)
+            logits = self.forward(images) if facts is None else self.forward(images, facts)
         return logits.float()
 
     def valid_logits(self, progress: Progress = SILENT) -> Float32:
-        how, machine = self.valid_how, self.machine
-        return image_logits(
-            self.network, self.valid_pixels, self.valid, how, machine, progress, "validation"
+        ranks = self.machine.ranks
+        logits = image_logits(
+            self.network,
+            self.valid_pixels,
+            ranks.mine(self.valid),
+            self.valid_how,
+            self.machine,
+            progress,
+            "validation",
+            facts=self.facts,
         )
+        return ranks.gathered(logits, len(self.valid))
 
 
 @dataclass
@@ -88,6 +108,9 @@ class FeatureInputs:
     network: Classifier
     features: Float32  # (views, Nt, D)
     valid_features: Float32  # (1, Nv, D)
+    train: Rows
+    valid: Rows
+    facts: Float32 | None  # (len(table), F)
     machine: Machine
 
     def begin_epoch(self, seed: int, stage: int, epoch: int, order: Rows) -> None:
@@ -97,16 +120,23 @@ class FeatureInputs:
 
     def logits(self, slots: Rows) -> Tensor:
         chosen = self.features[self.views[slots], self.order[slots]]
-        logits: Tensor = self.network.head(torch.from_numpy(chosen).to(self.machine.device))
-        return logits.float()
+        facts = on_device(self.facts, self.train[self.order[slots]], self.machine)
+        embedded = torch.from_numpy(chosen).to(self.machine.device)
+        return self.network.classify(embedded, facts).float()
 
     def valid_logits(self, progress: Progress = SILENT) -> Float32:
         self.network.eval()
         with torch.inference_mode():
             features = torch.from_numpy(np.array(self.valid_features[0]))
-            logits = self.network.head(features.to(self.machine.device))
+            facts = on_device(self.facts, self.valid, self.machine)
+            logits = self.network.classify(features.to(self.machine.device), facts)
         result: Float32 = logits.float().cpu().numpy()
         return result
+
+
+def on_device(facts: Float32 | None, rows: Rows, machine: Machine) -> Tensor | None:
+    """The facts of these rows of the table, where the network reads any."""
+    return None if facts is None else torch.from_numpy(facts[rows]).to(machine.device)
 
 
 @dataclass(frozen=True)
@@ -114,20 +144,22 @@ class StepContext:
     """What every step of a stage shares."""
 
     settings: Settings
+    network: Classifier
     optimizer: torch.optim.Optimizer
     moving: tuple[torch.nn.Parameter, ...]
     targets: Tensor  # (Nt,) int64, by row of the training part
     weights: Tensor  # (K,) float32
     log_seen: Tensor  # (K,) float32
     scaler: torch.amp.GradScaler
+    machine: Machine
 
 
-def micro_batches(slots: Rows, size: int) -> Iterator[Rows]:
+def micro_batches(slots: Rows, size: int) -> list[Rows]:
     """The micro-batches of a step: what batch norm sees. A lone last image joins its neighbours."""
     cuts = list(range(size, len(slots), size))
     if cuts and len(slots) - cuts[-1] == 1:
         cuts.pop()
-    yield from np.split(slots, cuts)
+    return np.split(slots, cuts)
 
 
 def do_step(
@@ -141,35 +173,53 @@ def do_step(
     """One optimizer step on the images of `slots`; returns the sum of their losses.
 
     Dropout and drop-path are seeded by place and micro-batch, so a step is a pure function of
-    the state before it. Raises `NonFiniteLoss` before anything moves.
+    the state before it. Raises `NonFiniteStep` before any weight moves.
     """
     context.optimizer.zero_grad(set_to_none=True)
-    total = 0.0
-    for number, part in enumerate(micro_batches(slots, micro)):
-        torch.manual_seed(torch_seed(context.settings.seed, "dropout", *place, number))
-        logits = inputs.logits(part)
-        target = context.targets[torch.from_numpy(order[part]).to(context.targets.device)]
-        loss = loss_of(context.settings.loss, logits, target, context.weights, context.log_seen)
-        context.scaler.scale(loss / len(slots)).backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
+    total = _accumulate(inputs, context, slots, order, micro, place)
     if not math.isfinite(total):
-        raise NonFiniteLoss
-    if context.settings.optim.clip is not None:
-        context.scaler.unscale_(context.optimizer)
-        torch.nn.utils.clip_grad_norm_(context.moving, context.settings.optim.clip)
-    context.scaler.step(context.optimizer)
-    context.scaler.update()
+        raise NonFiniteStep("loss", place)
+    _descend(context, place)
     return total
 
 
-def update_average(
-    average: Mapping[str, Tensor], network: torch.nn.Module, decay: float, steps_done: int
-) -> None:
-    """Exponential moving average of weights; statistics are copied. Warm: min(d, (1+t)/(10+t))."""
-    keep = min(decay, (1 + steps_done) / (10 + steps_done))
-    with torch.no_grad():
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                average[name].lerp_(value, 1 - keep)
-            else:
-                average[name].copy_(value)
+def _accumulate(
+    inputs: Inputs,
+    context: StepContext,
+    slots: Rows,
+    order: Rows,
+    micro: int,
+    place: tuple[int, ...],
+) -> float:
+    """Gradients of the mean loss over `slots`, of all ranks' micro-batches together."""
+    settings, ranks = context.settings, context.machine.ranks
+    parts = micro_batches(slots, micro)
+    statistics = StatisticsInOrder(context.network, ranks)
+    total = torch.zeros((), dtype=torch.float64, device=context.targets.device)
+    for number, part in enumerate(parts):
+        if not ranks.deals(number):
+            continue
+        torch.manual_seed(torch_seed(settings.seed, "dropout", *place, number))
+        with statistics.caught():
+            logits = inputs.logits(part)
+        target = context.targets[torch.from_numpy(order[part]).to(context.targets.device)]
+        loss = loss_of(settings.loss, logits, target, context.weights, context.log_seen)
+        context.scaler.scale(loss / len(slots)).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    ranks.sum_gradients(context.moving)
+    statistics.apply(len(parts))
+    return ranks.total(float(total))[0]
+
+
+def _descend(context: StepContext, place: tuple[int, ...]) -> None:
+    """Move the weights, unless a gradient is not finite (float16 lowers its scale instead)."""
+    scaler, clip = context.scaler, context.settings.optim.clip
+    scaler.unscale_(context.optimizer)
+    gradients = [p.grad for p in context.moving if p.grad is not None]
+    norm = get_total_norm(gradients)
+    if not scaler.is_enabled() and not math.isfinite(float(norm)):
+        raise NonFiniteStep("gradient", place)
+    if clip is not None:
+        clip_grads_with_norm_(context.moving, clip, norm)
+    scaler.step(context.optimizer)
+    scaler.update()

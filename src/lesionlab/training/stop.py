@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterable, Iterator
 from types import FrameType, TracebackType
+from typing import TypeVar
 
+from lesionlab.errors import Interrupted
+from lesionlab.progress import Progress
 
-class Interrupted(Exception):
-    """The run was stopped on request and its state is saved."""
+T = TypeVar("T")
 
 
 class StopRequest:
@@ -46,3 +49,21 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before = {}
+
+
+class Watchful:
+    """Progress that ends a long loop at the first item after a stop was requested."""
+
+    def __init__(self, progress: Progress, stop: StopRequest, message: str) -> None:
+        self.progress, self.stop, self.message = progress, stop, message
+
+    def __call__(
+        self, items: Iterable[T], description: str, total: int | None = None
+    ) -> Iterator[T]:
+        for item in self.progress(items, description, total):
+            if self.stop.requested:
+                raise Interrupted(self.message)
+            yield item
+
+    def say(self, line: str) -> None:
+        self.progress.say(line)

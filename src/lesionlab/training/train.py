@@ -6,87 +6,55 @@ checkpoint, so a run that is killed anywhere and resumed ends with the same bits
 
 from __future__ import annotations
 
+import errno
 import math
 import shutil
 import time
-from dataclasses import replace
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lesionlab import files
 from lesionlab.config import Settings, Stage
-from lesionlab.data.manifest import group_ids
-from lesionlab.data.randomness import epoch_order, torch_seed
-from lesionlab.errors import BadInput
-from lesionlab.evaluation.predictions import write_predictions
-from lesionlab.models.classifier import (
-    Classifier,
-    build,
-    freeze,
-    set_mode,
-    set_prior_bias,
-    trainable_groups,
-)
-from lesionlab.models.weights import load_body, read_tensors, write_tensors
+from lesionlab.data.randomness import epoch_order
+from lesionlab.errors import BadInput, Interrupted
+from lesionlab.models.classifier import Classifier
+from lesionlab.models.freeze import set_mode
+from lesionlab.models.weights import read_tensors, write_tensors
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run import (
     BEST,
     CALIBRATION,
     CHECKPOINTS,
     LAST,
-    SUMMARY,
     Run,
-    RunConfig,
-    environment,
     locked,
-    now,
     read_run,
-    write_config,
     write_history,
 )
 from lesionlab.training import checkpoint
-from lesionlab.training.checkpoint import State
-from lesionlab.training.features import feature_file
-from lesionlab.training.losses import as_tensor, class_weights, implied_prior
-from lesionlab.training.machine import Machine, choose_machine
+from lesionlab.training.average import Average, all_finite
+from lesionlab.training.begin import begin, plan, refuse_impossible
+from lesionlab.training.checkpoint import Checkpoint, best_path
+from lesionlab.training.leg import FEATURES, Leg, prepare_leg, stage_inputs
+from lesionlab.training.lessons import Lessons
+from lesionlab.training.losses import implied_prior
+from lesionlab.training.machine import Machine, choose_machine, is_out_of_memory
 from lesionlab.training.monitor import checked_monitor, is_better, rounded, watch
-from lesionlab.training.optim import (
-    load_optimizer_tensors,
-    make_optimizer,
-    optimizer_tensors,
-    set_rates,
-)
-from lesionlab.training.predict import bare_network, calibrate, predictions_of, write_calibration
-from lesionlab.training.schedule import group_rates, momentum, rate_factor
-from lesionlab.training.setup import (
-    Parts,
-    open_parts,
-    preprocessing,
-    reference,
-    refuse_changed_data,
-    refuse_full_disk,
-    stage_pixels,
-    write_snapshot,
-)
-from lesionlab.training.step import (
-    FeatureInputs,
-    ImageInputs,
-    Inputs,
-    NonFiniteLoss,
-    StepContext,
-    do_step,
-    update_average,
-)
-from lesionlab.training.stop import Interrupted, StopRequest
+from lesionlab.training.optim import load_optimizer_tensors, optimizer_tensors, set_rates
+from lesionlab.training.predict import bare_network
+from lesionlab.training.results import write_results
+from lesionlab.training.schedule import PLATEAU_EPOCHS, PLATEAU_FACTOR, momentum, rate_factor
+from lesionlab.training.setup import Parts, open_parts, refuse_changed_data
+from lesionlab.training.step import Float32, Inputs, NonFiniteStep, Rows, do_step
+from lesionlab.training.stop import StopRequest, Watchful
+from lesionlab.training.tracking import open_trackers
 
-FEATURES = "features"
 STAGES = "stages"
-MAX_RETRIES = 3  # after a loss that is not finite
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors")
+QUIET = 1.0  # seconds; an epoch shorter than this gets no bar and no line of its own
+SAVE_AFTER = 10.0  # seconds since the last checkpoint, at the end of an epoch
 
 
 def train(
@@ -108,384 +76,344 @@ def train(
     """
     machine = machine or choose_machine(precision=settings.precision)
     parts = open_parts(dataset_folder)
-    checked_monitor(settings.monitor, len(parts.counts))
-    files.refuse_existing(out)
-    network, named_weights = _initial_network(settings, parts, weights, start)
-    config = RunConfig(
-        settings=settings,
-        dataset=reference(parts.dataset),
-        weights=named_weights,
-        device=machine.device,
-        precision=machine.precision,
-        threads=machine.threads,
-        environment=environment(PACKAGES),
-        created=now(),
-    )
-    with files.stage_folder(out) as folder:
-        refuse_full_disk(folder)
-        write_snapshot(folder, parts.dataset)
-        tensors = {f"model/{k}": v for k, v in network.state_dict().items()}
-        checkpoint.save(folder / CHECKPOINTS, State(), tensors, machine.fingerprint())
-        write_config(folder, config)
-    progress.say(f"training on {machine.describe()}")
+    refuse_impossible(settings, parts)
+    if machine.ranks.first:
+        files.refuse_existing(out)
+        try:
+            begin(out, settings, parts, machine, weights, start)
+        except OSError as error:
+            raise _unwritable(error, out) from None
+    machine.ranks.wait()
     return resume(out, machine=machine, progress=progress)
 
 
-def resume(folder: Path, *, machine: Machine | None = None, progress: Progress = SILENT) -> Run:
+def resume(
+    folder: Path,
+    *,
+    dataset_folder: Path | None = None,
+    machine: Machine | None = None,
+    progress: Progress = SILENT,
+) -> Run:
     """Go on with a run from its newest whole checkpoint; a finished run is returned as it is.
 
     On the same machine the result is bit-identical to a run that was never stopped; where
     threads, processor, precision or versions differ, it says "not bit-exact" and why.
+    `dataset_folder` says where the data are, if they have moved.
     """
     run = read_run(folder)
     if (folder / CALIBRATION).is_file():
         progress.say(f"{folder} is finished")
         return run
-    settings = run.config.settings
     machine = machine or choose_machine(run.config.device, run.config.precision, run.config.threads)
-    with locked(folder), StopRequest() as stop:
-        parts = open_parts(Path(run.config.dataset.folder))
+    lock = locked(folder) if machine.ranks.first else nullcontext()
+    with lock, StopRequest() as stop:
+        if machine.ranks.first:
+            checkpoint.sweep(folder)
+        parts = open_parts(dataset_folder or Path(run.config.dataset.folder))
         refuse_changed_data(folder, run.config, parts.dataset)
-        retries = 0
-        skipped: list[list[int]] = []
+        lessons = Lessons()
         while True:
+            machine.ranks.wait()
             found = checkpoint.latest(folder / CHECKPOINTS, progress)
-            if found is None:
-                raise BadInput("no whole checkpoint", where=str(folder), remedy="start a new run")
-            _say_if_inexact(found.fingerprint, machine, found.state, progress)
-            found.state.skipped += [s for s in skipped if s not in found.state.skipped]
-            trainer = _Trainer(run, settings, parts, machine, found, stop, progress)
+            recipe = run.config.settings.model_dump(mode="json")
+            checkpoint.refuse_changed_settings(found, recipe, str(folder))
+            _say_if_inexact(found, machine, progress)
+            lessons.apply(found.state)
             try:
-                trainer.run_stages()
+                Trainer(run, parts, machine, found, stop, progress).run_stages()
                 return run
-            except NonFiniteLoss as place:
-                retries += 1
-                skipped.append(list(place.args[0]))
-                if retries > MAX_RETRIES:
-                    raise BadInput(
-                        f"the loss was not finite {retries} times, last at stage, epoch, step "
-                        f"{place.args[0]}",
-                        where=str(folder),
-                        remedy="lower the rate (--set stages.0.max_lr=...) or clip the gradient",
-                    ) from None
-                progress.say(f"loss not finite at {place.args[0]}: back, and past that batch")
+            except NonFiniteStep as error:
+                progress.say(lessons.skip(error, folder))
+            except OSError as error:
+                raise _unwritable(error, folder) from None
+            except (RuntimeError, MemoryError) as error:
+                if machine.ranks.world > 1 or not is_out_of_memory(error):
+                    raise
+                progress.say(lessons.halve(run.config.settings, found.state, folder))
 
 
-def _say_if_inexact(
-    then: dict[str, Any], machine: Machine, state: State, progress: Progress
-) -> None:
-    differs = checkpoint.difference(then, machine.fingerprint())
-    if differs and state.steps_done:
+def _say_if_inexact(found: Checkpoint, machine: Machine, progress: Progress) -> None:
+    differs = checkpoint.difference(found.fingerprint, machine.fingerprint())
+    if differs and found.state.steps_done:
         line = f"not bit-exact with the uninterrupted run: {differs}"
         progress.say(line)
-        state.notes.append(line)
+        found.state.note(line)
 
 
-def _initial_network(
-    settings: Settings, parts: Parts, weights: Path | None, start: Path | None
-) -> tuple[Classifier, dict[str, str]]:
-    torch.manual_seed(torch_seed(settings.seed, "init"))
-    own = settings.model.pretrained and weights is None and start is None
-    network = build(settings.model, settings.input, len(parts.counts), pretrained=own)
-    named = {"body": f"timm's own of {settings.model.name}"} if own else {}
-    if settings.prior_bias:
-        prior = implied_prior(settings.loss, settings.sampling, parts.counts)
-        set_prior_bias(network, prior)
-    if weights is not None:
-        load_body(network.body, weights)
-        named = {"body": weights.name, "sha256": files.sha256_file(weights)}
-    if start is not None:
-        try:
-            network.load_state_dict(read_tensors(start))
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise BadInput(f"does not fit this network ({reason})", where=str(start)) from None
-        named = {"all": start.name, "sha256": files.sha256_file(start)}
-    return network, named
+def _unwritable(error: OSError, folder: Path) -> Exception:
+    """A full or read-only disk in one line; any other error of the system as it is."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
+        return error
+    return BadInput(
+        f"cannot be written ({error.strerror})",
+        where=str(error.filename or folder),
+        remedy="mend that and resume: the last checkpoint is whole",
+    )
 
 
-class _Trainer:
+class Trainer:
     """One attempt at a run, from a checkpoint on. `run_stages` is the story."""
 
     def __init__(
         self,
         run: Run,
-        settings: Settings,
         parts: Parts,
         machine: Machine,
-        found: checkpoint.Checkpoint,
+        found: Checkpoint,
         stop: StopRequest,
         progress: Progress,
     ) -> None:
-        self.run, self.settings, self.parts = run, settings, parts
-        self.machine, self.state, self.stop, self.progress = machine, found.state, stop, progress
+        self.run, self.settings, self.parts = run, run.config.settings, parts
+        self.machine, self.state, self.stop = machine, found.state, stop
         self.folder = run.folder
+        self.progress: Progress = progress if machine.ranks.first else SILENT
+        self.how_to_go_on = f"stopped and saved; go on with: lesionlab resume {run.folder}"
+        self.watchful = Watchful(self.progress, stop, self.how_to_go_on)
         self.prior = parts.counts / parts.counts.sum()
-        self.train_prior = implied_prior(settings.loss, settings.sampling, parts.counts)
-        self.monitor = checked_monitor(settings.monitor, len(parts.counts))
-        self.network = bare_network(run.config)
-        self.network.load_state_dict(_under(found.tensors, "model/"))
-        self.network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = {k: v.to(machine.device) for k, v in _under(found.tensors, "ema/").items()}
-        self.saved_moments = _under(found.tensors, "optim/")
+        self.train_prior = implied_prior(self.settings.loss, self.settings.sampling, parts.counts)
+        self.monitor = checked_monitor(self.settings.monitor, len(parts.counts))
+        self.network = self._network(found)
+        self.average = Average(self.network, self.settings.ema, found.under("ema/"))
+        self.saved_moments = found.under("optim/")
         self.saved_at = time.monotonic()
-        self.rate_of_last_stage = 0.0
-        if settings.ema and not self.average:
-            self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.place = (self.state.stage, self.state.epoch, self.state.step)  # of the last step
+        self.track = open_trackers(self.settings, run.folder, machine.ranks.first)
+
+    def _network(self, found: Checkpoint) -> Classifier:
+        network = bare_network(self.run.config)
+        network.load_state_dict(found.under("model/"))
+        if not self.state.steps_done:
+            for line in plan(self.settings, self.parts, network, self.machine):
+                self.progress.say(line)
+        network.to(self.machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
 
     def run_stages(self) -> None:
         """Every stage that is not done; then calibration and the run's last files."""
-        stages = self.settings.stages
-        inputs: Inputs | None = None
+        stages, inputs = self.settings.stages, None
         while self.state.stage < len(stages):
             inputs = self._run_stage(self.state.stage, stages[self.state.stage])
-            if self.state.stage < len(stages):
-                inputs = None
-        self._finish(inputs)
+        self._finish(inputs or self._inputs(len(stages) - 1))
 
     def _run_stage(self, number: int, stage: Stage) -> Inputs:
-        settings, state, network = self.settings, self.state, self.network
-        if stage.start_from == "best" and not (state.epoch or state.step) and number:
-            network.load_state_dict(read_tensors(self.folder / BEST))
-        names = freeze(network, stage.trainable)
-        groups = trainable_groups(network, stage.trainable)
-        optimizer = make_optimizer(settings.optim, network, groups)
-        load_optimizer_tensors(optimizer, self.saved_moments)
-        self.saved_moments = {}
-        scaler = torch.amp.GradScaler(
-            self.machine.device.split(":")[0], enabled=self.machine.precision == "float16"
-        )
-        if state.scaler and scaler.is_enabled():
-            scaler.load_state_dict(state.scaler)
-        inputs = self._inputs(number, stage)
-        parameters = dict(network.named_parameters())
-        device = self.machine.device
-        seen = implied_prior(
-            settings.loss.model_copy(update={"class_weights": "none", "logit_adjustment": 0.0}),
-            settings.sampling,
-            self.parts.counts,
-        )
-        context = StepContext(
-            settings,
-            optimizer,
-            tuple(parameters[n] for n in names),
-            torch.from_numpy(self.parts.y[self.parts.train]).to(device),
-            as_tensor(class_weights(settings.loss, self.parts.counts), device),
-            as_tensor(np.log(seen), device),
-            scaler,
-        )
-        labels = self.parts.y[self.parts.train]
-        batch = min(stage.batch_size or settings.batch_size, len(labels))
-        micro = batch if stage.cached_views else min(settings.micro_batch, batch)
-        steps = len(labels) // batch  # the rest of an epoch's order waits for the next one
-        peaks = group_rates(stage, len(groups), state.found_rates.get(stage.name))
-
+        leg = self._prepare(number)
+        state, seed = self.state, self.settings.seed
+        labels, balanced = self.parts.y[self.parts.train], self.settings.sampling == "balanced"
         while state.epoch < stage.epochs and not self._out_of_patience(stage):
-            order = epoch_order(
-                settings.seed, number, state.epoch, labels, settings.sampling == "balanced"
-            )
-            inputs.begin_epoch(settings.seed, number, state.epoch, order)
-            set_mode(network, stage.trainable, stage.frozen_batch_norm)
-            started, first = time.monotonic(), state.step
-            title = f"{stage.name} {state.epoch + 1}/{stage.epochs}"
-            for step in self.progress(range(first, steps), title, steps - first):
-                place = (number, state.epoch, step)
-                if list(place) in state.skipped:
-                    state.step = step + 1
-                    continue
-                done, total = state.epoch * steps + step, stage.epochs * steps
-                factor = rate_factor(stage.schedule, done, total, stage.warmup)
-                factor *= state.plateau_factor
-                beta = momentum(stage.schedule, done, total, stage.warmup, settings.optim.momentum)
-                set_rates(optimizer, peaks, factor, beta)
+            order = epoch_order(seed, number, state.epoch, labels, balanced)
+            leg.inputs.begin_epoch(seed, number, state.epoch, order)
+            set_mode(self.network, stage.trainable, stage.frozen_batch_norm)
+            self._run_epoch(leg, order)
+            logits = self._validate(leg)
+            self._end_epoch(leg, logits)
+            if self._due(SAVE_AFTER) and state.epoch < stage.epochs:
+                self._save(leg)
+        self._end_stage(stage)
+        return leg.inputs
+
+    def _prepare(self, number: int) -> Leg:
+        """The stage's inputs and optimiser, with the moments of the checkpoint."""
+        leg = prepare_leg(
+            self.folder,
+            number,
+            self.settings,
+            self.parts,
+            self.run.config.facts,
+            self.network,
+            self.machine,
+            self.state,
+            self.watchful,
+        )
+        load_optimizer_tensors(leg.context.optimizer, self.saved_moments)
+        self.saved_moments = {}
+        if self.state.scaler and leg.context.scaler.is_enabled():
+            leg.context.scaler.load_state_dict(self.state.scaler)
+        return leg
+
+    def _inputs(self, number: int) -> Inputs:
+        facts = self.run.config.facts
+        return stage_inputs(
+            self.folder,
+            number,
+            self.settings,
+            self.parts,
+            facts,
+            self.network,
+            self.machine,
+            self.watchful,
+        )
+
+    def _run_epoch(self, leg: Leg, order: Rows) -> None:
+        """The steps of one epoch that are not done yet."""
+        state, stage, batch = self.state, leg.stage, leg.batch
+        first, started = state.step, time.monotonic()
+        title = f"{stage.name} {state.epoch + 1}/{stage.epochs}"
+        bar = SILENT if self._is_quick(stage) else self.progress
+        moving = leg.moving if stage.cached_views else None
+        for step in bar(range(first, leg.steps), title, leg.steps - first):
+            place = (leg.number, state.epoch, step)
+            if list(place) not in state.skipped:
+                self._set_rates(leg, state.epoch * leg.steps + step)
                 slots = np.arange(step * batch, (step + 1) * batch)
-                try:
-                    loss = do_step(inputs, context, slots, order, micro, place)
-                except NonFiniteLoss:
-                    raise NonFiniteLoss(place) from None
-                state.step, state.steps_done = step + 1, state.steps_done + 1
+                loss = do_step(leg.inputs, leg.context, slots, order, leg.micro, place)
+                state.steps_done, self.place = state.steps_done + 1, place
                 state.loss_sum += loss
                 state.loss_count += batch
-                if self.average:
-                    update_average(self.average, network, settings.ema or 0, state.steps_done)
-                waited = time.monotonic() - self.saved_at
-                if self.stop.requested or waited > settings.checkpoint_seconds:
-                    self._save(optimizer, scaler)
-            seconds = time.monotonic() - started
-            self.rate_of_last_stage = (steps - first) * batch / max(seconds, 1e-9)
-            self._end_epoch(
-                stage, inputs, steps, peaks[-1] * _last_factor(stage, state, steps), seconds
-            )
-            if time.monotonic() - self.saved_at > 10 or self.stop.requested:
-                self._save(optimizer, scaler)
-        self._end_stage(stage)
-        return inputs
+                self.average.update(state.steps_done, moving)
+            state.step = step + 1
+            if self._stop_requested() or self._due(self.settings.checkpoint_seconds):
+                state.seconds += time.monotonic() - started
+                self._save(leg)
+                started = time.monotonic()
+        state.seconds += time.monotonic() - started
 
-    def _out_of_patience(self, stage: Stage) -> bool:
-        return stage.patience is not None and self.state.epochs_since_best >= stage.patience
+    def _is_quick(self, stage: Stage) -> bool:
+        """Whether epochs are too short to be shown one by one."""
+        rows = [r for r in self.state.history if r["stage"] == stage.name]
+        return bool(stage.cached_views) if not rows else float(rows[-1]["seconds"]) < QUIET
 
-    def _inputs(self, number: int, stage: Stage) -> Inputs:
-        """Images, or cached features where the body is frozen."""
-        parts, settings, machine = self.parts, self.settings, self.machine
-        shown = preprocessing(settings)
-        pixels = stage_pixels(parts, settings, shown.size, self.progress)
-        if not stage.cached_views:
-            size = stage.size or shown.size
-            small = stage_pixels(parts, settings, size, self.progress)
-            how = preprocessing(settings, size)
-            return ImageInputs(
-                self.network, small, pixels, parts.train, parts.valid, stage, how, shown, machine
-            )
-        set_mode(self.network, "head", "eval")
-        path = self.folder / FEATURES
-        made = [
-            feature_file(
-                path / f"{number}-{name}.npy",
-                self.network.eval(),
-                pixels,
-                rows,
-                shown,
-                machine,
-                views,
-                self.progress,
-            )
-            for name, rows, views in (
-                ("train", parts.train, stage.cached_views),
-                ("valid", parts.valid, 1),
-            )
-        ]
-        return FeatureInputs(self.network, made[0], made[1], machine)
+    def _set_rates(self, leg: Leg, done: int) -> None:
+        stage, plain = leg.stage, self.settings.optim.momentum
+        beta = momentum(stage.schedule, done, leg.total, stage.warmup, plain)
+        set_rates(leg.context.optimizer, leg.peaks, self._rate_factor(leg, done), beta)
 
-    def _end_epoch(
-        self, stage: Stage, inputs: Inputs, steps: int, rate: float, seconds: float
-    ) -> None:
-        """Validation, history, best weights; the state then points at the next epoch."""
-        state, parts = self.state, self.parts
-        with self._averaged():
-            logits = inputs.valid_logits(self.progress)
-            metrics = watch(logits, parts.y[parts.valid], self.prior, self.train_prior)
-            value = metrics[self.monitor]
-            if is_better(self.monitor, value, state.best_value):
-                state.best_value, state.best_epoch = value, state.epochs_done
-                state.epochs_since_best = state.plateau_wait = 0
-                about = {"epoch": state.epochs_done, "stage": stage.name, self.monitor: value}
-                write_tensors(self.folder / BEST, self.network.state_dict(), about)
-            else:
-                state.epochs_since_best += 1
-                state.plateau_wait += 1
-        if stage.schedule == "plateau" and state.plateau_wait >= 5:
-            state.plateau_factor, state.plateau_wait = state.plateau_factor / 10, 0
-        train_loss = state.loss_sum / max(state.loss_count, 1)
+    def _rate_factor(self, leg: Leg, done: int) -> float:
+        stage = leg.stage
+        factor = rate_factor(stage.schedule, done, leg.total, stage.warmup)
+        return factor * self.state.plateau_factor
+
+    def _validate(self, leg: Leg) -> Float32:
+        """(Nv, K) logits of the averaged network; a stop in between is saved before it."""
+        if self.average.mend():
+            self.state.note(f"the average held NaN after step {self.state.steps_done}: restarted")
+        show = SILENT if self._is_quick(leg.stage) else self.watchful
+        try:
+            with self.average.shown():
+                return leg.inputs.valid_logits(show)
+        except Interrupted:
+            self._save(leg)
+            raise
+
+    def _end_epoch(self, leg: Leg, logits: Float32) -> None:
+        """Metrics, best weights and history; the state then points at the next epoch."""
+        state, stage = self.state, leg.stage
+        metrics = watch(logits, self.parts.y[self.parts.valid], self.prior, self.train_prior)
+        value = metrics[self.monitor]
+        if is_better(self.monitor, value, state.best_value):
+            state.best_value, state.best_epoch = value, state.epochs_done
+            state.epochs_since_best = state.plateau_wait = 0
+            self._keep_best(stage, value)
+        else:
+            state.epochs_since_best += 1
+            state.plateau_wait += 1
+        speed = leg.steps * leg.batch / max(state.seconds, 1e-9)
         row = {
             "stage": stage.name,
             "epoch": state.epochs_done,
             "step": state.steps_done,
-            "train_loss": round(train_loss, 6),
+            "train_loss": round(state.loss_sum / max(state.loss_count, 1), 6),
             **rounded(metrics),
-            "lr": rate,
-            "seconds": round(seconds, 2),
-            "images_per_second": round(self.rate_of_last_stage, 1),
+            "lr": leg.peaks[-1] * self._rate_factor(leg, (state.epoch + 1) * leg.steps - 1),
+            "seconds": round(state.seconds, 3),
+            "images_per_second": round(speed, 1),
         }
         state.history.append(row)
-        write_history(self.folder, state.history)
-        shown = "NaN" if math.isnan(value) else f"{value:.4f}"
-        self.progress.say(
-            f"{stage.name} epoch {state.epoch + 1}: train loss {train_loss:.4f}, "
-            f"valid loss {metrics['valid_loss']:.4f}, {self.monitor} {shown}"
-        )
+        if self.machine.ranks.first:
+            write_history(self.folder, state.history)
+            self.track(row)
+        self._say_epoch(stage, value)
+        if stage.schedule == "plateau" and state.plateau_wait >= PLATEAU_EPOCHS:
+            state.plateau_factor, state.plateau_wait = state.plateau_factor * PLATEAU_FACTOR, 0
         state.epoch, state.step, state.epochs_done = state.epoch + 1, 0, state.epochs_done + 1
-        state.loss_sum, state.loss_count = 0.0, 0
+        state.loss_sum, state.loss_count, state.seconds = 0.0, 0, 0.0
 
-    def _averaged(self) -> _Swapped:
-        return _Swapped(self.network, self.average)
+    def _say_epoch(self, stage: Stage, value: float) -> None:
+        row, number = self.state.history[-1], self.state.epoch + 1
+        if row["seconds"] < QUIET and number < stage.epochs:
+            return
+        shown = "not a number" if math.isnan(value) else f"{value:.4f}"
+        loss = "not a number" if row["valid_loss"] is None else f"{row['valid_loss']:.4f}"
+        self.progress.say(
+            f"{stage.name} epoch {number} of {stage.epochs}: train loss {row['train_loss']:.4f}, "
+            f"valid loss {loss}, {self.monitor} {shown}, {row['images_per_second']:.1f} images/s"
+        )
+
+    def _keep_best(self, stage: Stage, value: float) -> None:
+        if not self.machine.ranks.first:
+            return
+        about = {"epoch": self.state.epochs_done, "stage": stage.name, self.monitor: value}
+        path = best_path(self.folder / CHECKPOINTS, self.state.epochs_done)
+        with self.average.shown():
+            write_tensors(path, self.network.state_dict(), about)
+
+    def _out_of_patience(self, stage: Stage) -> bool:
+        return stage.patience is not None and self.state.epochs_since_best >= stage.patience
 
     def _end_stage(self, stage: Stage) -> None:
-        (self.folder / STAGES).mkdir(exist_ok=True)
-        with self._averaged():
-            write_tensors(
-                self.folder / STAGES / f"{stage.name}.safetensors",
-                self.network.state_dict(),
-                {"stage": stage.name},
-            )
-        state = self.state
+        """Keep the stage's weights; the state then points at the next stage."""
+        state, stages = self.state, self.settings.stages
+        if self.machine.ranks.first:
+            (self.folder / STAGES).mkdir(exist_ok=True)
+            with self.average.shown():
+                path = self.folder / STAGES / f"{stage.name}.safetensors"
+                write_tensors(path, self.network.state_dict(), {"stage": stage.name})
+        self.machine.ranks.wait()
         state.stage, state.epoch, state.step = state.stage + 1, 0, 0
-        state.epochs_since_best, state.plateau_factor, state.scaler = 0, 1.0, {}
-        self._save(None, None)
+        state.epochs_since_best = state.plateau_wait = 0
+        state.plateau_factor, state.scaler = 1.0, {}
+        following = stages[state.stage] if state.stage < len(stages) else None
+        if following is not None and following.start_from == "best":
+            self.network.load_state_dict(self._best_weights())
+        if following is not None and (following.cached_views or following.start_from == "best"):
+            self.average.restart()  # cached features are those of the network, not of the average
+        self._save(None)
 
-    def _save(
-        self, optimizer: torch.optim.Optimizer | None, scaler: torch.amp.GradScaler | None
-    ) -> None:
-        tensors = {f"model/{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"ema/{k}": v for k, v in self.average.items()}
-        if optimizer is not None:
-            tensors |= {f"optim/{k}": v for k, v in optimizer_tensors(optimizer).items()}
-        if scaler is not None and scaler.is_enabled():
-            self.state.scaler = scaler.state_dict()
-        fingerprint = self.machine.fingerprint()
-        checkpoint.save(self.folder / CHECKPOINTS, replace(self.state), tensors, fingerprint)
-        self.saved_at = time.monotonic()
-        if self.stop.requested:
-            raise Interrupted(f"stopped; go on with: lesionlab resume {self.folder}")
-
-    def _finish(self, inputs: Inputs | None) -> None:
-        """Last and best weights, the calibration of the best, its validation predictions."""
-        if self.state.best_value is None:
+    def _best_weights(self) -> dict[str, torch.Tensor]:
+        if self.state.best_epoch is None:
             raise BadInput(
                 f"{self.monitor} was never a number",
                 where=str(self.folder),
                 remedy="the training diverged: lower the rate, or choose another monitor",
             )
-        with self._averaged():
-            write_tensors(self.folder / LAST, self.network.state_dict(), {"kind": "last"})
-        self.network.load_state_dict(read_tensors(self.folder / BEST))
-        last = len(self.settings.stages) - 1
-        inputs = inputs or self._inputs(last, self.settings.stages[last])
-        logits = inputs.valid_logits(self.progress)
-        parts = self.parts
-        y, dataset = parts.y[parts.valid], parts.dataset
-        groups = group_ids(dataset.table.iloc[parts.valid]).nunique()
-        fitted = calibrate(logits, y, self.prior, self.train_prior, int(groups))
-        predictions = predictions_of(dataset, parts.valid, logits, fitted)
-        write_predictions(self.run.predictions_path("valid"), predictions)
-        write_history(self.folder, self.state.history)
-        summary = {
-            "schema_version": 1,
-            "best_epoch": self.state.best_epoch,
-            "monitor": self.monitor,
-            "best_value": self.state.best_value,
-            "images_per_second": self.state.history[-1]["images_per_second"],
-            "seconds": sum(float(row["seconds"]) for row in self.state.history),
-            "skipped_batches": self.state.skipped,
-            "notes": self.state.notes,
-            "finished": now(),
-        }
-        files.write_json(self.folder / SUMMARY, summary)
-        write_calibration(self.folder, dataset.info.classes, fitted)  # last: it says "finished"
-        shutil.rmtree(self.folder / FEATURES, ignore_errors=True)
+        return read_tensors(best_path(self.folder / CHECKPOINTS, self.state.best_epoch))
 
+    def _due(self, seconds: float) -> bool:
+        return time.monotonic() - self.saved_at >= seconds
 
-class _Swapped:
-    """A context in which the network holds the averaged weights, where an average is kept."""
+    def _stop_requested(self) -> bool:
+        return self.machine.ranks.total(float(self.stop.requested))[0] > 0
 
-    def __init__(self, network: Classifier, average: dict[str, Tensor]) -> None:
-        self.network, self.average = network, average
+    def _save(self, leg: Leg | None) -> None:
+        """Write a checkpoint; then obey a stop that was requested."""
+        tensors = {f"model/{k}": v for k, v in self.network.state_dict().items()}
+        if not all_finite(tensors):
+            raise NonFiniteStep("network", self.place)
+        self.average.mend()
+        tensors |= {f"ema/{k}": v for k, v in self.average.kept.items()}
+        if leg is not None:
+            moments = optimizer_tensors(leg.context.optimizer)
+            tensors |= {f"optim/{k}": v for k, v in moments.items()}
+            if leg.context.scaler.is_enabled():
+                self.state.scaler = leg.context.scaler.state_dict()
+        if self.machine.ranks.first:
+            fingerprint, recipe = self.machine.fingerprint(), self.settings.model_dump(mode="json")
+            folder = self.folder / CHECKPOINTS
+            checkpoint.save(folder, self.state, tensors, fingerprint, recipe)
+        self.saved_at = time.monotonic()
+        if self._stop_requested():
+            self.machine.ranks.wait()
+            raise Interrupted(self.how_to_go_on)
 
-    def __enter__(self) -> None:
-        if self.average:
-            self.own = {k: v.clone() for k, v in self.network.state_dict().items()}
-            self.network.load_state_dict(self.average)
-
-    def __exit__(self, *_: object) -> None:
-        if self.average:
-            self.network.load_state_dict(self.own)
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _last_factor(stage: Stage, state: State, steps: int) -> float:
-    """The factor of the epoch's last step, for the history."""
-    total = stage.epochs * steps
-    done = min((state.epoch + 1) * steps, total) - 1
-    return rate_factor(stage.schedule, done, total, stage.warmup) * state.plateau_factor
+    def _finish(self, inputs: Inputs) -> None:
+        """Last and best weights, the calibration of the best, its validation predictions."""
+        best = self._best_weights()
+        if self.machine.ranks.first:
+            with self.average.shown():
+                write_tensors(self.folder / LAST, self.network.state_dict(), {"kind": "last"})
+        self.network.load_state_dict(best)
+        logits = inputs.valid_logits(self.watchful)
+        if self.machine.ranks.first:
+            write_tensors(self.folder / BEST, best, {"epoch": self.state.best_epoch})
+            write_results(self.run, self.state, self.parts, self.monitor, logits)
+            shutil.rmtree(self.folder / FEATURES, ignore_errors=True)
+        self.machine.ranks.wait()

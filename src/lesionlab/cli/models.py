@@ -1,0 +1,77 @@
+"""`lesionlab models`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lesionlab.cli.common import answer, json_option
+
+
+@click.command(
+    epilog="Examples: lesionlab models; lesionlab models resnet34 --size 448 --head concat_pool "
+    "--trainable head"
+)
+@click.argument("name", required=False)
+@click.option("--size", type=click.IntRange(16, 2048), help="Pixels a side (the network's own).")
+@click.option(
+    "--head", type=click.Choice(["linear", "concat_pool", "flatten_dense", "own"]), help="Its head."
+)
+@click.option(
+    "--trainable",
+    type=click.Choice(["head", "last_block", "all"]),
+    default="all",
+    show_default=True,
+    help="What moves.",
+)
+@click.option("--classes", type=click.IntRange(2), default=2, show_default=True, help="Outputs.")
+@click.option("--channels", type=click.Choice(["1", "3"]), help="1: grey, 3: colour.")
+@click.option(
+    "--output",
+    type=click.Choice(["softmax", "sigmoid"]),
+    default="softmax",
+    show_default=True,
+    help="sigmoid: one unit for two classes.",
+)
+@json_option
+def command(name: str | None, as_json: bool, channels: str | None, **options: Any) -> None:
+    """List the networks that have a name, or show one layer by layer.
+
+    Any other classifier of timm can be named too.
+    """
+    from lesionlab.api.models import describe_model, models
+
+    if name is None:
+        found = models()
+        answer({"schema_version": 1, "models": found}, as_json, lambda: show_list(found))
+        return
+    number = int(channels) if channels else None
+    described = describe_model(name, channels=number, **options)
+    answer(described, as_json, lambda: show_layers(described))
+
+
+def show_list(found: list[dict[str, Any]]) -> None:
+    """A row a network."""
+    print(f"{'name':<20}{'parameters':>14}{'input':>8}  weights' licence")
+    for m in found:
+        print(f"{m['name']:<20}{m['parameters']:>14,}{m['size']:>8}  {m['weights_licence']}")
+    print("parameters are the body's, without a head; any other timm classifier works by its name")
+
+
+def show_layers(described: dict[str, Any]) -> None:
+    """A row a layer, then the block groups and the sums."""
+    rows = described["layers"]
+    width = 2 + max(len(f"{r['name']} ({r['kind']})") for r in rows)
+    print(f"{'layer':<{width}}{'output':>18}{'parameters':>14}  moves")
+    for r in rows:
+        shape = " x ".join(map(str, r["output"]))
+        moves = ("yes" if r["trainable"] else "no") if r["parameters"] else ""
+        named = f"{r['name']} ({r['kind']})"
+        print(f"{named:<{width}}{shape:>18}{r['parameters']:>14,}  {moves}")
+    print("block groups, stem to head: " + ", ".join(g["name"] for g in described["groups"]))
+    frozen = described["parameters"] - described["trainable"]
+    print(
+        f"{described['parameters']:,} parameters, {described['trainable']:,} of them trainable, "
+        f"{frozen:,} frozen; {described['statistics']:,} batch-norm statistics beside them"
+    )

@@ -1,0 +1,170 @@
+"""What happens before the first step: the network at its start, the run folder, the plan."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from lesionlab import files
+from lesionlab.config import Settings, Stage
+from lesionlab.data.facts import fit_coding, refuse_forbidden, unknown_case
+from lesionlab.data.manifest import group_ids
+from lesionlab.data.randomness import torch_seed
+from lesionlab.errors import BadInput
+from lesionlab.models.classifier import Classifier, build, set_prior_bias
+from lesionlab.models.freeze import trainable_groups
+from lesionlab.models.weights import load_body, read_tensors
+from lesionlab.models.zoo import OWN
+from lesionlab.run import CHECKPOINTS, FactsCoding, RunConfig, environment, now, write_config
+from lesionlab.training import checkpoint
+from lesionlab.training.checkpoint import KEPT, State
+from lesionlab.training.losses import implied_prior
+from lesionlab.training.machine import Machine
+from lesionlab.training.monitor import checked_monitor
+from lesionlab.training.setup import Parts, reference, write_snapshot
+from lesionlab.training.tracking import refuse_absent_trackers
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors")
+SPARE_BYTES = 200 * 2**20  # for features, predictions, reports
+
+
+def refuse_impossible(settings: Settings, parts: Parts) -> None:
+    """`BadInput` for settings that this data set cannot be trained by."""
+    classes = len(parts.counts)
+    checked_monitor(settings.monitor, classes)
+    if settings.loss.name == "binary" and classes != 2:
+        raise BadInput(
+            f"'binary' needs two classes and there are {classes}",
+            where="loss.name",
+            remedy="use cross_entropy",
+        )
+    if settings.stages[0].start_from == "best":
+        raise BadInput("the first stage has none before it", where="stages.0.start_from")
+    refuse_absent_trackers(settings)
+    refuse_forbidden(settings.model.metadata, parts.dataset.info.forbidden_inputs)
+
+
+def begin(
+    out: Path,
+    settings: Settings,
+    parts: Parts,
+    machine: Machine,
+    weights: Path | None,
+    start: Path | None,
+) -> None:
+    """Make the run folder with its first checkpoint; whole or not at all."""
+    facts = settings.model.metadata
+    coding = fit_coding(parts.dataset.table.iloc[parts.train], facts) if facts else None
+    network, named_weights = initial_network(settings, parts, coding, weights, start)
+    config = RunConfig(
+        settings=settings,
+        dataset=reference(parts.dataset, facts),
+        weights=named_weights,
+        facts=coding,
+        device=machine.device,
+        precision=machine.precision,
+        threads=machine.threads,
+        environment=environment(PACKAGES),
+        created=now(),
+    )
+    with files.stage_folder(out) as folder:
+        refuse_full_disk(folder, network, settings)
+        write_snapshot(folder, parts.dataset, facts)
+        tensors = {f"model/{k}": v for k, v in network.state_dict().items()}
+        recipe = settings.model_dump(mode="json")
+        folder_of = folder / CHECKPOINTS
+        checkpoint.save(folder_of, State(), tensors, machine.fingerprint(), recipe)
+        write_config(folder, config)
+
+
+def initial_network(
+    settings: Settings,
+    parts: Parts,
+    coding: FactsCoding | None,
+    weights: Path | None,
+    start: Path | None,
+) -> tuple[Classifier, dict[str, str]]:
+    """The network before the first step, and where its weights came from."""
+    torch.manual_seed(torch_seed(settings.seed, "init"))
+    own = settings.model.pretrained and settings.model.name not in OWN
+    own = own and weights is None and start is None
+    unknown = None if coding is None else unknown_case(coding)
+    classes = len(parts.counts)
+    network = build(settings.model, settings.input, classes, pretrained=own, unknown_facts=unknown)
+    named = {"body": f"timm's own of {settings.model.name}"} if own else {}
+    if settings.prior_bias:
+        prior = implied_prior(settings.loss, settings.sampling, parts.counts)
+        set_prior_bias(network, prior)
+    if weights is not None:
+        load_body(network.body, weights)
+        named = {"body": weights.name, "sha256": files.sha256_file(weights)}
+    if start is not None:
+        _load_all(network, start)
+        named = {"all": start.name, "sha256": files.sha256_file(start)}
+    return network, named
+
+
+def _load_all(network: Classifier, start: Path) -> None:
+    try:
+        network.load_state_dict(read_tensors(start))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise BadInput(
+            f"does not fit this network ({reason})",
+            where=str(start),
+            remedy="--from needs a run of the same network, head and classes",
+        ) from None
+
+
+def refuse_full_disk(folder: Path, network: Classifier, settings: Settings) -> None:
+    """Say before the first epoch what would fail after it."""
+    weights = sum(v.numel() * v.element_size() for v in network.state_dict().values())
+    state = weights * (4 if settings.ema else 3)  # with the moments of Adam
+    need = state * (KEPT + 1) + weights * (4 + len(settings.stages)) + SPARE_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise BadInput(
+            f"only {free / 2**20:.0f} MiB are free, this run needs {need / 2**20:.0f}",
+            where=str(folder.parent),
+            remedy="free some space or choose another --out",
+        )
+
+
+def plan(settings: Settings, parts: Parts, network: Classifier, machine: Machine) -> Iterator[str]:
+    """What is about to be done, in lines for the person who waits."""
+    table, info = parts.dataset.table, parts.dataset.info
+    groups = group_ids(table)
+    train, valid = (
+        f"{len(rows)} images of {groups.iloc[rows].nunique()} groups"
+        for rows in (parts.train, parts.valid)
+    )
+    yield f"{info.name}: {train} to train on, {valid} to validate on, {len(info.classes)} classes"
+    size = sum(p.numel() for p in network.parameters())
+    facts = f" with {', '.join(settings.model.metadata)}" if settings.model.metadata else ""
+    yield f"{settings.model.name}{facts} at {settings.input.size} px: {size:,} parameters"
+    for number, stage in enumerate(settings.stages, 1):
+        what = _stage_line(settings, stage, parts, network)
+        yield f"stage {number} of {len(settings.stages)}: {what}"
+    yield f"on {machine.describe()}, {_batch_line(settings)}"
+
+
+def _stage_line(settings: Settings, stage: Stage, parts: Parts, network: Classifier) -> str:
+    groups = trainable_groups(network, stage.trainable, stage.frozen_batch_norm == "train")
+    named = dict(network.named_parameters())
+    moving = sum(named[n].numel() for g in groups for n in g.parameters)
+    batch = min(stage.batch_size or settings.batch_size, len(parts.train))
+    rate = stage.max_lr
+    rates = f"{rate[0]:g} to {rate[1]:g}" if isinstance(rate, tuple) else f"{rate}"
+    views = f" on {stage.cached_views} cached view(s)" if stage.cached_views else ""
+    size = f" at {stage.size} px" if stage.size else ""
+    return (
+        f"{stage.name}, {stage.epochs} epochs of {len(parts.train) // batch} steps{size}, "
+        f"{stage.trainable} ({moving:,} parameters){views}, {stage.schedule} with rate {rates}"
+    )
+
+
+def _batch_line(settings: Settings) -> str:
+    return f"{settings.batch_size} images a step in micro-batches of {settings.micro_batch}"
