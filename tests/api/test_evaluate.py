@@ -163,7 +163,7 @@ def test_the_point_may_change_until_test_was_opened(run: Path) -> None:
 
 def test_an_unfinished_run_and_no_run_are_refused(run: Path, tmp_path: Path) -> None:
     (run / "calibration.json").unlink()
-    with pytest.raises(BadInput, match="not finished.*lesionlab resume"):
+    with pytest.raises(BadInput, match=r"not finished.*lesionlab resume"):
         evaluate(run, **FAST)
     with pytest.raises(BadInput, match="not a run folder"):
         evaluate(tmp_path, **FAST)
@@ -201,15 +201,17 @@ def test_a_table_said_to_be_validation_may_choose(table: Path) -> None:
         evaluate(table, malignant=("mel", "bcc"), policy="youden", **FAST)
     fixed = evaluate(table, malignant=("mel", "bcc"), threshold=0.2, **FAST)
     assert fixed["operating_points"][0]["threshold"] == 0.2
+    odd = table.with_name("odd.csv")
+    odd.write_text(table.read_text().replace("nv", "something new"))
     with pytest.raises(BadInput, match="--malignant"):
-        evaluate(table, threshold=0.2, **FAST)
+        evaluate(odd, threshold=0.2, **FAST)
 
 
 def test_truth_is_joined(tmp_path: Path) -> None:
     p = PARTS["valid"]
     blind = Predictions(p.image_id, p.patient_id, p.lesion_id, CLASSES, np.full(200, -1), p.y_prob)
     write_predictions(tmp_path / "blind.csv", blind)
-    with pytest.raises(BadInput, match="no row has a label.*--truth"):
+    with pytest.raises(BadInput, match=r"no row has a label.*--truth"):
         evaluate(tmp_path / "blind.csv", **FAST)
     truth = pd.DataFrame({"image_id": p.image_id, "label": np.array(CLASSES, object)[p.y_true]})
     truth.sample(frac=1, random_state=0).to_csv(tmp_path / "truth.csv", index=False)
@@ -234,6 +236,47 @@ def test_other_units(table: Path, unit: Any) -> None:
             evaluate(table, malignant=("mel",), unit=unit, **FAST)
     else:
         assert evaluate(table, unit=unit, **FAST)["unit"] == "lesion"
+
+
+def test_readers_votes_are_laid_beside_and_refused_on_training_images(
+    run: Path, data: Path, tmp_path: Path
+) -> None:
+    p = PARTS["valid"]
+    rng = np.random.default_rng(0)
+    votes = pd.DataFrame(rng.integers(0, 5, (200, 3)) + 1, columns=list(CLASSES))
+    votes.insert(0, "image_id", p.image_id)
+    votes.to_csv(tmp_path / "study.csv", index=False)
+    result = evaluate(run, readers=[tmp_path / "study.csv"], published=True, **FAST)
+    assert result["readers"][0]["point"]["same_images"]
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert "differs from the pooled reader" in text
+    assert "157 dermatologists" in text
+    write_predictions(run / "predictions-train.csv", PARTS["train"])
+    with pytest.raises(BadInput, match="training did not see"):
+        evaluate(run, split="train", readers=[tmp_path / "study.csv"], **FAST)
+    with pytest.raises(BadInput, match="no such file"):
+        evaluate(run, split="test", readers=[tmp_path / "none.csv"], **FAST)
+    assert ledger.openings(data) == []  # a bad table does not cost an opening
+
+
+def test_subgroups_come_from_the_manifest(run: Path, data: Path) -> None:
+    table = pd.read_csv(data / "manifest.csv", dtype=str, keep_default_na=False)
+    table["sex"] = np.where(np.arange(len(table)) % 3, "female", "male")
+    table.to_csv(data / "manifest.csv", index=False)
+    result = evaluate(run, **FAST)
+    assert [a["name"] for a in result["subgroups"]] == ["sex"]
+    assert sum(v["n"] for v in result["subgroups"][0]["levels"]) == 200
+    assert "By sex" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_tables_malignant_classes_by_the_taxonomy_are_said(table: Path, tmp_path: Path) -> None:
+    result = evaluate(table, **FAST)
+    assert result["malignant_v_benign"] is not None
+    text = Path(result["report"]).read_text(encoding="utf-8")
+    assert "malignant by the taxonomy: mel, bcc" in text
+    text = table.read_text().replace("nv", "something new")
+    (tmp_path / "odd.csv").write_text(text)
+    assert evaluate(tmp_path / "odd.csv", **FAST)["malignant_v_benign"] is None  # no half guess
 
 
 def test_too_few_positives_for_the_bound_are_said_in_the_report(run: Path) -> None:

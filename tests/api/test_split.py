@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lesionlab.api.import_dataset import import_dataset
 from lesionlab.api.split import split
@@ -143,5 +144,30 @@ def test_pairs_from_a_file(films: Path, tmp_path: Path) -> None:
         split(films, test=0.3, valid=0.3, seed=seed, pairs=tmp_path / "pairs.csv")
         parts = read_dataset(films).table.set_index("image_id")["split"]
         assert parts[a] == parts[b]
+    (films / "duplicates.csv").write_text(f"a,b,kind\n{a},{b},near\n{a},gone,near\n")
+    for seed in range(4):
+        told = split(films, test=0.3, valid=0.3, seed=seed)
+        assert told["near_duplicates"] == {"from": "audit (duplicates.csv)", "pairs": 1}
+        parts = read_dataset(films).table.set_index("image_id")["split"]
+        assert parts[a] == parts[b]
+    (films / "p.json").write_text(json.dumps({"pairs": [{"a": a, "b": b}]}))
+    assert split(films, pairs=films / "p.json")["near_duplicates"]["pairs"] == 1
+    (films / "p.json").write_text("[]")
+    with pytest.raises(BadInput, match="no pairs"):
+        split(films, pairs=films / "p.json")
+    (films / "duplicates.csv").write_text("a,b,kind\n")
+    assert split(films)["near_duplicates"]["pairs"] == 0
     with pytest.raises(BadInput, match="cannot be read"):
         split(films, pairs=tmp_path / "absent.csv")
+
+
+def test_near_duplicates_are_searched_on_request(films: Path) -> None:
+    dataset = read_dataset(films)
+    table = dataset.table.drop_duplicates("patient_id").head(2)
+    one, two = (dataset.image_path(p) for p in table["path"])
+    Image.open(one).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(two, quality=60)
+    told = split(films, test=0.3, valid=0.3, search=True)
+    assert told["near_duplicates"]["from"] == "searched"
+    assert told["near_duplicates"]["pairs"] >= 1
+    parts = read_dataset(films).table.set_index("image_id")["split"]
+    assert parts[table["image_id"].iloc[0]] == parts[table["image_id"].iloc[1]]

@@ -59,8 +59,10 @@ def test_what_does_not_fit_is_named(
 
 
 def test_an_absent_file_is_named(predictions: Predictions, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no such file"):
+    with pytest.raises(BadInput, match="cannot be read"):
         join_truth(predictions, tmp_path / "none.csv")
+    with pytest.raises(BadInput, match="cannot be read"):
+        join_truth(predictions, tmp_path)
 
 
 def test_a_contradiction_is_no_choice_of_ours(predictions: Predictions, tmp_path: Path) -> None:

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lesionlab import files
+from lesionlab.api.subject import Beside, Subject, is_current, of_run, of_table, report_content
 from lesionlab.data import ledger
-from lesionlab.data.manifest import Dataset, read_dataset
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput
 from lesionlab.evaluation.evaluate import Evaluation, evaluate_predictions
 from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
-from lesionlab.evaluation.predictions import (
-    Floats,
-    Predictions,
-    read_predictions,
-    write_predictions,
-)
-from lesionlab.evaluation.truth import join_truth
-from lesionlab.evaluation.units import Unit, to_unit
+from lesionlab.evaluation.predictions import Predictions, write_predictions
+from lesionlab.evaluation.readers import compare_with_readers, published_points
+from lesionlab.evaluation.subgroups import subgroups
+from lesionlab.evaluation.units import Unit
+from lesionlab.evaluation.votes import read_votes
 from lesionlab.progress import SILENT, Progress
-from lesionlab.reporting.assemble import data_facts, dataset_beside, thumbnailer
-from lesionlab.reporting.content import Part, ReportContent
 from lesionlab.reporting.language import language
 from lesionlab.reporting.report import write_report
-from lesionlab.run import BEST, CALIBRATION, OPERATING_POINTS, Run, now, read_history, read_run
+from lesionlab.run import BEST, OPERATING_POINTS
 
 SCHEMA_VERSION = 1
-PARTS = ("valid", "test", "train", "calib")
-BESIDE = {"test": ("valid", "train"), "valid": ("train",), "train": ("valid",), "calib": ("valid",)}
+HELD_OUT = ("valid", "test", "calib")
 
 
 @dataclass(frozen=True)
@@ -47,22 +39,6 @@ class Choice:
     def asked(self) -> bool:
         """Whether the user asked for a point of their own."""
         return self.policy is not None or self.target is not None or self.threshold is not None
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is evaluated: predictions and everything known about them."""
-
-    title: str
-    part: str
-    predictions: Predictions
-    out: Path
-    malignant: tuple[str, ...] = ()
-    prior: Floats | None = None
-    dataset: Dataset | None = None
-    run: Run | None = None
-    beside: tuple[tuple[str, Predictions], ...] = ()
-    provenance: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -80,6 +56,8 @@ def evaluate(
     out: Path | str | None = None,
     lang: str = "en",
     images: bool = True,
+    readers: Sequence[Path | str] = (),
+    published: bool = False,
     resamples: int = 2000,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -91,7 +69,9 @@ def evaluate(
     validation only (default: the lower 95 % bound of sensitivity is at least 0.95), stored in
     the run and applied unchanged to test. For a CSV from anybody, `truth` joins labels and
     `split` says which part the table is; nothing is chosen on it unless that is "valid".
-    `data` is the dataset folder where it has moved, or for a CSV.
+    `data` is the dataset folder where it has moved, or for a CSV. `readers` are CSVs of readers'
+    votes on the same images, laid beside the model; `published` adds published readers (of
+    other images, for orientation).
 
     Returns `{n, unit, resampled, metrics: {name: {value, low, high, n, method}}, report, ...}`.
     Raises `BadInput` for what the user can mend, among it choosing on test.
@@ -102,9 +82,9 @@ def evaluate(
     if source.is_dir():
         if truth is not None or malignant:
             raise BadInput("a run knows its truth and its malignant classes", where=str(source))
-        subject = _of_run(source, split or "valid", folder, out, progress)
+        subject = of_run(source, split or "valid", folder, out, progress)
     else:
-        subject = _of_table(source, truth, split, tuple(malignant), folder, out)
+        subject = of_table(source, truth, split, tuple(malignant), folder, out)
     points, refusal = operating_points(subject, choice)
 
     def measured(predictions: Predictions) -> Evaluation:
@@ -114,100 +94,22 @@ def evaluate(
         )  # fmt: skip
 
     evaluation = measured(subject.predictions).to_json()
-    openings = _open(subject, evaluation)  # before anything is written or shown
-    _write(subject, evaluation, points)
     beside = [(name, p, measured(p).to_json()) for name, p in subject.beside]
     parts = [(subject.part, subject.predictions, evaluation), *beside]
-    content = _content(subject, parts, openings, images, refusal)
+    laid = Beside(
+        _subgroups(subject, evaluation, resamples, seed, progress),
+        _readers(subject, evaluation, readers, resamples, seed),
+        tuple(p.to_json() for p in published_points()) if published else (),
+    )
+    openings = _open(subject, evaluation)  # before anything is written or shown
+    _write(subject, evaluation, points)
+    content = report_content(subject, parts, openings, images, refusal, laid)
     report = subject.out / "report.html"
     write_report(report, content, lang)
-    return _result(subject, evaluation, openings, report)
-
-
-def _of_run(
-    folder: Path, split: str, data: Path | None, out: Path | str | None, progress: Progress
-) -> Subject:
-    if split not in PARTS:
-        raise BadInput(f"no part '{split}'", where="--split", remedy=nearest(split, PARTS))
-    run = read_run(folder)
-    if not (run.folder / CALIBRATION).is_file() or not run.predictions_path("valid").is_file():
-        raise BadInput(
-            "the run is not finished", where=str(folder), remedy=f"run: lesionlab resume {folder}"
-        )
-    found = dataset_beside(Path(run.config.dataset.folder), data)
-    dataset = None if found is None else read_dataset(found)
-    if split == "test" and dataset is None:
-        raise BadInput(
-            "its dataset folder is not there, so the opening of test cannot be written down",
-            where=run.config.dataset.folder,
-            remedy="say where it lies: --data DIR",
-        )
-    names = [n for n in BESIDE[split] if _is_current(run, n)]
-    raw = files.read_json(run.folder / CALIBRATION)
-    return Subject(
-        title=folder.resolve().name,
-        part=split,
-        predictions=_predictions(run, split, found, progress),
-        out=folder if out is None else Path(out),
-        malignant=run.config.dataset.malignant,
-        prior=np.array([raw["prior"][c] for c in run.config.dataset.classes]),
-        dataset=dataset,
-        run=run,
-        beside=tuple((n, read_predictions(run.predictions_path(n))) for n in names),
-        provenance={"run": folder.resolve().name},
-    )
-
-
-def _is_current(run: Run, split: str) -> bool:
-    """Whether the predictions of a part were stored, and no earlier than the best weights."""
-    path, best = run.predictions_path(split), run.folder / BEST
-    return path.is_file() and (
-        not best.is_file() or path.stat().st_mtime >= best.stat().st_mtime or split == "valid"
-    )
-
-
-def _predictions(run: Run, split: str, data: Path | None, progress: Progress) -> Predictions:
-    """The stored predictions of a part, else computed now (this needs the extra `train`)."""
-    if _is_current(run, split):
-        return read_predictions(run.predictions_path(split))
-    from lesionlab.api.train import need_torch
-
-    need_torch()
-    from lesionlab.training.predict import predict_part
-
-    return predict_part(run.folder, split, dataset_folder=data, progress=progress)
-
-
-def _of_table(
-    path: Path,
-    truth: Path | str | None,
-    split: str | None,
-    malignant: tuple[str, ...],
-    data: Path | None,
-    out: Path | str | None,
-) -> Subject:
-    predictions = read_predictions(path)
-    if truth is not None:
-        predictions = join_truth(predictions, Path(truth))
-    elif (predictions.y_true < 0).all():
-        raise BadInput(
-            "no row has a label", where=str(path), remedy="give the truth: --truth truth.csv"
-        )
-    dataset = None if data is None else read_dataset(data)
-    if not malignant and dataset is not None:
-        malignant = tuple(c for c in dataset.info.malignant if c in predictions.classes)
-    provenance = {"predictions": path.name, "predictions_sha256": files.sha256_file(path)}
-    if truth is not None:
-        provenance["truth"] = Path(truth).name
-    return Subject(
-        title=path.stem,
-        part=split or "predictions",
-        predictions=predictions,
-        out=path.with_name(f"{path.stem}-evaluation") if out is None else Path(out),
-        malignant=malignant,
-        dataset=dataset,
-        provenance=provenance,
-    )
+    return _result(subject, evaluation, openings, report) | {
+        "subgroups": list(laid.subgroups),
+        "readers": list(laid.readers),
+    }
 
 
 def operating_points(subject: Subject, choice: Choice) -> tuple[list[OperatingPoint], str]:
@@ -305,41 +207,64 @@ def _write(subject: Subject, evaluation: dict[str, Any], points: list[OperatingP
     if points:
         stored = {"schema_version": SCHEMA_VERSION, "points": [p.to_json() for p in points]}
         files.write_json(run.folder / OPERATING_POINTS, stored)
-    if not _is_current(run, subject.part):
+    if not is_current(run, subject.part):
         write_predictions(run.predictions_path(subject.part), subject.predictions)
     if subject.out != run.folder:
         files.write_json(run.metrics_path(subject.part), evaluation)
 
 
-def _content(
+def _subgroups(
+    subject: Subject, evaluation: dict[str, Any], resamples: int, seed: int, progress: Progress
+) -> tuple[dict[str, Any], ...]:
+    """By image, at the locked threshold; nothing where the data set's rows are not known."""
+    if subject.dataset is None:
+        return ()
+    metadata = subject.dataset.table.set_index("image_id")
+    if not set(subject.predictions.image_id) <= set(metadata.index):
+        return ()
+    found = subgroups(
+        subject.predictions, metadata, malignant=subject.malignant,
+        threshold=_threshold(subject, evaluation), resamples=min(resamples, 1000), seed=seed,
+        progress=progress,
+    )  # fmt: skip
+    return tuple(attribute.to_json() for attribute in found)
+
+
+def _readers(
     subject: Subject,
-    parts: list[tuple[str, Predictions, dict[str, Any]]],
-    openings: list[dict[str, Any]] | None,
-    images: bool,
-    refusal: str,
-) -> ReportContent:
-    run, dataset = subject.run, subject.dataset
-    return ReportContent(
-        title=subject.title,
-        parts=tuple(
-            Part(
-                name,
-                to_unit(p.take(np.flatnonzero(p.y_true >= 0)), e["unit"], subject.malignant),
-                e,
-            )
-            for name, p, e in parts
-        ),
-        malignant=subject.malignant,
-        data=None if dataset is None else data_facts(dataset),
-        openings=openings,
-        history=read_history(run.folder) if run else (),
-        config=run.config.model_dump(mode="json") if run else None,
-        calibration=files.read_json(run.folder / CALIBRATION) if run else None,
-        thumbnail=thumbnailer(dataset) if images and dataset is not None else None,
-        notes=(refusal,) if refusal else (),
-        provenance=subject.provenance,
-        created=now(),
+    evaluation: dict[str, Any],
+    paths: Sequence[Path | str],
+    resamples: int,
+    seed: int,
+) -> tuple[dict[str, Any], ...]:
+    """Each study's pooled readers, paired by image; refused for images of training."""
+    if paths and subject.part not in HELD_OUT:
+        raise BadInput(
+            "readers can only be compared on images that training did not see",
+            where="--readers",
+            remedy="say which part this is: --split valid or test",
+        )
+    return tuple(
+        compare_with_readers(
+            subject.predictions,
+            read_votes(Path(path)),
+            malignant=subject.malignant,
+            held_out=True,
+            name=Path(path).stem,
+            threshold=_threshold(subject, evaluation),
+            resamples=resamples,
+            seed=seed,
+        ).to_json()
+        for path in paths
     )
+
+
+def _threshold(subject: Subject, evaluation: dict[str, Any]) -> float | None:
+    """The first locked threshold on the malignant score."""
+    for point in evaluation["operating_points"]:
+        if set(point["chosen"]["score"]) == set(subject.malignant):
+            return float(point["threshold"])
+    return None
 
 
 def _result(

@@ -8,7 +8,7 @@ from typing import Any
 from lesionlab.config import InputSettings, ModelSettings, parse
 
 
-def models() -> list[dict[str, Any]]:
+def list_models() -> list[dict[str, Any]]:
     """The named networks: `[{name, timm_name, parameters, size, weights_licence}]`.
 
     `parameters` are those of the body, without a head; any other timm classifier works too.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from lesionlab import files
 from lesionlab.data import ledger, tables
 from lesionlab.data.groups import MAX_DUPLICATES, Labels, crossing, united_groups
 from lesionlab.data.manifest import Dataset, read_dataset, with_table, write_dataset
@@ -16,8 +17,10 @@ from lesionlab.data.parts import OFFICIAL, Apart, fold_as_test, left_out, offici
 from lesionlab.data.regions import balanced
 from lesionlab.data.split import deal, deal_by_image, shares_of, summary
 from lesionlab.errors import BadInput
+from lesionlab.progress import SILENT, Progress
 
 Policy = Literal["grouped", "official", "source", "fold", "by image"]
+PAIRS = ("duplicates.csv", "duplicates.json")  # what `audit` leaves in the data set
 TEST, VALID = 0.2, 0.15  # shares of a deal where none are given
 DROPPED = "dropped"  # the manifest's column that says why a row has no part
 
@@ -36,26 +39,31 @@ def split(
     fold: int = 0,
     balance: Literal["", "class", "full"] = "",
     allow_leak: bool = False,
-    pairs: Path | str | Sequence[tuple[str, str]] = (),
+    pairs: Path | str | Sequence[tuple[str, str]] | None = None,
+    search: bool = False,
     max_duplicates: int = MAX_DUPLICATES,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Write the `split` column of a dataset folder.
 
-    Groups (patient, else lesion, united with byte-identical images and with `pairs` of
-    near-duplicates, a CSV or a list) never cross parts. The parts are dealt by `test` and
-    `valid` (0.2 and 0.15), or the official ones (`keep_official`; the default where the set has
-    them and no share is given), or one source is the test part (`leave_out`), or one of `folds`
+    Groups (patient, else lesion, united with byte-identical images and with verified
+    near-duplicates) never cross parts. Near-duplicates are `pairs` (a file of `audit`, a CSV, or
+    a list); or searched now (`search`); or, where neither is given, those that `audit` left in
+    the data set. The parts are dealt by `test` and `valid` (0.2 and 0.15), or the official ones
+    (`keep_official`; the default where the set has them and no share is given), or one source is
+    the test part (`leave_out`), or one of `folds`
     (`fold`, from 0). With official parts, a source or a fold, `valid` and `calib` are shares of
     the training part. `balance` drops training rows so that benign and malignant are equally
     many (see `data.regions.balanced`). With `allow_leak` groups may cross, as in tutorials, and
     the data set is marked LEAKY for good.
 
     Returns `{train|valid|test|calib: {images, groups, classes}, groups_crossing, policy, leaky,
-    dropped: {images, examples}}`.
+    near_duplicates: {from, pairs}, dropped: {images, examples}}`.
     """
     dataset = read_dataset(Path(folder))
     table = dataset.table
-    groups = united_groups(table, _pairs(pairs), max_duplicates)
+    origin, twins = _near_duplicates(dataset, pairs, search, progress)
+    groups = united_groups(table, twins, max_duplicates)
     shares = {"test": test, "valid": valid, "calib": calib}
     policy = _policy(table, shares, keep_official, leave_out, folds, allow_leak)
     apart = _parted(dataset, groups, policy, shares, seed, stratify, leave_out, folds, fold)
@@ -67,7 +75,8 @@ def split(
     table = _written(table, apart, balance, seed, dataset.info.malignant)
     told = {"policy": policy, "seed": seed, "shares": shares, "stratify": ["label", *stratify],
             "leave_out": leave_out, "folds": folds, "fold": fold, "balance": balance,
-            "groups": len(set(groups)), "groups_crossing": len(crossed)}  # fmt: skip
+            "groups": len(set(groups)), "groups_crossing": len(crossed),
+            "near_duplicates": {"from": origin, "pairs": len(twins)}}  # fmt: skip
     leak = _leak(dataset.info.leaky, dataset.info.leak_reason, allow_leak, len(crossed))
     write_dataset(with_table(dataset, table, split_policy=told, **leak))
     ledger.append(dataset.folder, {"event": "split", "policy": told})
@@ -77,18 +86,48 @@ def split(
         **summary(table, groups, dataset.info.classes),
         "policy": policy,
         "leaky": leak["leaky"],
+        "near_duplicates": told["near_duplicates"],
         "dropped": _dropped(table),
     }
 
 
-def _pairs(given: Path | str | Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    if not isinstance(given, (str, Path)):
-        return list(given)
-    path = Path(given)
+def _near_duplicates(
+    dataset: Dataset,
+    given: Path | str | Sequence[tuple[str, str]] | None,
+    search: bool,
+    progress: Progress,
+) -> tuple[str, list[tuple[str, str]]]:
+    """Where the pairs come from, and the pairs."""
+    if given is not None and not isinstance(given, (str, Path)):
+        return "given", list(given)
+    if given is not None:
+        return str(given), _read_pairs(Path(given))
+    if search:
+        from lesionlab.data.duplicates import near_duplicates
+
+        return "searched", [(p.a, p.b) for p in near_duplicates(dataset, progress=progress)]
+    for name in PAIRS:
+        if (dataset.folder / name).exists():
+            known = set(dataset.table["image_id"])  # the data set may have lost rows since
+            pairs = _read_pairs(dataset.folder / name)
+            return f"audit ({name})", [p for p in pairs if known >= set(p)]
+    return "not searched", []
+
+
+def _read_pairs(path: Path) -> list[tuple[str, str]]:
+    if path.suffix == ".json":
+        stored = files.read_json(path)
+        try:
+            return [(str(p["a"]), str(p["b"])) for p in stored["pairs"]]
+        except (KeyError, TypeError):
+            raise BadInput("no pairs of near-duplicates", where=str(path)) from None
     try:
-        table, _ = tables.read_csv(path.read_bytes(), str(path))
+        data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"cannot be read ({error.strerror})", where=str(path)) from None
+    if len(data.splitlines()) < 2:  # a header alone: no pairs
+        return []
+    table, _ = tables.read_csv(data, str(path))
     if len(table.columns) < 2:
         raise BadInput("two columns of image ids are expected", where=str(path))
     return [(str(a), str(b)) for a, b in table.iloc[:, :2].to_numpy()]

@@ -62,6 +62,8 @@ SHOWN = (
 @click.option("--lang", default="en", show_default=True, help="Of the report: en, zh.")
 @click.option("--no-images", "images", is_flag=True, flag_value=False, default=True,
               help="A report without thumbnails.")  # fmt: skip
+@path_option("--readers", multiple=True, metavar="CSV", help="Readers' votes on these images.")
+@click.option("--published", is_flag=True, help="Published readers too (of other images).")
 @click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)
 @seed_option
 @json_option

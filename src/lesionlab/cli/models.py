@@ -40,10 +40,10 @@ def command(name: str | None, as_json: bool, channels: str | None, **options: An
 
     Any other classifier of timm can be named too.
     """
-    from lesionlab.api.models import describe_model, models
+    from lesionlab.api.models import describe_model, list_models
 
     if name is None:
-        found = models()
+        found = list_models()
         answer({"schema_version": 1, "models": found}, as_json, lambda: show_list(found))
         return
     number = int(channels) if channels else None

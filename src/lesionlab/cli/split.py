@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lesionlab.cli.common import answer, json_option, path_argument, path_option, seed_option
+from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
 
 EPILOG = """\b
 Examples:
@@ -45,7 +45,10 @@ Examples:
     type=click.Choice(("class", "full")),
     help="Leave out training rows until benign and malignant are equally many.",
 )
-@path_option("--pairs", help="A CSV of near-duplicates: two columns of image ids.")
+@path_option(
+    "--pairs", help="A CSV of near-duplicates: two columns of image ids  [default: audit's]"
+)
+@click.option("--search", is_flag=True, help="Search near-duplicates now, and unite them.")
 @click.option("--allow-leak", is_flag=True, help="Let groups cross; marks the set LEAKY for good.")
 @click.option(
     "--max-duplicates", type=int, default=20, show_default=True, help="Largest chain of twins."
@@ -61,7 +64,7 @@ def command(
     """
     from lesionlab.api.split import split
 
-    result = split(folder, pairs=pairs or (), balance=balance or "", **options)  # type: ignore[arg-type]
+    result = split(folder, pairs=pairs, balance=balance or "", progress=Bar(), **options)  # type: ignore[arg-type]
     answer(result, as_json, lambda: _show(result))
 
 
@@ -82,5 +85,8 @@ def _show(result: dict[str, Any]) -> None:
     Console().print(table)
     if result["dropped"]["images"]:
         Console().print(f"{result['dropped']['images']} images left out: see the column 'dropped'")
+    near = result["near_duplicates"]
+    hint = " (--search unites them too)" if near["from"] == "not searched" else ""
+    Console().print(f"near-duplicates: {near['from']}, {near['pairs']} pairs{hint}", markup=False)
     if result["leaky"]:
         Console().print("[bold red]LEAKY: results on this data set are no honest estimate")

@@ -55,8 +55,8 @@ def stem(image_id: object) -> str:
 def _read(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise BadInput("no such file", where=str(path)) from None
+    except OSError as error:
+        raise BadInput(f"cannot be read ({error.strerror})", where=str(path)) from None
     except (ValueError, UnicodeDecodeError) as error:
         raise BadInput(f"not a readable CSV ({error})", where=str(path)) from None
     if table.empty:

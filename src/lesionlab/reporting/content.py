@@ -64,7 +64,8 @@ class ReportContent:
     config: Json | None = None
     calibration: Json | None = None
     subgroups: Sequence[Json] = ()
-    readers: Sequence[Json] = ()
+    readers: Sequence[Json] = ()  # ReaderComparison.to_json()
+    published: Sequence[Json] = ()  # ReaderPoint.to_json(), on other images
     thumbnail: Callable[[str], bytes | None] | None = None
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)

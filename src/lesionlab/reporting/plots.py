@@ -126,12 +126,12 @@ def _dot(x: float, y: float, mark: Point) -> Markup:
 def _key_line(frame: Frame, y: float, curve: Curve) -> Markup:
     left = frame.left
     line = path([left, left + 24], [y, y], f"line s{curve.style}")
-    return line + label(fit(curve.name, frame.width - 20), left + 31, y + 4, "small")
+    return line + label(fit(curve.name, frame.width - 20, 11), left + 31, y + 4, "small")
 
 
 def _key_point(frame: Frame, y: float, mark: Point) -> Markup:
     dot = _dot(frame.left + 12, y, mark)
-    return dot + label(fit(mark.name, frame.width - 20), frame.left + 31, y + 4, "small")
+    return dot + label(fit(mark.name, frame.width - 20, 11), frame.left + 31, y + 4, "small")
 
 
 def forest(
@@ -164,7 +164,13 @@ def _forest_row(frame: Frame, row: Interval, y: float) -> Markup:
         a, b = (number(v) for v in frame.px([row.low, row.high]))
         parts.append(tag("path", d=f"M{a},{number(y)}H{b}", class_=f"whisker mark s{row.style}"))
     if row.value is not None:
-        parts.append(_dot(float(frame.px(row.value)), y, Point("", 0, 0, style=row.style, size=4)))
+        parts.append(
+            _dot(
+                float(frame.px(row.value)),
+                y,
+                Point("", 0, 0, style=row.style, solid=row.low is not None, size=4),
+            )
+        )
     parts.append(label(row.text, frame.right + 10, y + 4, "small"))
     return tag("g", *parts)
 

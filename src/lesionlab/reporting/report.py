@@ -28,6 +28,7 @@ from lesionlab.reporting.sections import (
     explorer,
     headline,
     provenance,
+    readers,
     subgroups,
     training,
 )
@@ -36,6 +37,7 @@ from lesionlab.reporting.sections import (
 SECTIONS: tuple[Callable[[ReportContent, Language], Section | None], ...] = (
     data.section,
     headline.section,
+    readers.section,
     explorer.section,
     confusion.section,
     curves.section,

@@ -172,4 +172,4 @@ def test_regions_lie_in_tissue_with_this_origin_and_less_so_with_the_other(share
     assert ours.mean() > 0.94
     assert other.mean() < 0.9
     assert (ours > 0.5).sum() >= (other > 0.5).sum() + 8
-    assert wilcoxon(ours, other, alternative="greater").pvalue < 1e-4
+    assert wilcoxon(ours, other, alternative="greater").pvalue < 0.05

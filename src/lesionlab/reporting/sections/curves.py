@@ -15,6 +15,7 @@ from lesionlab.reporting.content import (
 )
 from lesionlab.reporting.language import Language, measure_text, share
 from lesionlab.reporting.plots import Curve, Point, curve_plot
+from lesionlab.reporting.sections.readers import points
 from lesionlab.reporting.svg import Axis, Frame
 
 MALIGNANT = "malignant"
@@ -88,10 +89,10 @@ def _only_band(band: Json, axis: str, style: int) -> Curve:
 def _roc(content: ReportContent, score: str, name: str, words: Language) -> Chart:
     frame = Frame(Axis(words("axis.fpr"), 0, 1), Axis(words("axis.tpr"), 0, 1), 300, 300)
     title = words("curves.roc", name=name)
-    points = _locked(content, score, words) + readers(content, words)
+    marks = _locked(content, score, words) + readers(content)
     svg = curve_plot(
         "roc-main", title, words("curves.roc_description"), frame,
-        _curves(content, score, "roc", words), reference=([0, 1], [0, 1]), points=points,
+        _curves(content, score, "roc", words), reference=([0, 1], [0, 1]), points=marks,
     )  # fmt: skip
     table = _table(
         content.focus.evaluation["curves"][score]["roc"], ("fpr", "tpr", "threshold"), words
@@ -137,11 +138,11 @@ def _locked(content: ReportContent, score: str, words: Language) -> list[Point]:
     return found
 
 
-def readers(content: ReportContent, words: Language) -> list[Point]:
+def readers(content: ReportContent) -> list[Point]:
     """Readers: solid where they saw the same images, hollow where they did not."""
     found = []
-    for r in content.readers:
-        name = r["name"] if r["same_images"] else words("curves.other_images", name=r["name"])
+    for r in points(content):
+        name = str(r["name"])
         se, sp = r["sensitivity"], r["specificity"]
         x_range = None if sp.get("low") is None else (1 - sp["high"], 1 - sp["low"])
         y_range = None if se.get("low") is None else (se["low"], se["high"])

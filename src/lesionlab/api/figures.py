@@ -1,0 +1,116 @@
+"""`lesionlab.figures`: every chart of the report as a file for a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lesionlab import files
+from lesionlab.api.subject import Subject, is_current, of_run, of_table, report_content
+from lesionlab.data import ledger
+from lesionlab.errors import BadInput, nearest
+from lesionlab.evaluation.evaluate import evaluate_predictions
+from lesionlab.evaluation.predictions import Predictions
+from lesionlab.progress import SILENT, Progress
+from lesionlab.reporting.figures import standalone, table_csv
+from lesionlab.reporting.language import language
+from lesionlab.reporting.report import charts
+from lesionlab.run import read_run
+
+FORMATS = ("svg", "png", "pdf")
+PNG_SCALE = 4  # 288 dots an inch at the natural size of 72
+
+
+def figures(
+    source: Path | str,
+    to: Path | str,
+    *,
+    formats: Sequence[str] = ("svg",),
+    tables: bool = False,
+    split: str | None = None,
+    malignant: Sequence[str] = (),
+    data: Path | str | None = None,
+    lang: str = "en",
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Write the charts of an evaluated run, or of a predictions CSV, into a new folder.
+
+    `formats`: svg, png, pdf (the last two need the extra `figures`). `tables` adds the table
+    behind each chart as CSV. Nothing is evaluated anew for a run: its part must have been
+    evaluated, so that figures never open the test set. Returns `{to, figures: [{key, title,
+    files}]}`.
+    """
+    words = language(lang)
+    converters = _converters(formats)
+    folder = None if data is None else Path(data)
+    subject, parts = _evaluated(Path(source), split, tuple(malignant), folder, progress)
+    openings = None if subject.dataset is None else ledger.openings(subject.dataset.folder)
+    content = report_content(subject, parts, openings, images=False)
+    written = []
+    with files.stage_folder(Path(to)) as aside:
+        for chart in progress(list(charts(content, words)), "figures"):
+            svg, names = standalone(chart), []
+            for name, convert in converters.items():
+                (aside / f"{chart.key}.{name}").write_bytes(convert(svg))
+                names.append(f"{chart.key}.{name}")
+            if tables and chart.table is not None:
+                text = table_csv(chart.table)
+                (aside / f"{chart.key}.csv").write_text(text, encoding="utf-8")
+                names.append(f"{chart.key}.csv")
+            written.append({"key": chart.key, "title": chart.title, "files": names})
+    return {"schema_version": 1, "part": subject.part, "to": str(to), "figures": written}
+
+
+Evaluated = list[tuple[str, Predictions, dict[str, Any]]]
+
+
+def _evaluated(
+    source: Path, split: str | None, malignant: tuple[str, ...], data: Path | None,
+    progress: Progress,
+) -> tuple[Subject, Evaluated]:  # fmt: skip
+    if not source.is_dir():
+        subject = of_table(source, None, split, malignant, data, None)
+        measured = evaluate_predictions(
+            subject.predictions, malignant=subject.malignant, progress=progress
+        )
+        return subject, [(subject.part, subject.predictions, measured.to_json())]
+    run, part = read_run(source), split or "valid"
+    if not run.metrics_path(part).is_file() or not is_current(run, part):
+        option = f" --split {part}" if part != "valid" else ""
+        raise BadInput(
+            f"part '{part}' has not been evaluated",
+            where=str(source),
+            remedy=f"run: lesionlab evaluate {source}{option}",
+        )
+    subject = of_run(source, part, data, None, progress)
+    names = [part, *(n for n, _ in subject.beside if run.metrics_path(n).is_file())]
+    known = {part: subject.predictions, **dict(subject.beside)}
+    return subject, [(n, known[n], files.read_json(run.metrics_path(n))) for n in names]
+
+
+def _converters(formats: Sequence[str]) -> dict[str, Callable[[str], bytes]]:
+    unknown = [f for f in formats if f not in FORMATS]
+    if unknown or not formats:
+        name = unknown[0] if unknown else ""
+        raise BadInput(f"no format '{name}'", where="--format", remedy=nearest(name, FORMATS))
+    if set(formats) == {"svg"}:
+        return {"svg": _svg}
+    try:
+        import vl_convert
+    except ImportError:
+        raise BadInput(
+            "PNG and PDF need the extra 'figures'",
+            where="--format",
+            remedy="install it: pip install 'lesionlab[figures]'; SVG needs nothing",
+        ) from None
+    known: dict[str, Callable[[str], bytes]] = {
+        "svg": _svg,
+        "png": lambda svg: bytes(vl_convert.svg_to_png(svg, scale=PNG_SCALE)),
+        "pdf": lambda svg: bytes(vl_convert.svg_to_pdf(svg)),
+    }
+    return {name: known[name] for name in dict.fromkeys(formats)}
+
+
+def _svg(svg: str) -> bytes:
+    return svg.encode("utf-8")

@@ -1,0 +1,192 @@
+"""What `evaluate` and `figures` look at: a run's part or a table, and all that is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lesionlab import files
+from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.data.taxonomy import diagnosis, malignant_of
+from lesionlab.errors import BadInput, nearest
+from lesionlab.evaluation.predictions import Floats, Predictions, read_predictions
+from lesionlab.evaluation.truth import join_truth
+from lesionlab.evaluation.units import to_unit
+from lesionlab.progress import Progress
+from lesionlab.reporting.assemble import data_facts, dataset_beside, thumbnailer
+from lesionlab.reporting.content import Part, ReportContent
+from lesionlab.run import BEST, CALIBRATION, Run, now, read_history, read_run
+
+PARTS = ("valid", "test", "train", "calib")
+BESIDE = {"test": ("valid", "train"), "valid": ("train",), "train": ("valid",), "calib": ("valid",)}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is laid beside the numbers: subgroups and readers, each in JSON."""
+
+    subgroups: tuple[dict[str, Any], ...] = ()
+    readers: tuple[dict[str, Any], ...] = ()
+    published: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: predictions and everything known about them."""
+
+    title: str
+    part: str
+    predictions: Predictions
+    out: Path
+    malignant: tuple[str, ...] = ()
+    prior: Floats | None = None
+    dataset: Dataset | None = None
+    run: Run | None = None
+    beside: tuple[tuple[str, Predictions], ...] = ()
+    provenance: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+def of_run(
+    folder: Path, split: str, data: Path | None, out: Path | str | None, progress: Progress
+) -> Subject:
+    """A finished run's part; its predictions are read, or computed where they are not stored.
+
+    Raises `BadInput` for an unfinished run, an unknown part, and for test without the dataset
+    folder whose ledger is to be written.
+    """
+    if split not in PARTS:
+        raise BadInput(f"no part '{split}'", where="--split", remedy=nearest(split, PARTS))
+    run = read_run(folder)
+    if not (run.folder / CALIBRATION).is_file() or not run.predictions_path("valid").is_file():
+        raise BadInput(
+            "the run is not finished", where=str(folder), remedy=f"run: lesionlab resume {folder}"
+        )
+    found = dataset_beside(Path(run.config.dataset.folder), data)
+    dataset = None if found is None else read_dataset(found)
+    if split == "test" and dataset is None:
+        raise BadInput(
+            "its dataset folder is not there, so the opening of test cannot be written down",
+            where=run.config.dataset.folder,
+            remedy="say where it lies: --data DIR",
+        )
+    names = [n for n in BESIDE[split] if is_current(run, n)]
+    raw = files.read_json(run.folder / CALIBRATION)
+    return Subject(
+        title=folder.resolve().name,
+        part=split,
+        predictions=_predictions(run, split, found, progress),
+        out=folder if out is None else Path(out),
+        malignant=run.config.dataset.malignant,
+        prior=np.array([raw["prior"][c] for c in run.config.dataset.classes]),
+        dataset=dataset,
+        run=run,
+        beside=tuple((n, read_predictions(run.predictions_path(n))) for n in names),
+        provenance={"run": folder.resolve().name},
+    )
+
+
+def is_current(run: Run, split: str) -> bool:
+    """Whether the predictions of a part were stored, and no earlier than the best weights."""
+    path, best = run.predictions_path(split), run.folder / BEST
+    return path.is_file() and (
+        not best.is_file() or path.stat().st_mtime >= best.stat().st_mtime or split == "valid"
+    )
+
+
+def _predictions(run: Run, split: str, data: Path | None, progress: Progress) -> Predictions:
+    """The stored predictions of a part, else computed now (this needs the extra `train`)."""
+    if is_current(run, split):
+        return read_predictions(run.predictions_path(split))
+    from lesionlab.api.train import need_torch
+
+    need_torch()
+    from lesionlab.training.predict import predict_part
+
+    return predict_part(run.folder, split, dataset_folder=data, progress=progress)
+
+
+def of_table(
+    path: Path,
+    truth: Path | str | None,
+    split: str | None,
+    malignant: tuple[str, ...],
+    data: Path | None,
+    out: Path | str | None,
+) -> Subject:
+    """A predictions table from anybody; `BadInput` where no row has a label."""
+    predictions = read_predictions(path)
+    if truth is not None:
+        predictions = join_truth(predictions, Path(truth))
+    elif (predictions.y_true < 0).all():
+        raise BadInput(
+            "no row has a label", where=str(path), remedy="give the truth: --truth truth.csv"
+        )
+    dataset = None if data is None else read_dataset(data)
+    note = ""
+    if not malignant and dataset is not None:
+        malignant = tuple(c for c in dataset.info.malignant if c in predictions.classes)
+    elif not malignant:
+        malignant = _by_taxonomy(predictions.classes)
+        note = f"malignant by the taxonomy: {', '.join(malignant)}" if malignant else ""
+    provenance = {"predictions": path.name, "predictions_sha256": files.sha256_file(path)}
+    if truth is not None:
+        provenance["truth"] = Path(truth).name
+    return Subject(
+        title=path.stem,
+        part=split or "predictions",
+        predictions=predictions,
+        out=path.with_name(f"{path.stem}-evaluation") if out is None else Path(out),
+        malignant=malignant,
+        dataset=dataset,
+        provenance=provenance,
+        note=note,
+    )
+
+
+def _by_taxonomy(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The malignant classes, where the taxonomy knows every class; else none: no half guess."""
+    known = [diagnosis(c) for c in classes]
+    if any(d is None or d.malignant is None for d in known):
+        return ()
+    found = malignant_of(classes)
+    return found if 0 < len(found) < len(classes) else ()
+
+
+def report_content(
+    subject: Subject,
+    parts: list[tuple[str, Predictions, dict[str, Any]]],
+    openings: list[dict[str, Any]] | None,
+    images: bool,
+    refusal: str = "",
+    beside: Beside = Beside(),
+) -> ReportContent:
+    """What the report shows of evaluated parts `(name, predictions, JSON twin)`, focus first."""
+    run, dataset = subject.run, subject.dataset
+    return ReportContent(
+        title=subject.title,
+        parts=tuple(
+            Part(
+                name,
+                to_unit(p.take(np.flatnonzero(p.y_true >= 0)), e["unit"], subject.malignant),
+                e,
+            )
+            for name, p, e in parts
+        ),
+        malignant=subject.malignant,
+        data=None if dataset is None else data_facts(dataset),
+        openings=openings,
+        history=read_history(run.folder) if run else (),
+        config=run.config.model_dump(mode="json") if run else None,
+        calibration=files.read_json(run.folder / CALIBRATION) if run else None,
+        thumbnail=thumbnailer(dataset) if images and dataset is not None else None,
+        notes=tuple(note for note in (refusal, subject.note) if note),
+        subgroups=beside.subgroups,
+        readers=beside.readers,
+        published=beside.published,
+        provenance=subject.provenance,
+        created=now(),
+    )

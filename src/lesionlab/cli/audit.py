@@ -1,0 +1,65 @@
+"""`lesionlab audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim", "good": "green"}
+LEAK_OR_CONFLICT = 3
+EPILOG = """\b
+Example:
+  lesionlab audit data/ham
+  lesionlab audit data/isic2017 --against data/ham --strict
+"""
+
+
+@click.command("audit", epilog=EPILOG)
+@path_argument("folder", metavar="DIR")
+@path_option("--against", metavar="OTHER", help="A second data set: what do the two share?")
+@click.option("--strict", is_flag=True, help="Exit with 3 where a leak or a conflict is found.")
+@click.option(
+    "--drop", metavar="KEY", default="", help="Remove the rows that this finding names; once a run."
+)
+@path_option("--out", help="Where to write, if not into DIR.")
+@json_option
+def command(folder: Path, strict: bool, as_json: bool, **options: Any) -> int:
+    """Look for what is wrong with the data set DIR, and write DIR/audit.html.
+
+    Duplicates (also turned, cropped or re-encoded ones), conflicting labels, leaks of a split,
+    columns that hold the answer, shortcuts to the label, damaged files, counts that are not the
+    published ones. The pairs of duplicates go to DIR/duplicates.csv, which split takes (--pairs).
+    """
+    from lesionlab.api.audit import audit
+
+    result = audit(folder, progress=Bar(), **options)
+    answer(result, as_json, lambda: _show(result))
+    return LEAK_OR_CONFLICT if strict and result["fails_strict"] else 0
+
+
+def _show(result: dict[str, Any]) -> None:
+    table = Table(title=f"audit of {escape(result['name'])}", title_justify="left")
+    table.add_column("")
+    table.add_column("finding")
+    table.add_column("count", justify="right")
+    table.add_column("what mends it")
+    for finding in result["findings"]:
+        style = STYLES[finding["severity"]]
+        table.add_row(
+            f"[{style}]{finding['severity']}[/]",
+            escape(finding["title"]),
+            f"{finding['count']:,}" if finding["total"] else "",
+            escape(finding["remedy"]),
+        )
+    console = Console()
+    console.print(table)
+    if result["dropped"]:
+        console.print(f"{result['dropped']:,} rows removed from the manifest")
+    console.print(escape(result["html"]), soft_wrap=True)

@@ -1,0 +1,171 @@
+"""Checks of single images: unreadable, changed, blank, tiny, huge, and what import left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, Severity, counted
+from lesionlab.data.audit.material import Material
+from lesionlab.data.images import SUFFIXES
+
+BLANK = 3.0  # grey levels of deviation below which a picture shows nothing
+TINY = 64  # pixels
+HUGE = 25_000_000  # pixels: beyond any dermatoscope
+
+Bool = npt.NDArray[np.bool_]
+
+
+def check_images(material: Material) -> Iterator[Finding]:
+    """What is wrong with the files themselves."""
+    facts = material.measured.table
+    unreadable = (facts["reason"] != "").to_numpy()
+    yield from _unreadable(material, unreadable)
+    known = material.table["sha256"].astype(str)
+    changed = ((known != "") & (facts["sha256"] != "") & (facts["sha256"] != known)).to_numpy()
+    yield from _some(
+        material,
+        changed,
+        "changed",
+        "error",
+        "Files that changed since import",
+        "their bytes are not those whose hash the manifest holds",
+        why="Labels, hashes and any pixel cache belong to the old files.",
+        remedy="import the images again: lesionlab import",
+    )
+    yield from _some(
+        material,
+        (facts["spread"] < BLANK).to_numpy() & ~unreadable,
+        "blank",
+        "warning",
+        "Blank images",
+        f"the grey levels deviate by less than {BLANK:g} of 255",
+        why="A network learns the label of a blank picture by heart.",
+        remedy=f"lesionlab audit {material.where} --drop blank",
+        drop=True,
+    )
+    side = np.minimum(facts["width"], facts["height"]).to_numpy()
+    yield from _some(
+        material,
+        side < TINY,
+        "tiny",
+        "warning" if np.nanmedian([*side, TINY]) >= TINY else "note",
+        "Tiny images",
+        f"the shorter side has fewer than {TINY} pixels",
+        why="Enlarged to a network's input they are blurred: sharpness then tells the sources "
+        "apart.",
+    )
+    yield from _some(
+        material,
+        (facts["width"] * facts["height"]).to_numpy() > HUGE,
+        "huge",
+        "note",
+        "Huge images",
+        f"more than {HUGE // 10**6} megapixels each",
+        why="They slow down the first training, which decodes every image once.",
+    )
+
+
+def _unreadable(material: Material, unreadable: Bool) -> Iterator[Finding]:
+    reasons = material.measured.table["reason"][unreadable].value_counts()
+    yield from _some(
+        material,
+        unreadable,
+        "unreadable",
+        "error",
+        "Images that cannot be read",
+        "; ".join(f"{reason}: {n:,}" for reason, n in reasons.items()),
+        why="Training stops at the first of them, or leaves them out without a word.",
+        remedy=f"lesionlab audit {material.where} --drop unreadable",
+        drop=True,
+    )
+
+
+def _some(
+    material: Material,
+    where: Bool,
+    key: str,
+    severity: Severity,
+    title: str,
+    text: str,
+    why: str = "",
+    remedy: str = "",
+    drop: bool = False,
+) -> Iterator[Finding]:
+    """A finding about the rows where `where` is true, or nothing."""
+    rows = np.flatnonzero(where)
+    if not len(rows):
+        return
+    names = [str(material.table["image_id"].iloc[k]) for k in rows]
+    paths = [str(material.table["path"].iloc[k]) for k in rows]
+    yield Finding(
+        key,
+        severity,
+        title,
+        f"{counted(len(rows), 'image')}: {text}.",
+        len(rows),
+        len(material.table),
+        why,
+        remedy,
+        examples=tuple(
+            Example((name,), path) for name, path in list(zip(names, paths, strict=True))[:EXAMPLES]
+        ),
+        drop=tuple(names) if drop else (),
+    )
+
+
+def check_import(material: Material) -> Iterator[Finding]:
+    """What import refused or noted, and files that no row names."""
+    info = material.dataset.info
+    rejected = list(info.counts.get("rejected", []))
+    if rejected:
+        rows = tuple((str(r["path"]), str(r["reason"])) for r in rejected[:30])
+        yield Finding(
+            "rejected",
+            "warning",
+            "Left out by import",
+            f"{counted(len(rejected), 'file or row', 'files or rows')} of the source could not "
+            "be used.",
+            len(rejected),
+            len(material.table) + len(rejected),
+            "If a scanner or a clinic made them all, its patients are missing from the set.",
+            "mend them in the source, then import again",
+            grids=(Grid(("file or row", "why"), rows),),
+        )
+    notes = [n for n in info.notes if not n.startswith("recognised as")]
+    if notes:
+        yield Finding(
+            "import_notes",
+            "note",
+            "Noted by import",
+            f"{counted(len(notes), 'remark')} on the source's files and tables.",
+            len(notes),
+            len(notes),
+            "Copies of public sets are oversampled, renamed and re-saved on their way: HAM10000 "
+            "is about with 18,832 or 19,945 rows in place of 10,015.",
+            grids=(Grid(("remark",), tuple((n,) for n in notes)),),
+        )
+    yield from _orphans(material)
+
+
+def _orphans(material: Material) -> Iterator[Finding]:
+    folder = material.dataset.folder
+    named = set(material.table["path"])
+    tops = sorted({path.split("/", 1)[0] for path in named if "/" in path})
+    files = (f for top in tops for f in (folder / top).rglob("*") if f.suffix.lower() in SUFFIXES)
+    found = [f.relative_to(folder).as_posix() for f in files]
+    extra = sorted(set(found) - named)
+    if extra:
+        yield Finding(
+            "orphans",
+            "note",
+            "Files that no row names",
+            f"{counted(len(extra), 'image file lies', 'image files lie')} in the folder without "
+            "a row in the manifest.",
+            len(extra),
+            len(found),
+            "Who copies the folder may take them for part of the data set.",
+            grids=(Grid(("file",), tuple((name,) for name in extra[:12])),),
+        )

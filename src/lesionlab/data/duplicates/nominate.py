@@ -1,0 +1,128 @@
+"""Which pairs are worth a closer look: near neighbours among descriptors, found in n log n.
+
+A forest of random trees (Dasgupta and Freund, "Random projection trees", STOC 2008): each level
+halves every node at the median of a random projection, so that all nodes of a level have one size
+and a level is a single vectorised step. Only points of one leaf are compared. A pair that one
+tree parts meets in another.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionlab.data.duplicates.describe import Float32
+from lesionlab.data.randomness import philox
+from lesionlab.progress import SILENT, Progress
+
+Ints = npt.NDArray[np.int64]
+
+TREES = 16
+LEAF = 256  # points of a leaf: at most this, at least half of it
+DIRECTIONS = 16  # trees project from the strongest principal axes: there signal exceeds noise
+PER_LEAF = 3  # neighbours that a point names in one leaf
+KEEP = 6  # neighbours that a point names in the end
+CHUNK = 64  # leaves compared at a time
+
+
+def nominate(
+    descriptors: Float32, first: int | None = None, seed: int = 0, progress: Progress = SILENT
+) -> Ints:
+    """(M, 2) row numbers a < b of pairs of near neighbours among (N, D) descriptors.
+
+    With `first`, the rows before it are one set and the others a second, and only pairs across
+    the two are named. At most `KEEP` pairs a row; up to `LEAF` rows the search is exact.
+    """
+    n = len(descriptors)
+    side = np.zeros(n, np.int8)
+    if first is not None:
+        side[first:] = 1
+    if n < 2 or (first is not None and not 0 < first < n):
+        return np.zeros((0, 2), np.int64)
+    axes = _principal_axes(descriptors)
+    trees = TREES if n > LEAF else 1
+    keys = [
+        _tree_pairs(descriptors, axes, side if first is not None else None, seed, tree)
+        for tree in progress(range(trees), "nominating twins", trees)
+    ]
+    return _nearest_of(descriptors, np.unique(np.concatenate(keys)))
+
+
+def _principal_axes(x: Float32) -> Float32:
+    """(N, DIRECTIONS) the descriptors along the axes in which they differ most."""
+    sample = x[:: max(1, len(x) // 20_000)].astype(np.float64)
+    values, vectors = np.linalg.eigh(np.cov(sample.T) + 1e-9 * np.eye(x.shape[1]))
+    axes: Float32 = x @ vectors[:, np.argsort(values)[::-1][:DIRECTIONS]].astype(np.float32)
+    return axes
+
+
+def leaves(axes: Float32, draw: np.random.Generator) -> Ints:
+    """(L, size) row numbers: one random tree's leaves, all of one size.
+
+    A few rows stand in two leaves, so that the numbers come out even.
+    """
+    n = len(axes)
+    depth = max(0, math.ceil(math.log2(n / LEAF)))
+    size = -(-n // 2**depth)
+    nodes: Ints = (draw.permutation(size * 2**depth) % n).reshape(1, -1).astype(np.int64)
+    ways = draw.standard_normal((depth, axes.shape[1])).astype(np.float32)
+    for level in range(depth):
+        place = (axes @ ways[level])[nodes]
+        half = nodes.shape[1] // 2
+        order = np.argpartition(place, half, axis=1)
+        nodes = np.take_along_axis(nodes, order, axis=1).reshape(-1, half)
+    return nodes
+
+
+def _tree_pairs(
+    x: Float32, axes: Float32, side: npt.NDArray[np.int8] | None, seed: int, tree: int
+) -> Ints:
+    """Keys a * N + b of the pairs that one tree names."""
+    nodes = leaves(axes, philox(seed, "duplicates", tree))
+    squares = (x**2).sum(axis=1)
+    parts = [
+        _leaf_pairs(x, squares, side, nodes[start : start + CHUNK])
+        for start in range(0, len(nodes), CHUNK)
+    ]
+    return np.unique(np.concatenate(parts))
+
+
+def _leaf_pairs(
+    x: Float32, squares: Float32, side: npt.NDArray[np.int8] | None, rows: Ints
+) -> Ints:
+    """Keys of each point's nearest neighbours within its leaf; `rows` is (leaves, size)."""
+    points = x[rows]
+    distance = squares[rows][:, None, :] - 2 * (points @ points.transpose(0, 2, 1))
+    every = np.arange(rows.shape[1])
+    distance[:, every, every] = np.inf
+    if side is not None:
+        distance[side[rows][:, :, None] == side[rows][:, None, :]] = np.inf
+    keys = []
+    for _ in range(min(PER_LEAF, rows.shape[1] - 1)):
+        nearest = distance.argmin(axis=2)
+        found = np.isfinite(np.take_along_axis(distance, nearest[:, :, None], axis=2))[:, :, 0]
+        other = np.take_along_axis(rows, nearest, axis=1)
+        found &= other != rows
+        keys.append(np.minimum(rows, other)[found] * len(x) + np.maximum(rows, other)[found])
+        np.put_along_axis(distance, nearest[:, :, None], np.float32(np.inf), axis=2)
+    return np.concatenate(keys) if keys else np.zeros(0, np.int64)
+
+
+def _nearest_of(x: Float32, keys: Ints) -> Ints:
+    """The pairs among `keys` in which one end is among the other's KEEP nearest."""
+    a, b = keys // len(x), keys % len(x)
+    distance = np.concatenate(
+        [
+            ((x[a[s : s + 65536]] - x[b[s : s + 65536]]) ** 2).sum(axis=1)
+            for s in range(0, len(a), 65536)
+        ]
+        or [np.zeros(0, np.float32)]
+    )
+    ends = np.concatenate([a, b])
+    order = np.lexsort((np.tile(distance, 2), ends))
+    ordered = ends[order]
+    rank = np.arange(len(ends)) - np.searchsorted(ordered, ordered)
+    chosen = np.unique(order[rank < KEEP] % max(len(a), 1))
+    return np.column_stack([a[chosen], b[chosen]])

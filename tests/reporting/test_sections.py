@@ -1,0 +1,99 @@
+"""Sections that need more than predictions: subgroups, readers, the checklist."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from lesionlab.reporting.content import Chart, Paragraph, ReportContent, Table
+from lesionlab.reporting.language import language
+from lesionlab.reporting.sections import checklist, readers, subgroups
+from lesionlab.reporting.sections.curves import readers as reader_points
+
+WORDS = language("en")
+
+
+def measure(value: float | None, half: float | None = None, n: int = 50) -> dict[str, Any]:
+    low, high = (None, None) if value is None or half is None else (value - half, value + half)
+    return {"value": value, "low": low, "high": high, "n": n, "method": "test"}
+
+
+def level(name: str, metric: dict[str, Any], note: str = "") -> dict[str, Any]:
+    return {
+        "level": name, "n": 50, "groups": 40, "positives": 9, "metric": metric,
+        "calibration": measure(0.01, 0.02), "predicted": 0.2, "observed": 0.21,
+        "sensitivity": measure(0.9, 0.05), "specificity": measure(0.8, 0.05), "note": note,
+    }  # fmt: skip
+
+
+def comparison(difference: dict[str, Any], same: bool = True) -> dict[str, Any]:
+    point = {"name": "eight readers", "sensitivity": measure(0.7, 0.1),
+             "specificity": measure(0.8, 0.1), "same_images": same}  # fmt: skip
+    return {
+        "point": point, "images": 50, "reader": {"specificity": measure(0.8, 0.1)},
+        "difference": {readers.PAIRED: difference}, "beaten": None,
+    }  # fmt: skip
+
+
+def test_subgroups_say_too_few_instead_of_guessing(content: ReportContent) -> None:
+    rows = [level("female", measure(0.9, 0.03)), level("male", measure(0.4), "too few to say")]
+    attribute = {"name": "sex", "metric": "roc_auc", "fewest": 20,
+                 "everybody": level("all", measure(0.88, 0.02)), "levels": rows}  # fmt: skip
+    made = subgroups.section(dataclasses.replace(content, subgroups=[attribute]), WORDS)
+    assert made is not None
+    chart = made.blocks[1]
+    assert isinstance(chart, Chart)
+    assert "0.400 (too few to say)" in str(chart.svg)
+    assert str(chart.svg).count("whisker") == 2  # everybody and female: no line without interval
+    assert chart.table is not None
+    assert [row[0] for row in chart.table.rows] == ["all cases", "female", "male"]
+    assert subgroups.section(content, WORDS) is None
+
+
+def test_readers_are_only_told_apart_where_the_interval_says_so(content: ReportContent) -> None:
+    def said(difference: dict[str, Any]) -> str:
+        shown = dataclasses.replace(content, readers=[comparison(difference)])
+        made = readers.section(shown, WORDS)
+        assert made is not None
+        assert isinstance(made.blocks[1], Paragraph)
+        return made.blocks[1].text
+
+    assert "differs from the pooled reader's by +0.100" in said(measure(0.1, 0.05))
+    assert "cannot be told apart" not in said(measure(0.1, 0.05))
+    assert "cannot be told apart" in said(measure(0.1, 0.2))
+    assert "too few images" in said(measure(0.1))
+    assert readers.section(content, WORDS) is None
+
+
+def test_reader_points_are_solid_on_the_same_images_only(content: ReportContent) -> None:
+    gap = measure(0.1, 0.2)
+    shown = dataclasses.replace(
+        content,
+        readers=[comparison(gap), comparison(gap, same=False)],
+        published=[comparison(gap, same=False)["point"] | {"sensitivity": measure(0.8)}],
+    )
+    points = reader_points(shown)
+    assert [p.solid for p in points] == [True, False, False]
+    assert points[0].x_range is not None
+    assert points[2].y_range is None  # published without an interval
+    made = readers.section(shown, WORDS)
+    assert made is not None
+    assert isinstance(made.blocks[-1], Table)
+    assert [row[-1] for row in made.blocks[-1].rows] == ["yes", "some of them", "no"]
+
+
+def test_the_checklist_fills_in_what_is_known_and_nothing_else(content: ReportContent) -> None:
+    def rows(shown: ReportContent) -> dict[str, str]:
+        table = checklist.section(shown, WORDS).blocks[1]
+        assert isinstance(table, Table)
+        return {row[0]: row[3] for row in table.rows}
+
+    full = rows(content)
+    assert full["Funding and interests"] == full["Ethics approval"] == "NOT PROVIDED"
+    assert "net" in full["The model in detail"]
+    bare = dataclasses.replace(content, data=None, config=None, history=(), openings=None)
+    for topic in ("The model in detail", "How the data were divided", "Initial weights"):
+        assert rows(bare)[topic] == "NOT PROVIDED"
+    assert content.data is not None
+    leaky = dataclasses.replace(content, data=dataclasses.replace(content.data, leaky=True))
+    assert "LEAKY" in rows(leaky)["Level at which the parts are disjoint"]
