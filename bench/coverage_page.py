@@ -70,7 +70,8 @@ HEAD = """# Do the intervals cover?
 Written by `bench/coverage.py`: {studies:,} simulated studies a design, the product's own code,
 500 resamples each (the product takes 2,000; only their variance is used). A figure is the share
 of studies whose 95 % interval holds the true value, in percent; {required:.0f} is required, and a
-figure below it is **bold**. With 1,000 studies a true 95 % shows as 93.6 to 96.4. Figures in brackets are below the stated minimum of groups: there the
+figure below it is **bold**. With 1,000 studies a true 95 % shows as 93.6 to 96.4. Figures in
+brackets are below the stated minimum of groups: there the
 product gives no interval and says "too few to say".
 
 How the intervals are made: `lesionlab/evaluation/resampled.py` and `intervals.py`. In short:
