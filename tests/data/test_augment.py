@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from lesionlab.config import AugmentSettings
-from lesionlab.data import augment as module
-from lesionlab.data.augment import augment, draw_epoch, fixed_views, to_input
-from lesionlab.data.images import Preprocessing, normalise
+torch = pytest.importorskip("torch", reason="augmentation needs the extra 'train'")
 
-torch = pytest.importorskip("torch")
+from lesionlab.config import AugmentSettings  # noqa: E402
+from lesionlab.data import augment as module  # noqa: E402
+from lesionlab.data.augment import augment, draw_epoch, fixed_views, to_input  # noqa: E402
+from lesionlab.data.images import Preprocessing, normalise  # noqa: E402
 
 PLAIN = Preprocessing(size=12, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 HOW = Preprocessing(size=12)
@@ -37,7 +39,7 @@ def draws(n: int = 6, **values: object) -> module.Draws:
     return draw_epoch(settings(**values), 0, 0, 0, n)
 
 
-def pixels(n: int = 6) -> torch.Tensor:
+def pixels(n: int = 6) -> Any:
     return torch.from_numpy(PIXELS[:n])
 
 

@@ -12,19 +12,20 @@ from lesionlab import files
 from lesionlab.progress import SILENT, Progress
 
 LESIONS = 400
-STAGES = ("import", "split", "train", "evaluate", "export", "predict")
+STAGES = ("import", "audit", "split", "train", "evaluate", "export", "predict")
 
 
 def demo(
     out: Path | str = "lesionlab-demo", *, seed: int = 0, progress: Progress = SILENT
 ) -> dict[str, Any]:
-    """Draw a synthetic data set, then split, train, evaluate, export and predict.
+    """Draw a synthetic data set, then audit, split, train, evaluate, export and predict.
 
     Everything lies under `out`, which must not exist. Returns `{out, synthetic, seconds:
-    {stage: s}, test: {n, unit, resampled, metrics}, prediction, paths: {data, report, bundle,
-    prediction}}`. Raises `BadInput` without the extra `train`. The images are drawn by a
+    {stage: s}, test: {n, unit, resampled, metrics}, prediction, paths: {data, audit, report,
+    bundle, prediction}}`. Raises `BadInput` without the extra `train`. The images are drawn by a
     program: no figure here says anything about skin.
     """
+    from lesionlab.api.audit import audit
     from lesionlab.api.evaluate import evaluate
     from lesionlab.api.export import export
     from lesionlab.api.import_dataset import import_dataset
@@ -40,6 +41,8 @@ def demo(
     progress.say("The lesions of this demo are drawn by a program: no figure says a thing of skin.")
     with clock.stage("import"):
         import_dataset("synthetic", None, data, lesions=LESIONS, seed=seed, progress=progress)
+    with clock.stage("audit"):
+        page = audit(data, progress=progress)["html"]
     with clock.stage("split"):
         split(data, test=0.2, valid=0.2, seed=seed)
     with clock.stage("train"):
@@ -60,6 +63,7 @@ def demo(
         "prediction": prediction["predictions"][0],
         "paths": {
             "data": str(data / "manifest.csv"),
+            "audit": page,
             "report": str(run / "report.html"),
             "bundle": str(bundle / "MODEL_CARD.md"),
             "prediction": str(answer),

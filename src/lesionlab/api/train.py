@@ -62,12 +62,33 @@ def train(
     return result_of(run, progress)
 
 
-def resume(run: Path | str, *, progress: Progress = SILENT) -> dict[str, Any]:
-    """Go on with an interrupted run, exactly where it stopped; the same result as `train`."""
+def resume(
+    run: Path | str,
+    *,
+    data: Path | str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Go on with an interrupted run, exactly where it stopped; the same result as `train`.
+
+    `data` is the dataset folder, where it has moved. Another `device` or number of `threads`
+    than the run began with is said to be "not bit-exact", and why.
+    """
     need_torch()
+    from lesionlab.run import read_run
+    from lesionlab.training.machine import choose_machine
     from lesionlab.training.train import resume as resume_training
 
-    return result_of(resume_training(Path(run), progress=progress), progress)
+    config = read_run(Path(run)).config
+    machine = choose_machine(
+        device or config.device,
+        config.settings.precision if device else config.precision,
+        config.threads if threads is None else threads,
+    )
+    folder = None if data is None else Path(data)
+    finished = resume_training(Path(run), dataset_folder=folder, machine=machine, progress=progress)
+    return result_of(finished, progress)
 
 
 def need_torch() -> None:

@@ -15,6 +15,7 @@ Example:
 """
 OPEN = {
     "report": "the report: open it in a browser",
+    "audit": "what the audit found in the data",
     "data": "the manifest: one row an image",
     "bundle": "the model card of the bundle",
     "prediction": "the answer for one image",
@@ -26,7 +27,7 @@ OPEN = {
 @seed_option
 @json_option
 def command(out: Path, seed: int, as_json: bool) -> None:
-    """Draw synthetic lesions, then split, train, evaluate, export and predict.
+    """Draw synthetic lesions, then audit, split, train, evaluate, export and predict.
 
     Needs the extra 'train'. The images are drawn by a program: no figure says a thing of skin.
     """

@@ -91,5 +91,5 @@ def _column(table: pd.DataFrame, coding: FactsCoding, column: str) -> Float32:
 def unknown_case(coding: FactsCoding) -> Float32:
     """(F,) float32: the code of a case of which nothing is known."""
     nothing = pd.DataFrame({"age": [np.nan], "sex": [""], "site": [""]})
-    code: Float32 = encode(nothing, coding)[0]
-    return code
+    case: Float32 = encode(nothing, coding)[0]
+    return case

@@ -1,0 +1,146 @@
+"""`train` and `resume` as verbs: the plan, the exit codes, what they answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lesionlab
+from lesionlab.cli.main import run
+from lesionlab.config import Settings
+from lesionlab.errors import BadInput, Interrupted
+from lesionlab.training.machine import Machine
+
+Recipe = Callable[..., Settings]
+
+
+def test_interrupted_is_exit_130_with_the_command_that_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise Interrupted("stopped and saved; go on with: lesionlab resume runs/x")
+
+    monkeypatch.setattr("lesionlab.api.train.resume", stopped)
+    assert run(["resume", "runs/x"]) == 130
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == "lesionlab: stopped and saved; go on with: lesionlab resume runs/x\n"
+
+
+@pytest.fixture
+def preset(tiny: Recipe, tmp_path: Path) -> Path:
+    """The tiny recipe as a file of the user's own."""
+    path = tmp_path / "tiny.toml"
+    stages = "\n".join(
+        f'[[stages]]\nname = "{s}"\ntrainable = "{s}"\nepochs = 2\ncached_views = {v}'
+        for s, v in (("head", 1), ("all", 0))
+    )
+    model = '[model]\nname = "test_efficientnet"\npretrained = false'
+    path.write_text(f'batch_size = 8\nprecision = "float32"\n[input]\nsize = 32\n{model}\n{stages}')
+    return path
+
+
+def test_train_answers_with_what_other_tools_rely_on(
+    data: Path, preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    asked = ["train", str(data), "--preset", str(preset), "--out", str(out), "--threads", "1"]
+    assert run([*asked, "--epochs", "1", "--seed", "3", "--json"]) == 0
+    told = capsys.readouterr()
+    answer = json.loads(told.out)
+    assert answer["run"] == str(out)
+    assert answer["best_epoch"] in (0, 1)
+    assert answer["images_per_second"] > 0
+    accuracy = answer["valid"]["accuracy"]
+    assert {"value", "low", "high"} <= set(accuracy)
+    config = json.loads((out / "config.json").read_text())
+    assert config["settings"]["seed"] == 3
+    assert [s["epochs"] for s in config["settings"]["stages"]] == [1, 1]
+    plan = told.err.splitlines()
+    assert any("images of" in line and "to train on" in line for line in plan)
+    assert any(line.startswith("stage 1 of 2: head, 1 epochs") for line in plan)
+    assert any(line.startswith("on cpu, training in float32, 1 thread") for line in plan)
+
+
+def test_settings_by_hand_and_their_mistakes(
+    data: Path, preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["train", str(data), "--preset", str(preset), "--out", str(tmp_path / "run")]
+    assert run([*asked, "--set", "optim.learning_rte=1"]) == 2
+    assert "unknown setting" in capsys.readouterr().err
+    assert run([*asked, "--set", "monitor=accuracy_of_all"]) == 2
+    assert "unknown monitor" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_from_another_runs_stage(
+    data: Path, reference: Path, tiny: Recipe, machine: Machine, tmp_path: Path
+) -> None:
+    settings = tiny(stages=[{"name": "all", "epochs": 1}])
+    started = lesionlab.train(
+        data, settings, tmp_path / "run", start=f"{reference}@head", threads=1
+    )
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["weights"]["all"] == "head.safetensors"
+    assert started["run"] == str(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": {"name": "test_resnet", "pretrained": False}}, "does not fit this network"),
+        ({"input": {"size": 32, "channels": 1, "mean": [0.5], "std": [0.5]}}, "does not fit"),
+    ],
+)
+def test_from_a_run_of_another_network(
+    data: Path,
+    reference: Path,
+    tiny: Recipe,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    words: str,
+) -> None:
+    with pytest.raises(BadInput, match=words):
+        lesionlab.train(data, tiny(**changes), tmp_path / "run", start=str(reference))
+
+
+def test_from_a_stage_that_is_not_there(
+    data: Path, reference: Path, tiny: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=r"no such stage or run.*did you mean 'head'"):
+        lesionlab.train(data, tiny(), tmp_path / "run", start=f"{reference}@haed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loss": {"name": "binary"}, "monitor": "f1"}, "unknown monitor 'f1'"),
+        ({"model": {"name": "mias_tutorial", "head": "own"}}, "takes 48 x 48 images, not 32 x 32"),
+        ({"model": {"name": "no_such_net", "pretrained": False}}, "unknown network"),
+        (
+            {"stages": [{"name": "a", "epochs": 1, "start_from": "best"}]},
+            "the first stage has none before it",
+        ),
+        ({"precision": "float16"}, "float16 trains on a GPU only"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_written(
+    data: Path, tiny: Recipe, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BadInput, match=words):
+        lesionlab.train(data, tiny(**changes), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_device_that_is_not_there(data: Path, tiny: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="neither cpu nor cuda"):
+        lesionlab.train(data, tiny(), tmp_path / "run", device="tpu")
+
+
+def test_resume_of_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["resume", str(tmp_path)]) == 2
+    assert "not a run folder" in capsys.readouterr().err
