@@ -61,7 +61,7 @@ def check_help(lesionlab: Path) -> None:
 
 def probabilities(answer: str) -> list[dict[str, float]]:
     """What `predict --json` says of each image."""
-    rows: list[dict[str, Any]] = json.loads(answer)["images"]
+    rows: list[dict[str, Any]] = json.loads(answer)["predictions"]
     return [row["probabilities"] for row in rows]
 
 
