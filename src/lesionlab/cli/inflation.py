@@ -1,0 +1,64 @@
+"""`lesionlab inflation`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+
+EPILOG = """\b
+Example:
+  lesionlab inflation data/ham --preset ham10000-mobilenetv2-frozen \\
+      --weights weights.safetensors --out runs/inflation
+"""
+
+
+@click.command("inflation", epilog=EPILOG)
+@path_argument("folder", metavar="DIR")
+@click.option("--preset", required=True, help="The recipe of both arms.")
+@path_option("--out", required=True, help="Where the trainings and inflation.json go.")
+@click.option("--seeds", type=click.IntRange(2), default=3, show_default=True, help="Repeats.")
+@path_option("--weights", help="Backbone weights (safetensors).")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@json_option
+def command(
+    folder: Path,
+    preset: str,
+    out: Path,
+    seeds: int,
+    weights: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """What a random split by image would have claimed for DIR, by training both ways.
+
+    The same test images, the same number of training images: once with the test images'
+    siblings in training, once with other images of the same class in their place.
+    """
+    from lesionlab.api.inflation import inflation
+
+    result = inflation(
+        folder, preset, out, seeds=seeds, weights=weights, overrides=overrides, progress=Bar()
+    )
+    answer(result, as_json, lambda: _show(result))
+
+
+def _show(result: dict[str, Any]) -> None:
+    table = Table(title=f"{result['seeds']} seeds")
+    for column in ("metric", "with siblings", "without", "difference"):
+        table.add_column(column)
+    for name, row in result["metrics"].items():
+        told = row["difference"]
+        table.add_row(
+            name,
+            f"{row['leaky']:.3f}",
+            f"{row['clean']:.3f}",
+            f"{told['value']:+.3f} ({told['low']:+.3f} to {told['high']:+.3f})",
+        )
+    Console().print(table)
+    print(result["sentence"])

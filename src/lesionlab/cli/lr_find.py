@@ -1,0 +1,43 @@
+"""`lesionlab lr-find`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+
+
+@click.command(
+    epilog="Example: lesionlab lr-find data/ham --preset ham10000-resnet34 --stage all "
+    "--from runs/ham@head --out rates"
+)
+@path_argument("dataset")
+@click.option("--preset", required=True, help="A preset's name, or a TOML file of your own.")
+@path_option("--out", required=True, help="The folder to be made, for the figure and its table.")
+@click.option("--stage", help="Which stage's rate (the first one's).")
+@path_option("--weights", help="Backbone weights (.safetensors); without it timm's own.")
+@click.option("--from", "start", metavar="RUN[@STAGE]", help="Begin with another run's weights.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="0: all cores of this process.")
+@json_option
+def command(dataset: Path, as_json: bool, **options: Any) -> None:
+    """Find a learning rate for DATASET: the loss while the rate rises, and what it suggests.
+
+    `lesionlab train --lr auto` does this by itself and takes the valley.
+    """
+    from lesionlab.api.lr_find import lr_find
+
+    result = lr_find(dataset, progress=Bar(), **options)
+    answer(result, as_json, lambda: show(result))
+
+
+def show(result: dict[str, Any]) -> None:
+    """The suggestions, and where the figure lies."""
+    print(f"stage {result['stage']}, {result['steps']} steps")
+    for name, rate in result["suggestions"].items():
+        print(f"  {name:<12} {'none' if rate is None else f'{rate:.2e}'}")
+    print(f"judge by eye: {result['figure']}")

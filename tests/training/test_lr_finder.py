@@ -1,0 +1,134 @@
+"""The range test: what it suggests, and that it leaves everything as it was."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import lesionlab
+from lesionlab.api.lr_find import lr_find
+from lesionlab.cli.main import run
+from lesionlab.config import Settings
+from lesionlab.errors import BadInput
+from lesionlab.training import step as step_module
+from lesionlab.training import train as engine
+from lesionlab.training.lr_finder import RateCurve, chosen_rate, smoothed, suggest
+from lesionlab.training.machine import Machine
+from lesionlab.training.train import resume, train
+
+Recipe = Callable[..., Settings]
+Outcome = Callable[[Path], dict[str, Any]]
+RATES = np.geomspace(1e-7, 1, 100)
+
+
+def curve(fall: float = 1e-3, blow_up: float = 0.1) -> np.ndarray:
+    """Flat, then a fall around one rate, then a blow-up around another."""
+    return 1 - 0.5 / (1 + (fall / RATES) ** 2) + (RATES / blow_up) ** 3
+
+
+def test_each_custom_finds_its_place() -> None:
+    found = suggest(RATES, curve())
+    lowest = RATES[np.argmin(curve())]
+    assert found["minimum_10"] == pytest.approx(lowest / 10)
+    assert found["steepest"] == pytest.approx(1e-3, rel=0.5)
+    assert found["valley"] is not None
+    assert found["valley"] < lowest
+    assert found["plateau"] is not None
+
+
+def test_the_last_plateau_of_a_trained_network_lies_before_the_blow_up() -> None:
+    losses = 0.3 + 0.002 * np.cos(np.linspace(0, 6, 100)) + (RATES / 3e-3) ** 2
+    found = suggest(RATES, losses)
+    assert found["plateau"] is not None
+    assert found["plateau"] < 3e-3
+
+
+@pytest.mark.parametrize("losses", [np.linspace(1, 2, 100), np.ones(100)])
+def test_a_curve_that_never_falls_has_no_steepest_and_no_valley(losses: np.ndarray) -> None:
+    found = suggest(RATES, losses)
+    assert found["steepest"] is None
+    assert found["valley"] is None
+
+
+@pytest.mark.parametrize("n", [0, 1, 4])
+def test_a_curve_that_is_too_short_suggests_nothing(n: int) -> None:
+    found = suggest(RATES[:n], np.ones(n))
+    assert set(found.values()) == {None}
+    with pytest.raises(BadInput, match="not finite even at the lowest rate"):
+        chosen_rate(RateCurve(RATES[:n], np.ones(n), found), "all")
+
+
+def test_smoothing_keeps_a_constant_and_lags_behind_a_step() -> None:
+    assert smoothed(np.full(20, 0.7)) == pytest.approx(np.full(20, 0.7))
+    step = smoothed(np.repeat([1.0, 0.0], 20))
+    assert step[:20] == pytest.approx(np.ones(20))
+    assert (np.diff(step[20:]) < 0).all()
+
+
+@pytest.fixture
+def automatic(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr("lesionlab.training.lr_finder.STEPS", 12)
+    monkeypatch.setattr("lesionlab.training.lr_finder.find_rate.__defaults__", (12,))
+    return tiny(stages=[{"name": "all", "epochs": 1, "max_lr": "auto"}], ema=None)
+
+
+def test_auto_finds_a_rate_once_and_resumes_to_the_same_bits(
+    data: Path, automatic: Settings, machine: Machine, tmp_path: Path, outcome: Outcome
+) -> None:
+    train(data, automatic, tmp_path / "whole", machine=machine)
+    rates = json.loads((tmp_path / "whole" / "summary.json").read_text())["found_rates"]
+    assert 1e-7 <= rates["all"] <= 1
+    tested, left = iter(range(10**6)), iter(range(100))
+
+    def dying(*args: Any) -> float:
+        if next(left) == 1:
+            raise KeyboardInterrupt
+        return step_module.do_step(*args)
+
+    with pytest.MonkeyPatch.context() as fault:
+        fault.setattr(engine, "do_step", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, automatic, tmp_path / "run", machine=machine)
+    with pytest.MonkeyPatch.context() as watch:
+        watch.setattr("lesionlab.training.leg.find_rate", lambda *_: next(tested))
+        resume(tmp_path / "run", machine=machine)
+    assert next(tested) == 0  # the rate was in the checkpoint
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_the_verb_writes_a_figure_and_its_table(
+    data: Path, automatic: Settings, tmp_path: Path
+) -> None:
+    found = lr_find(data, automatic, tmp_path / "rates", threads=1)
+    assert found["stage"] == "all"
+    root = ElementTree.parse(tmp_path / "rates" / "lr-find.svg").getroot()
+    assert root.tag.endswith("svg")
+    with (tmp_path / "rates" / "lr-find.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == found["steps"]
+    assert float(rows[0]["rate"]) == pytest.approx(1e-7)
+    with pytest.raises(BadInput, match="exists already"):
+        lr_find(data, automatic, tmp_path / "rates")
+
+
+def test_a_stage_that_is_not_there(data: Path, tiny: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no stage 'hed'; did you mean 'head'"):
+        lr_find(data, tiny(), tmp_path / "rates", stage="hed")
+
+
+def test_the_lr_option_is_a_number_or_auto(
+    data: Path, tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BadInput, match=r"stages.0.max_lr"):
+        lesionlab.train(data, tiny(), tmp_path / "run", lr="fast")
+    with pytest.raises(BadInput, match=r"stages.0.max_lr"):
+        lesionlab.train(data, tiny(), tmp_path / "run", lr=-1)
+    assert run(["lr-find", str(data)]) == 2
+    assert "--preset" in capsys.readouterr().err
