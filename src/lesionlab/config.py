@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -82,6 +82,9 @@ class OptimSettings(Strict):
     clip: float | None = Field(None, gt=0)  # norm of the gradient
 
 
+Rate = Annotated[float, Field(gt=0)]
+
+
 class Stage(Strict):
     """One leg of the training: what moves, for how long, how fast."""
 
@@ -89,7 +92,7 @@ class Stage(Strict):
     trainable: Literal["head", "last_block", "all"] = "all"
     epochs: int = Field(ge=1)
     # One rate, or (first group, last group) spread geometrically from stem to head.
-    max_lr: float | tuple[float, float] | Literal["auto"] = 1e-3
+    max_lr: Rate | tuple[Rate, Rate] | Literal["auto"] = 1e-3
     schedule: Literal["one_cycle", "cosine", "constant", "plateau"] = "one_cycle"
     warmup: float = Field(0.25, ge=0, lt=1)  # share of the steps before the peak (one_cycle)
     augment: AugmentSettings = AugmentSettings()

@@ -13,6 +13,7 @@ from lesionlab.progress import SILENT, Progress
 if TYPE_CHECKING:
     from lesionlab.config import Settings
     from lesionlab.run import Run
+    from lesionlab.training.machine import Machine
 
 
 def train(
@@ -24,6 +25,7 @@ def train(
     weights: Path | None = None,
     start: str | None = None,
     epochs: int | None = None,
+    lr: float | str | None = None,
     seed: int | None = None,
     device: str = "auto",
     threads: int = 0,
@@ -32,7 +34,8 @@ def train(
     """Train on a split data set into a new run folder.
 
     `preset` is a name, the path of a TOML file, or `Settings`; `overrides` are
-    `key.sub=value` assignments; `start` is `RUN` or `RUN@STAGE`; `epochs` caps every stage.
+    `key.sub=value` assignments; `start` is `RUN` or `RUN@STAGE`; `epochs` caps every stage; `lr`
+    is the rate of every stage, or "auto": found by a range test at its start.
     Returns `{run, best_epoch, valid: {metric: {value, low, high}}, images_per_second, ...}`.
     Raises `BadInput` for what the user can mend.
     """
@@ -48,6 +51,9 @@ def train(
         settings = settings.model_copy(update={"seed": seed})
     if epochs is not None:
         settings = with_max_epochs(settings, epochs)
+    if lr is not None:
+        rates = [f"stages.{n}.max_lr={lr}" for n in range(len(settings.stages))]
+        settings = with_overrides(settings, rates)
     machine = choose_machine(device, settings.precision, threads)
     began = stage_weights(start) if start else None
     run = run_training(
@@ -59,7 +65,7 @@ def train(
         machine=machine,
         progress=progress,
     )
-    return result_of(run, progress)
+    return _answer(run, machine, progress)
 
 
 def resume(
@@ -88,7 +94,15 @@ def resume(
     )
     folder = None if data is None else Path(data)
     finished = resume_training(Path(run), dataset_folder=folder, machine=machine, progress=progress)
-    return result_of(finished, progress)
+    return _answer(finished, machine, progress)
+
+
+def _answer(run: Run, machine: Machine, progress: Progress) -> dict[str, Any]:
+    """The result; nothing from the other processes of several."""
+    from lesionlab.training.distributed import leave_ranks
+
+    leave_ranks(machine.ranks)
+    return result_of(run, progress) if machine.ranks.first else {}
 
 
 def need_torch() -> None:

@@ -25,4 +25,5 @@ def command(run: Path, as_json: bool, **options: Any) -> None:
     from lesionlab.api.train import resume
 
     result = resume(run, progress=Bar(), **options)
-    answer(result, as_json, lambda: show(result))
+    if result:  # of several processes only the first one answers
+        answer(result, as_json, lambda: show(result))

@@ -23,6 +23,7 @@ SHOWN = ("balanced_accuracy_prior_corrected", "balanced_accuracy", "accuracy", "
 @click.option("--from", "start", metavar="RUN[@STAGE]", help="Begin with another run's weights.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting.")
 @click.option("--epochs", type=click.IntRange(1), help="At most so many epochs in each stage.")
+@click.option("--lr", metavar="RATE|auto", help="Of every stage; auto: found by a range test.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of all draws (preset's own: 0).")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="0: all cores of this process.")
@@ -35,7 +36,8 @@ def command(dataset: Path, as_json: bool, **options: Any) -> None:
     from lesionlab.api.train import train
 
     result = train(dataset, progress=Bar(), **options)
-    answer(result, as_json, lambda: show(result))
+    if result:  # of several processes only the first one answers
+        answer(result, as_json, lambda: show(result))
 
 
 def show(result: dict[str, Any]) -> None:

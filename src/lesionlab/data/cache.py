@@ -81,7 +81,7 @@ def open_pixels(
     first call. Where it would not fit the disk or the folder cannot be written, that is said
     and images are decoded on the fly.
     """
-    source = _decoder(dataset, how)
+    source = decoder(dataset, how)
     key = cache_key(dataset.table, how)
     folder = folder or dataset.folder / "cache"
     path = folder / f"pixels-{how.size}-{key[:16]}.npy"
@@ -102,7 +102,8 @@ def open_pixels(
     return CachedPixels(array)
 
 
-def _decoder(dataset: Dataset, how: Preprocessing) -> DecodedPixels:
+def decoder(dataset: Dataset, how: Preprocessing) -> DecodedPixels:
+    """The pixels of all rows of `dataset.table`, decoded at each call."""
     table = dataset.table
     rois = tuple(_roi(*v) for v in table[["roi_x", "roi_y", "roi_size"]].itertuples(index=False))
     return DecodedPixels(tuple(dataset.image_path(p) for p in table["path"]), rois, how)

@@ -103,6 +103,13 @@ def join_ranks(device: str) -> Ranks:
     return Ranks(dist.get_rank(), world)
 
 
+def leave_ranks(ranks: Ranks) -> None:
+    """The end of the group, when all have come to it."""
+    if ranks.world > 1 and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 class StatisticsInOrder:
     """Batch-norm statistics of one step's micro-batches, applied as one process would."""
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from lesionlab.config import Settings, Stage
-from lesionlab.data.cache import Pixels
 from lesionlab.data.facts import encode
+from lesionlab.evaluation.predictions import Ints
 from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import freeze, set_mode, trainable_groups
 from lesionlab.progress import Progress
@@ -20,14 +20,37 @@ from lesionlab.run import FactsCoding
 from lesionlab.training.checkpoint import State
 from lesionlab.training.features import feature_file
 from lesionlab.training.losses import as_tensor, class_weights, implied_prior
-from lesionlab.training.lr_finder import chosen_rate, find_rate
+from lesionlab.training.lr_finder import RateCurve, chosen_rate, find_rate
 from lesionlab.training.machine import Machine
 from lesionlab.training.optim import make_optimizer
 from lesionlab.training.schedule import group_rates
 from lesionlab.training.setup import Parts, preprocessing, stage_pixels
-from lesionlab.training.step import FeatureInputs, ImageInputs, Inputs, StepContext
+from lesionlab.training.step import FeatureInputs, Float32, ImageInputs, Inputs, StepContext
 
 FEATURES = "features"
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What every stage of a run is made of."""
+
+    folder: Path  # of the run
+    settings: Settings
+    parts: Parts
+    coding: FactsCoding | None  # of a network that reads age, sex or site
+    network: Classifier
+    machine: Machine
+    progress: Progress
+
+    @property
+    def labels(self) -> Ints:
+        """(Nt,) classes of the training part."""
+        return self.parts.y[self.parts.train]
+
+    @property
+    def facts(self) -> Float32 | None:
+        """(len(table), F) of a network that reads facts."""
+        return None if self.coding is None else encode(self.parts.dataset.table, self.coding)
 
 
 @dataclass
@@ -50,128 +73,111 @@ class Leg:
         return self.stage.epochs * self.steps
 
 
-def prepare_leg(
-    folder: Path,
-    number: int,
-    settings: Settings,
-    parts: Parts,
-    coding: FactsCoding | None,
-    network: Classifier,
-    machine: Machine,
-    state: State,
-    progress: Progress,
-) -> Leg:
+def prepare_leg(made: Materials, number: int, state: State) -> Leg:
     """Make stage `number` ready for its steps; finds its rate first where that is asked for."""
-    stage = settings.stages[number]
+    stage = made.settings.stages[number]
     norms = stage.frozen_batch_norm == "train"
-    names = freeze(network, stage.trainable, norms)
-    groups = trainable_groups(network, stage.trainable, norms)
-    inputs = stage_inputs(folder, number, settings, parts, coding, network, machine, progress)
-    labels = parts.y[parts.train]
-    batch = min(stage.batch_size or settings.batch_size, len(labels))
-    micro = batch if stage.cached_views else min(settings.micro_batch, batch)
-    micro = state.micro_batches.get(stage.name, micro)
-
-    def context() -> StepContext:
-        return _context(settings, parts, network, machine, names, stage)
-
+    names = freeze(made.network, stage.trainable, norms)
+    groups = trainable_groups(made.network, stage.trainable, norms)
+    inputs = stage_inputs(made, number)
+    batch, micro = batches(made, stage, state)
     if stage.max_lr == "auto" and stage.name not in state.found_rates:
-        set_mode(network, stage.trainable, stage.frozen_batch_norm)
-        found = find_rate(inputs, context(), labels, number, batch, micro, progress)
-        state.found_rates[stage.name] = chosen_rate(found, stage.name)
-        progress.say(f"{stage.name}: rate {state.found_rates[stage.name]:.2e} found")
+        found = chosen_rate(rate_curve(made, number, inputs, batch, micro), stage.name)
+        state.found_rates[stage.name] = found
+        made.progress.say(f"{stage.name}: rate {found:.2e} found")
     peaks = group_rates(stage, len(groups), state.found_rates.get(stage.name))
-    steps = len(labels) // batch
-    return Leg(number, stage, inputs, context(), names, batch, micro, steps, peaks)
+    steps = len(made.labels) // batch
+    context = step_context(made, stage, names)
+    return Leg(number, stage, inputs, context, names, batch, micro, steps, peaks)
 
 
-def _context(
-    settings: Settings,
-    parts: Parts,
-    network: Classifier,
-    machine: Machine,
-    names: tuple[str, ...],
-    stage: Stage,
-) -> StepContext:
-    device = machine.device
-    parameters = dict(network.named_parameters())
+def batches(made: Materials, stage: Stage, state: State) -> tuple[int, int]:
+    """Images of a step, and of what goes through the network at once."""
+    batch = min(stage.batch_size or made.settings.batch_size, len(made.labels))
+    micro = batch if stage.cached_views else min(made.settings.micro_batch, batch)
+    return batch, state.micro_batches.get(stage.name, micro)
+
+
+def rate_curve(made: Materials, number: int, inputs: Inputs, batch: int, micro: int) -> RateCurve:
+    """The range test of a stage, from the network as it is."""
+    stage = made.settings.stages[number]
+    names = freeze(made.network, stage.trainable, stage.frozen_batch_norm == "train")
+    set_mode(made.network, stage.trainable, stage.frozen_batch_norm)
+    context = step_context(made, stage, names)
+    return find_rate(inputs, context, made.labels, number, batch, micro, made.progress)
+
+
+def step_context(made: Materials, stage: Stage, names: tuple[str, ...]) -> StepContext:
+    """The optimiser of a stage, new, and what its losses need."""
+    device, settings, counts = made.machine.device, made.settings, made.parts.counts
+    parameters = dict(made.network.named_parameters())
     norms = stage.frozen_batch_norm == "train"
-    groups = trainable_groups(network, stage.trainable, norms)
-    seen = implied_prior(
-        settings.loss.model_copy(update={"class_weights": "none", "logit_adjustment": 0.0}),
-        settings.sampling,
-        parts.counts,
-    )
+    groups = trainable_groups(made.network, stage.trainable, norms)
+    plain = settings.loss.model_copy(update={"class_weights": "none", "logit_adjustment": 0.0})
+    seen = implied_prior(plain, settings.sampling, counts)
     return StepContext(
         settings,
-        network,
-        make_optimizer(settings.optim, network, groups),
+        made.network,
+        make_optimizer(settings.optim, made.network, groups),
         tuple(parameters[n] for n in names),
-        torch.from_numpy(parts.y[parts.train]).to(device),
-        as_tensor(class_weights(settings.loss, parts.counts), device),
+        torch.from_numpy(made.labels).to(device),
+        as_tensor(class_weights(settings.loss, counts), device),
         as_tensor(np.log(seen), device),
-        torch.amp.GradScaler(device.split(":")[0], enabled=machine.precision == "float16"),
-        machine,
+        torch.amp.GradScaler(device.split(":")[0], enabled=made.machine.precision == "float16"),
+        made.machine,
     )
 
 
-def stage_inputs(
-    folder: Path,
-    number: int,
-    settings: Settings,
-    parts: Parts,
-    coding: FactsCoding | None,
-    network: Classifier,
-    machine: Machine,
-    progress: Progress,
-) -> Inputs:
+def stage_inputs(made: Materials, number: int) -> Inputs:
     """Images, or cached features where the body is frozen and that is asked for."""
-    stage, shown = settings.stages[number], preprocessing(settings)
-    facts = None if coding is None else encode(parts.dataset.table, coding)
-    pixels = stage_pixels(parts, settings, shown.size, progress)
-    if stage.cached_views:
-        path = folder / FEATURES
-        made = [
-            feature_file(
-                path / f"{number}-{name}.npy",
-                network,
-                pixels,
-                rows,
-                shown,
-                machine,
-                views,
-                progress,
-            )
-            for name, rows, views in (
-                ("train", parts.train, stage.cached_views),
-                ("valid", parts.valid, 1),
-            )
-        ]
-        return FeatureInputs(network, made[0], made[1], parts.train, parts.valid, facts, machine)
-    how = preprocessing(settings, stage.size)
+    stage = made.settings.stages[number]
+    return _features(made, number, stage) if stage.cached_views else _images(made, stage)
+
+
+def _features(made: Materials, number: int, stage: Stage) -> FeatureInputs:
+    parts, shown = made.parts, preprocessing(made.settings)
+    pixels = stage_pixels(parts, made.settings, shown.size, made.progress)
+    train, valid = (
+        feature_file(
+            made.folder / FEATURES / f"{number}-{name}.npy",
+            made.network,
+            pixels,
+            rows,
+            shown,
+            made.machine,
+            views,
+            made.progress,
+        )
+        for name, rows, views in (
+            ("train", parts.train, stage.cached_views),
+            ("valid", parts.valid, 1),
+        )
+    )
+    return FeatureInputs(
+        made.network, train, valid, parts.train, parts.valid, made.facts, made.machine
+    )
+
+
+def _images(made: Materials, stage: Stage) -> ImageInputs:
+    parts, settings = made.parts, made.settings
+    shown, how = preprocessing(settings), preprocessing(settings, stage.size)
+    pixels = stage_pixels(parts, settings, shown.size, made.progress)
+    small = pixels
+    if how.size != shown.size:
+        small = stage_pixels(parts, settings, how.size, made.progress)
+    forward: Callable[..., Tensor] = made.network
+    if settings.compile:
+        forward = torch.compile(made.network)
     return ImageInputs(
-        network,
-        _at_size(pixels, stage, parts, settings, progress),
+        made.network,
+        small,
         pixels,
         parts.train,
         parts.valid,
-        facts,
+        made.facts,
         stage,
         how,
         shown,
-        machine,
-        _forward(network, settings),
+        made.machine,
+        forward,
     )
-
-
-def _at_size(
-    pixels: Pixels, stage: Stage, parts: Parts, settings: Settings, progress: Progress
-) -> Pixels:
-    if stage.size in (None, settings.input.size):
-        return pixels
-    return stage_pixels(parts, settings, int(stage.size or 0), progress)
-
-
-def _forward(network: Classifier, settings: Settings) -> Callable[..., Tensor]:
-    compiled: Callable[..., Tensor] = torch.compile(network) if settings.compile else network
-    return compiled

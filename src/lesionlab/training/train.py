@@ -38,7 +38,7 @@ from lesionlab.training import checkpoint
 from lesionlab.training.average import Average, all_finite
 from lesionlab.training.begin import begin, plan, refuse_impossible
 from lesionlab.training.checkpoint import Checkpoint, best_path
-from lesionlab.training.leg import FEATURES, Leg, prepare_leg, stage_inputs
+from lesionlab.training.leg import FEATURES, Leg, Materials, prepare_leg, stage_inputs
 from lesionlab.training.lessons import Lessons
 from lesionlab.training.losses import implied_prior
 from lesionlab.training.machine import Machine, choose_machine, is_out_of_memory
@@ -173,6 +173,15 @@ class Trainer:
         self.train_prior = implied_prior(self.settings.loss, self.settings.sampling, parts.counts)
         self.monitor = checked_monitor(self.settings.monitor, len(parts.counts))
         self.network = self._network(found)
+        self.made = Materials(
+            run.folder,
+            self.settings,
+            parts,
+            run.config.facts,
+            self.network,
+            machine,
+            self.watchful,
+        )
         self.average = Average(self.network, self.settings.ema, found.under("ema/"))
         self.saved_moments = found.under("optim/")
         self.saved_at = time.monotonic()
@@ -193,7 +202,7 @@ class Trainer:
         stages, inputs = self.settings.stages, None
         while self.state.stage < len(stages):
             inputs = self._run_stage(self.state.stage, stages[self.state.stage])
-        self._finish(inputs or self._inputs(len(stages) - 1))
+        self._finish(inputs or stage_inputs(self.made, len(stages) - 1))
 
     def _run_stage(self, number: int, stage: Stage) -> Inputs:
         leg = self._prepare(number)
@@ -213,35 +222,12 @@ class Trainer:
 
     def _prepare(self, number: int) -> Leg:
         """The stage's inputs and optimiser, with the moments of the checkpoint."""
-        leg = prepare_leg(
-            self.folder,
-            number,
-            self.settings,
-            self.parts,
-            self.run.config.facts,
-            self.network,
-            self.machine,
-            self.state,
-            self.watchful,
-        )
+        leg = prepare_leg(self.made, number, self.state)
         load_optimizer_tensors(leg.context.optimizer, self.saved_moments)
         self.saved_moments = {}
         if self.state.scaler and leg.context.scaler.is_enabled():
             leg.context.scaler.load_state_dict(self.state.scaler)
         return leg
-
-    def _inputs(self, number: int) -> Inputs:
-        facts = self.run.config.facts
-        return stage_inputs(
-            self.folder,
-            number,
-            self.settings,
-            self.parts,
-            facts,
-            self.network,
-            self.machine,
-            self.watchful,
-        )
 
     def _run_epoch(self, leg: Leg, order: Rows) -> None:
         """The steps of one epoch that are not done yet."""
