@@ -9,7 +9,17 @@ from lesionlab.api.import_dataset import import_dataset
 from lesionlab.api.join import join
 from lesionlab.api.split import split
 from lesionlab.cli.main import run
-from lesionlab.data.manifest import read_dataset, with_table, write_dataset
+from lesionlab.data.archive import open_tree
+from lesionlab.data.joining import join_table
+from lesionlab.data.manifest import (
+    COLUMNS,
+    Dataset,
+    DatasetInfo,
+    read_dataset,
+    with_table,
+    write_dataset,
+)
+from lesionlab.data.sources import ham10000
 from lesionlab.errors import BadInput
 
 
@@ -96,3 +106,23 @@ def test_command_line(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out)["added"] == ["x"]
     assert run([*arguments, "--prefix", "b_"]) == 0
     assert "b_x" in capsys.readouterr().out
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["isic", "isic_derms", "isic_exp", "isic_nonexp"])
+def test_the_real_reader_votes_join_by_header(shared: Path, name: str) -> None:
+    with open_tree(shared / "data" / "ham10000.zip") as tree:
+        found = ham10000.find(tree, {})
+    rows = found.rows.assign(**{c: "" for c in COLUMNS if c not in found.rows})
+    dataset = Dataset(Path("x"), rows, DatasetInfo(name="x", source="x", classes=found.classes))
+    path = shared / "data" / "reader-study-isic2018" / f"training_set_{name}.csv"
+    joined = join_table(dataset, path.read_bytes(), str(path), prefix="readers_")
+    assert joined.unmatched == 0
+    assert joined.matched > 1000
+    table = joined.dataset.table
+    voted = table[table["readers_image_diag_id"] != ""]
+    # The file's own diagnosis agrees with ours, whatever the order of its columns.
+    assert (voted["readers_image_diag_id"].str.lower() == voted["label"]).mean() > 0.99
+    votes = voted[[f"readers_{c}" for c in ("AKIEC", "BCC", "BKL", "MEL", "NV", "DF", "VASC")]]
+    most = votes.astype(int).idxmax(axis=1).str.removeprefix("readers_").str.lower()
+    assert (most == voted["label"]).mean() > 0.5

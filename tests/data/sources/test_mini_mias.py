@@ -121,6 +121,7 @@ def test_the_tutorials_patches_are_twelve_a_film(tmp_path: Path) -> None:
     patches = [np.asarray(Image.open(io.BytesIO(seen.read(f)))) for f in first["file"]]
     assert {p.shape for p in patches} == {(48, 48)}
     assert len({p.tobytes() for p in patches}) == 8
+    assert any("radius field of view" in n for n in seen.notes)
 
 
 def test_films_in_two_formats_are_one_where_the_pixels_agree(tmp_path: Path) -> None:

@@ -99,6 +99,8 @@ def standardised(raw: Float32) -> Float32:
     Each number is divided by its spread over the images at hand, and by one plus its
     frequency: the finer a pattern, the more a shift changes it.
     """
+    if not len(raw):
+        return raw
     spread = raw.std(axis=0) + np.float32(1e-3)
     scaled: Float32 = (raw - raw.mean(axis=0)) / (spread * (1 + frequencies()))
     return scaled

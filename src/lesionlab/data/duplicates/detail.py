@@ -34,6 +34,7 @@ FINE, NEAR = 2.5, 6.0  # pixels: what is finer is detail; how far the local cont
 NOISE = 2.0  # grey levels of contrast below which nothing is told apart
 STEPS = 4
 TILE = 16  # pixels
+PIECES = 8  # of a product, each so small that the linear algebra library wakes no threads for it
 Load = Callable[[int], Image.Image]
 Bool = npt.NDArray[np.bool_]
 
@@ -156,11 +157,11 @@ def _aligned(
         moved, mask = _laid(moving, motion)
         dy, dx = np.gradient(moved)
         change = [dy * rows, dy * columns, dy, dx * rows, dx * columns, dx]
-        basis = np.stack([moved, np.ones_like(moved), *change]).reshape(8, -1)
-        weighted = basis * mask.reshape(1, -1)
-        matrix = (weighted @ basis.T).astype(np.float64)
-        damping = np.r_[0, 0, np.full(6, 1e-3)] * np.diag(matrix) + 1e-6
-        fit = np.linalg.solve(matrix + np.diag(damping), weighted @ still.ravel())
+        basis = np.stack([moved, np.ones_like(moved), *change, still]).reshape(9, PIECES, -1)
+        pieces = (basis * mask.reshape(PIECES, -1)).transpose(1, 0, 2) @ basis.transpose(1, 2, 0)
+        matrix = pieces.sum(axis=0, dtype=np.float64)
+        damping = np.r_[0, 0, np.full(6, 1e-3)] * np.diag(matrix)[:8] + 1e-6
+        fit = np.linalg.solve(matrix[:8, :8] + np.diag(damping), matrix[:8, 8])
         gain = fit[0] if abs(fit[0]) > 0.1 else 0.1
         limit = np.array([[0.1, 0.1, 2.0]] * 2)
         motion = motion + np.clip(fit[2:].reshape(2, 3) / gain, -limit, limit)

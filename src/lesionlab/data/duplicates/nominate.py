@@ -9,6 +9,8 @@ tree parts meets in another.
 from __future__ import annotations
 
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +24,11 @@ Ints = npt.NDArray[np.int64]
 TREES = 16
 LEAF = 256  # points of a leaf: at most this, at least half of it
 DIRECTIONS = 16  # trees project from the strongest principal axes: there signal exceeds noise
-PER_LEAF = 3  # neighbours that a point names in one leaf
+PER_LEAF = 2  # neighbours that a point names in one leaf
 KEEP = 6  # neighbours that a point names in the end
-CHUNK = 64  # leaves compared at a time
+CHUNK = 16  # leaves compared at a time
+UNTHREADED = 2**18  # multiplications up to which OpenBLAS does a product in the calling thread
+WORKERS = max(2, os.cpu_count() or 2)
 
 
 def nominate(
@@ -43,10 +47,10 @@ def nominate(
         return np.zeros((0, 2), np.int64)
     axes = _principal_axes(descriptors)
     trees = TREES if n > LEAF else 1
-    keys = [
-        _tree_pairs(descriptors, axes, side if first is not None else None, seed, tree)
-        for tree in progress(range(trees), "nominating twins", trees)
-    ]
+    sides = side if first is not None else None
+    with ThreadPoolExecutor(WORKERS) as pool:
+        work = pool.map(lambda t: _tree_pairs(descriptors, axes, sides, seed, t), range(trees))
+        keys = list(progress(work, "nominating twins", trees))
     return _nearest_of(descriptors, np.unique(np.concatenate(keys)))
 
 
@@ -93,8 +97,7 @@ def _leaf_pairs(
     x: Float32, squares: Float32, side: npt.NDArray[np.int8] | None, rows: Ints
 ) -> Ints:
     """Keys of each point's nearest neighbours within its leaf; `rows` is (leaves, size)."""
-    points = x[rows]
-    distance = squares[rows][:, None, :] - 2 * (points @ points.transpose(0, 2, 1))
+    distance = _distances(x[rows], squares[rows])
     every = np.arange(rows.shape[1])
     distance[:, every, every] = np.inf
     if side is not None:
@@ -110,6 +113,23 @@ def _leaf_pairs(
     return np.concatenate(keys) if keys else np.zeros(0, np.int64)
 
 
+def _distances(points: Float32, squares: Float32) -> Float32:
+    """(L, S, S) squared distances within each leaf, less those of the row's own point from 0.
+
+    In blocks so small that the linear algebra library does not wake threads for each of them:
+    that costs more than the product, and the trees are dealt to threads already.
+    """
+    size, dimensions = points.shape[1:]
+    block = max(1, UNTHREADED // (size * dimensions))
+    others = points.transpose(0, 2, 1)
+    distance = np.empty((len(points), size, size), np.float32)
+    for start in range(0, size, block):
+        np.matmul(points[:, start : start + block], others, out=distance[:, start : start + block])
+    distance *= -2
+    distance += squares[:, None, :]
+    return distance
+
+
 def _nearest_of(x: Float32, keys: Ints) -> Ints:
     """The pairs among `keys` in which one end is among the other's KEEP nearest."""
     a, b = keys // len(x), keys % len(x)
@@ -120,9 +140,13 @@ def _nearest_of(x: Float32, keys: Ints) -> Ints:
         ]
         or [np.zeros(0, np.float32)]
     )
+    # The bits of a positive float32 order as it does: one integer orders by end, then distance.
+    bits = np.tile(np.maximum(distance, 0).astype(np.float32).view(np.uint32), 2)
     ends = np.concatenate([a, b])
-    order = np.lexsort((np.tile(distance, 2), ends))
+    order = np.argsort(ends.astype(np.uint64) << np.uint64(32) | bits)
     ordered = ends[order]
-    rank = np.arange(len(ends)) - np.searchsorted(ordered, ordered)
+    start = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    lengths = np.diff(np.r_[start, len(ordered)])
+    rank = np.arange(len(ordered)) - np.repeat(start, lengths)
     chosen = np.unique(order[rank < KEEP] % max(len(a), 1))
     return np.column_stack([a[chosen], b[chosen]])

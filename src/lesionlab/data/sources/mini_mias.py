@@ -35,16 +35,19 @@ TUTORIAL_PATCH = 48
 def find(tree: Tree, options: Mapping[str, Any]) -> Found:
     """One row a region: annotated abnormalities, and one patch of each normal film.
 
-    `roi="fixed"` takes `roi_size` pixels around the centre; `roi="radius"` scales with the
-    annotated circle, which tells the network the lesion's size. `normals` is `inside` (a random
-    point inside the breast), `centre` (near the image centre, as the tutorial has it) or `none`.
+    `roi="fixed"` (the default) takes `roi_size` pixels around the centre; `roi="radius"` scales
+    with the annotated circle, which tells the network the lesion's size. `normals` is `inside`
+    (a random point inside the breast), `centre` (near the image centre, as in the tutorial) or
+    `none`.
     `abnormality` is `all`, `calc` or `mass`. `protocol="tutorial"` reproduces the tutorial: one
-    row a film, 12 turned and mirrored 48 x 48 patches of each, written as images of their own.
+    row a film, cropped by its radius, as 12 turned and mirrored 48 x 48 patches which are
+    written as images of their own.
     """
+    tutorial = options["protocol"] == "tutorial"
+    options = {**options, "roi": options["roi"] or ("radius" if tutorial else "fixed")}
     _check(options)
     films = images_by_stem(tree, _film_names(tree))
     rows, notes = parse(tree.read(_info_name(tree)).decode("latin-1"))
-    tutorial = options["protocol"] == "tutorial"
     rows, rejected = _located(rows, films, tutorial)
     rows = rows[rows["abnormality"].isin(CHOICES[options["abnormality"]])]
     if options["normals"] == "none":
@@ -223,6 +226,6 @@ SOURCE = Source(
     expected={"images": 318, "patients": 161},
     # The annotators' class of the abnormality and its radius are part of the reading.
     forbidden=("abnormality", "radius"),
-    options={"roi": "fixed", "roi_size": 96, "normals": "inside", "abnormality": "all",
+    options={"roi": None, "roi_size": 96, "normals": "inside", "abnormality": "all",
              "protocol": "regions", "seed": 0},
 )  # fmt: skip
