@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 import zipfile
@@ -87,6 +88,22 @@ def test_small_or_other_files_and_regions_are_decoded_in_full(tmp_path: Path) ->
 def test_a_truncated_one_is_refused_all_the_same() -> None:
     with pytest.raises(UnreadableImage, match="truncated"):
         read_pixels(jpeg(BIG)[:-20_000], HOW)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM"])
+def test_damaged_files_are_refused_and_nothing_else(kind: str) -> None:
+    """A bounded fuzz of the image reader: an answer or `UnreadableImage`, never another error."""
+    rng, stream = np.random.default_rng(7), io.BytesIO()
+    lesion(64, 48).save(stream, kind)
+    good = stream.getvalue()
+    for _ in range(120):
+        data = bytearray(good)
+        for place in rng.integers(0, min(len(data), rng.choice([64, len(data)])), 4):
+            data[place] = rng.integers(0, 256)
+        if rng.random() < 0.3:
+            del data[rng.integers(1, len(data)) :]
+        with contextlib.suppress(UnreadableImage):
+            assert read_pixels(bytes(data), HOW).shape == (64, 64, 3)
 
 
 @pytest.mark.slow

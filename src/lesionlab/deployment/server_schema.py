@@ -128,7 +128,10 @@ PREDICT_BODY = {
                     },
                 }
             },
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            **{
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in ("application/octet-stream", "image/jpeg", "image/png")
+            },
             "application/json": {
                 "schema": {
                     "type": "object",
