@@ -26,10 +26,10 @@ from scipy.special import expit, logit
 
 from lesionlab import files
 from lesionlab.evaluation import confusion, metrics
-from lesionlab.evaluation.bootstrap import bootstrap, draw_counts, percentile_interval
+from lesionlab.evaluation.bootstrap import draw_counts, percentile_interval
 from lesionlab.evaluation.headline import headline
 from lesionlab.evaluation.intervals import FEWEST, Measure, wilson
-from lesionlab.evaluation.measured import Measured
+from lesionlab.evaluation.measured import measure_cases
 from lesionlab.evaluation.operating_point import choose_operating_point
 from lesionlab.evaluation.paired import delong
 from lesionlab.evaluation.predictions import Predictions
@@ -128,10 +128,8 @@ def cases(cell: Cell, study: tuple[np.ndarray, ...]) -> Cases:
 
 def measure(cell: Cell, c: Cases, seed: int) -> tuple[dict[str, Measure], dict[str, np.ndarray]]:
     """Every measure of the product, and the replicates that they came from."""
-    statistics = Statistics(c, bands=False)
-    point = {k: v[0] for k, v in statistics(np.ones((1, c.n_groups))).items()}
-    drawn = bootstrap(statistics, c.n_groups, resamples=RESAMPLES, seed=seed)
-    m = Measured(c, point, drawn, {})
+    m = measure_cases(c, resamples=RESAMPLES, seed=seed, bands=False)
+    drawn = m.replicates
     found = headline(m, "mel" if cell.classes == 2 else None)
     for name in ("majority_accuracy", "error_rate", "ece"):
         found.pop(name)

@@ -13,13 +13,14 @@ from PIL import Image
 
 from lesionlab import files
 from lesionlab.api.evaluate import evaluate
+from lesionlab.api.outside import comparable
 from lesionlab.cli.main import run as run_cli
 from lesionlab.config import Settings, Stage
 from lesionlab.data import ledger
 from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo, write_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions, read_predictions, write_predictions
-from lesionlab.run import DatasetReference, RunConfig, write_config, write_history
+from lesionlab.run import DatasetReference, RunConfig, read_run, write_config, write_history
 
 CLASSES = ("mel", "bcc", "nv")
 PRIOR = np.array([0.25, 0.2, 0.55])
@@ -189,7 +190,11 @@ def test_a_table_from_anybody(table: Path) -> None:
     assert result["operating_points"] == []  # nothing is chosen where the part is not known
     folder = Path(result["report"]).parent
     assert folder == table.with_name("mine-evaluation")
-    assert sorted(p.name for p in folder.iterdir()) == ["metrics.json", "report.html"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "metrics.json",
+        "report.html",
+        "report.json",
+    ]
     again = evaluate(table, malignant=("mel", "bcc"), **FAST)
     assert again["metrics"] == result["metrics"]
 
@@ -257,6 +262,37 @@ def test_readers_votes_are_laid_beside_and_refused_on_training_images(
     with pytest.raises(BadInput, match="no such file"):
         evaluate(run, split="test", readers=[tmp_path / "none.csv"], **FAST)
     assert ledger.openings(data) == []  # a bad table does not cost an opening
+
+
+def test_outside_images_are_mapped_and_siblings_left_out(run: Path, tmp_path: Path) -> None:
+    """The rows that a run can be measured on, without its own images and unknown classes."""
+    opened = read_run(run)
+    inside = PARTS["train"].image_id
+    rows = [
+        ("new1", "melanoma", "a" * 64), ("new2", "nevus", "b" * 64), ("new3", "SCC", "c" * 64),
+        (f"{inside[0]}.jpg", "nevus", "d" * 64), ("copy", "nevus", "e" * 64),
+    ]  # fmt: skip
+    snapshot = pd.DataFrame({"image_id": inside, "sha256": ["e" * 64] * len(inside)})
+    snapshot.to_csv(run / "dataset.csv", index=False)
+    table = pd.DataFrame(rows, columns=["image_id", "label", "sha256"])
+    table = table.reindex(columns=list(COLUMNS), fill_value="")
+    info = DatasetInfo(name="other", source="x", classes=("melanoma", "nevus", "SCC"))
+    kept, notes = comparable(Dataset(tmp_path, table, info), opened)
+    assert kept.table["image_id"].tolist() == ["new1", "new2"]
+    assert kept.table["label"].tolist() == ["mel", "nv"]
+    assert kept.info.classes == CLASSES
+    said = "; ".join(notes)
+    assert "'SCC' (1 images) has no counterpart" in said
+    assert "2 images stand in the run's own data set" in said
+    with pytest.raises(BadInput, match="no image is left"):
+        comparable(Dataset(tmp_path, table.iloc[3:], info), opened)
+
+
+def test_outside_data_need_a_run_and_no_part(run: Path, table: Path, data: Path) -> None:
+    with pytest.raises(BadInput, match="only a run"):
+        evaluate(table, on=data, **FAST)
+    with pytest.raises(BadInput, match="no parts here"):
+        evaluate(run, on=data, split="test", **FAST)
 
 
 def test_subgroups_come_from_the_manifest(run: Path, data: Path) -> None:

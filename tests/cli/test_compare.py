@@ -55,3 +55,10 @@ def test_readers_beside_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert result["reader"]["sensitivity"]["value"] == 0.75
     assert result["published"]
     assert run(["compare", a, a, "--readers", str(votes)]) == 2
+
+
+def test_the_command_offers_every_primary_metric() -> None:
+    from lesionlab.cli.compare import PRIMARIES as offered
+    from lesionlab.evaluation.primary import PRIMARIES as known
+
+    assert set(offered) == set(known)

@@ -129,6 +129,7 @@ def test_prior_correction_divides_by_the_prior() -> None:
     measured = found.metrics["balanced_accuracy_prior_corrected"]
     assert measured.value == pytest.approx(expected)
     assert "prior_corrected" in found.decisions
+    assert "nv 0.6, mel 0.25, bcc 0.15" in found.decisions["argmax"]
     assert found.confusion_prior_corrected is not None
     without = run(data)
     assert without.metrics["balanced_accuracy_prior_corrected"].value is None
@@ -278,6 +279,7 @@ def test_ties_and_impossible_truths_are_noted() -> None:
         ({}, {"malignant": CLASSES}, "all classes are malignant"),
         ({}, {"prior": np.array([0.5, 0.5])}, "prior does not fit"),
         ({}, {"resamples": 5}, "too few"),
+        ({}, {"prevalences": [0.02, 2]}, r"prevalence 2 lies outside"),
         ({}, {"unit": "patient"}, "no row has a patient_id"),
         ({}, {"unit": "eye"}, "no unit 'eye'"),
         ({"y_true": np.full(400, -1)}, {}, "no row has a label"),

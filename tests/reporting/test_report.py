@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.reporting.content import Part, ReportContent
 from lesionlab.reporting.language import language
@@ -179,5 +180,39 @@ def test_the_report_is_written_whole(content: ReportContent, tmp_path: Any) -> N
     write_report(tmp_path / "report.html", content)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert text.rstrip().endswith("</html>")
-    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
     assert len(text) < 400_000
+
+
+def test_the_twin_holds_what_the_page_shows(content: ReportContent, tmp_path: Any) -> None:
+    odd = dataclasses.replace(content, history=[{"epoch": 1, "train_loss": float("nan")}])
+    write_report(tmp_path / "report.html", odd)
+    twin = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert twin["schema_version"] == 1
+    assert (twin["focus"], list(twin["parts"])) == ("valid", ["valid", "train"])
+    assert twin["parts"]["valid"] == json.loads(json.dumps(content.focus.evaluation))
+    assert twin["history"] == [{"epoch": 1, "train_loss": None}]
+    assert twin["data"]["parts"]["train"]["images"] == 180
+    assert twin["openings"] == []
+
+
+@pytest.mark.slow
+def test_ten_thousand_images_of_seven_classes_stay_below_two_megabytes() -> None:
+    rng = np.random.default_rng(0)
+    n, classes = 10_000, ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+    prior = np.array([0.03, 0.05, 0.11, 0.01, 0.11, 0.67, 0.02])
+    truth = rng.choice(7, n, p=prior)
+    z = rng.normal(0, 1, (n, 7)) + np.log(prior)
+    z[np.arange(n), truth] += 2
+    prob = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    ids = np.array([f"ISIC_{i:07d}" for i in range(n)], object)
+    none = np.array([""] * n, object)
+    p = Predictions(ids, none, none, classes, truth, prob)
+    malignant = ("akiec", "bcc", "mel")
+    e = evaluate_predictions(p, malignant=malignant, prior=prior, resamples=100).to_json()
+    large = ReportContent(
+        "large", (Part("valid", p, e),), malignant, thumbnail=lambda name: b"x" * 4096
+    )
+    text = render(large)
+    assert text.count("data:image/jpeg") == 60
+    assert len(text.encode("utf-8")) < 2_000_000

@@ -11,7 +11,7 @@ from typing import Any
 from lesionlab import files
 from lesionlab.progress import SILENT, Progress
 
-LESIONS = 400
+LESIONS = 600
 STAGES = ("import", "audit", "split", "train", "evaluate", "export", "predict")
 
 
@@ -46,7 +46,8 @@ def demo(
     with clock.stage("split"):
         split(data, test=0.2, valid=0.2, seed=seed)
     with clock.stage("train"):
-        train(data, "demo", run, seed=seed, progress=progress)
+        # Pictures of 64 pixels are too small to be shared out over threads.
+        train(data, "demo", run, seed=seed, threads=1, progress=progress)
     with clock.stage("evaluate"):
         measured = evaluate(run, split="test", progress=progress)
     with clock.stage("export"):

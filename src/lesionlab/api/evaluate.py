@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab import files
+from lesionlab.api.outside import of_outside
 from lesionlab.api.subject import Beside, Subject, is_current, of_run, of_table, report_content
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput
@@ -24,7 +25,7 @@ from lesionlab.reporting.report import write_report
 from lesionlab.run import BEST, OPERATING_POINTS
 
 SCHEMA_VERSION = 1
-HELD_OUT = ("valid", "test", "calib")
+HELD_OUT = ("valid", "test", "calib", "outside")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def evaluate(
     images: bool = True,
     readers: Sequence[Path | str] = (),
     published: bool = False,
+    on: Path | str | None = None,
     resamples: int = 2000,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -71,7 +73,8 @@ def evaluate(
     `split` says which part the table is; nothing is chosen on it unless that is "valid".
     `data` is the dataset folder where it has moved, or for a CSV. `readers` are CSVs of readers'
     votes on the same images, laid beside the model; `published` adds published readers (of
-    other images, for orientation).
+    other images, for orientation). `on` is another dataset folder: model, temperature and
+    operating point are applied to its images unchanged, and reported beside validation.
 
     Returns `{n, unit, resampled, metrics: {name: {value, low, high, n, method}}, report, ...}`.
     Raises `BadInput` for what the user can mend, among it choosing on test.
@@ -82,7 +85,13 @@ def evaluate(
     if source.is_dir():
         if truth is not None or malignant:
             raise BadInput("a run knows its truth and its malignant classes", where=str(source))
+        if on is not None and split not in (None, "valid"):
+            raise BadInput("outside data have no parts here", where=f"--on with --split {split}")
         subject = of_run(source, split or "valid", folder, out, progress)
+        if on is not None:
+            subject = of_outside(subject, Path(on), out, progress)
+    elif on is not None:
+        raise BadInput("only a run can meet another data set", where=f"{source} --on {on}")
     else:
         subject = of_table(source, truth, split, tuple(malignant), folder, out)
     points, refusal = operating_points(subject, choice)
@@ -183,7 +192,8 @@ def _open(subject: Subject, evaluation: dict[str, Any]) -> list[dict[str, Any]] 
     if subject.dataset is None:
         return None
     folder = subject.dataset.folder
-    if subject.part == "test":
+    sealed = subject.part == "outside" and (subject.dataset.table["split"] == "test").any()
+    if subject.part == "test" or sealed:
         entry = {
             "event": "opened",
             "run": subject.title,
@@ -207,6 +217,9 @@ def _write(subject: Subject, evaluation: dict[str, Any], points: list[OperatingP
     if points:
         stored = {"schema_version": SCHEMA_VERSION, "points": [p.to_json() for p in points]}
         files.write_json(run.folder / OPERATING_POINTS, stored)
+    if subject.part == "outside":
+        write_predictions(subject.out / "predictions-outside.csv", subject.predictions)
+        return
     if not is_current(run, subject.part):
         write_predictions(run.predictions_path(subject.part), subject.predictions)
     if subject.out != run.folder:
@@ -275,6 +288,7 @@ def _result(
 ) -> dict[str, Any]:
     keys = ("n", "unlabelled", "unit", "resampled", "groups", "metrics", "malignant_v_benign")
     info = subject.dataset.info if subject.dataset else None
+    trained = subject.run.config.dataset if subject.run else None
     return {
         "schema_version": SCHEMA_VERSION,
         "source": subject.title,
@@ -283,7 +297,7 @@ def _result(
         "majority_class": evaluation["majority_class"],
         "operating_points": evaluation["operating_points"],
         "test_openings": None if openings is None else len(openings),
-        "leaky": bool(info and info.leaky),
-        "synthetic": bool(info and info.synthetic),
+        "leaky": bool((info and info.leaky) or (trained and trained.leaky)),
+        "synthetic": bool((info and info.synthetic) or (trained and trained.synthetic)),
         "report": str(report),
     }

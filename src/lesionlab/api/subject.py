@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lesionlab.evaluation.truth import join_truth
 from lesionlab.evaluation.units import to_unit
 from lesionlab.progress import Progress
 from lesionlab.reporting.assemble import data_facts, dataset_beside, thumbnailer
-from lesionlab.reporting.content import Part, ReportContent
+from lesionlab.reporting.content import DataFacts, Part, ReportContent
 from lesionlab.run import BEST, CALIBRATION, Run, now, read_history, read_run
 
 PARTS = ("valid", "test", "train", "calib")
@@ -147,6 +147,26 @@ def of_table(
     )
 
 
+def _facts(dataset: Dataset | None, run: Run | None) -> DataFacts | None:
+    """Of the data set shown; a run trained on leaking or drawn data taints its report too."""
+    if dataset is None:
+        if run is None:
+            return None
+        d = run.config.dataset
+        return DataFacts(d.name, d.source, d.licence, synthetic=d.synthetic, leaky=d.leaky,
+                         leak_reason=d.leak_reason)  # fmt: skip
+    facts = data_facts(dataset)
+    if run is None:
+        return facts
+    trained = run.config.dataset
+    return replace(
+        facts,
+        leaky=facts.leaky or trained.leaky,
+        leak_reason=facts.leak_reason or trained.leak_reason,
+        synthetic=facts.synthetic or trained.synthetic,
+    )
+
+
 def _by_taxonomy(classes: tuple[str, ...]) -> tuple[str, ...]:
     """The malignant classes, where the taxonomy knows every class; else none: no half guess."""
     known = [diagnosis(c) for c in classes]
@@ -177,7 +197,7 @@ def report_content(
             for name, p, e in parts
         ),
         malignant=subject.malignant,
-        data=None if dataset is None else data_facts(dataset),
+        data=_facts(dataset, run),
         openings=openings,
         history=read_history(run.folder) if run else (),
         config=run.config.model_dump(mode="json") if run else None,

@@ -13,6 +13,7 @@ EPILOG = """\b
 Examples:
   lesionlab evaluate runs/ham                       (validation; nothing is opened)
   lesionlab evaluate runs/ham --split test          (opens the sealed test set; written down)
+  lesionlab evaluate runs/ham --on data/isic2017    (outside data, nothing is chosen anew)
   lesionlab evaluate mine.csv --truth truth.csv --malignant mel,bcc,akiec
 
 Research use only: no number here is advice to a patient.
@@ -62,6 +63,7 @@ SHOWN = (
 @click.option("--lang", default="en", show_default=True, help="Of the report: en, zh.")
 @click.option("--no-images", "images", is_flag=True, flag_value=False, default=True,
               help="A report without thumbnails.")  # fmt: skip
+@path_option("--on", metavar="DIR", help="Another data set: the run as it is, on its images.")
 @path_option("--readers", multiple=True, metavar="CSV", help="Readers' votes on these images.")
 @click.option("--published", is_flag=True, help="Published readers too (of other images).")
 @click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)

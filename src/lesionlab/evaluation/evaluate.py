@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import metrics
-from lesionlab.evaluation.bootstrap import bootstrap, group_codes
+from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.headline import MALIGNANT, headline, malignant_v_benign, per_class
 from lesionlab.evaluation.intervals import Measure
-from lesionlab.evaluation.measured import Measured
+from lesionlab.evaluation.measured import measure_cases
 from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.evaluation.predictions import Floats, Predictions
 from lesionlab.evaluation.sections import (
@@ -27,7 +27,7 @@ from lesionlab.evaluation.sections import (
     notes_section,
     operating_point_section,
 )
-from lesionlab.evaluation.statistics import Cases, Statistics
+from lesionlab.evaluation.statistics import Cases
 from lesionlab.evaluation.units import Unit, to_unit
 from lesionlab.progress import SILENT, Progress
 
@@ -110,25 +110,17 @@ def evaluate_predictions(
     Raises `BadInput` without a labelled row, with fewer than two classes, or where a malignant
     class is unknown.
     """
-    checked = _checked(predictions, malignant, prior, resamples)
-    known = checked.take(np.flatnonzero(checked.y_true >= 0))
+    _check(predictions, malignant, prior)
+    _check_numbers(resamples, prevalences)
+    known = predictions.take(np.flatnonzero(predictions.y_true >= 0))
     data = to_unit(known, unit, malignant)
     cases = cases_of(data, malignant, prior)
-    statistics = Statistics(cases)
-    point = {k: v[0] for k, v in statistics(np.ones((1, cases.n_groups))).items()}
-    replicates = bootstrap(
-        statistics,
-        cases.n_groups,
-        resamples=resamples,
-        seed=seed,
-        cells_per_replicate=len(cases.y_true),
-        progress=progress,
-    )
-    m = Measured(cases, point, replicates, {})
+    m = measure_cases(cases, resamples=resamples, seed=seed, progress=progress)
     counts = class_counts(cases)
     share = {c: counts[c]["images"] / len(data) for c in data.classes}
     corrected = cases.y_pred_corrected
     positive = _positive(data.classes, malignant)
+    named = None if prior is None else dict(zip(data.classes, map(float, prior), strict=True))
     return Evaluation(
         n=len(data),
         unlabelled=len(predictions) - len(known),
@@ -142,7 +134,7 @@ def evaluate_predictions(
         positive=positive,
         class_counts=counts,
         prevalence=share,
-        prior=None if prior is None else dict(zip(data.classes, map(float, prior), strict=True)),
+        prior=named,
         majority_class=max(share, key=lambda c: share[c]),
         metrics=headline(m, positive),
         per_class=per_class(m),
@@ -158,14 +150,12 @@ def evaluate_predictions(
         decision_curve=decision_section(cases),
         curves=curves_section(m),
         undefined_replicates=m.undefined,
-        decisions=decisions_section(unit, malignant, prior is not None),
+        decisions=decisions_section(unit, malignant, named),
         notes=notes_section(len(predictions) - len(known), cases),
     )
 
 
-def _checked(
-    predictions: Predictions, malignant: tuple[str, ...], prior: Floats | None, resamples: int
-) -> Predictions:
+def _check(predictions: Predictions, malignant: tuple[str, ...], prior: Floats | None) -> None:
     unknown = [c for c in malignant if c not in predictions.classes]
     if unknown:
         raise BadInput(
@@ -183,11 +173,16 @@ def _checked(
         )
     if not (predictions.y_true >= 0).any():
         raise BadInput("no row has a label", remedy="add a column 'label', or give the truth")
-    if resamples < 20:
-        raise BadInput(f"{resamples} resamples are too few", remedy="use 2000")
     if prior is not None and (len(prior) != len(predictions.classes) or not np.all(prior >= 0)):
         raise BadInput("the prior does not fit the classes", where="evaluate")
-    return predictions
+
+
+def _check_numbers(resamples: int, prevalences: Sequence[float]) -> None:
+    if resamples < 20:
+        raise BadInput(f"{resamples} resamples are too few", remedy="use 2000")
+    odd = [p for p in prevalences if not 0 < p < 1]
+    if odd:
+        raise BadInput(f"prevalence {odd[0]:g} lies outside (0, 1)", remedy="write 0.02 for 2 %")
 
 
 def _positive(classes: tuple[str, ...], malignant: tuple[str, ...]) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.evaluation.bootstrap import bootstrap
 from lesionlab.evaluation.intervals import (
     FEWEST,
     Measure,
@@ -26,11 +27,34 @@ from lesionlab.evaluation.resampled import (
     logit_limits,
     mean_limits,
 )
-from lesionlab.evaluation.statistics import Cases
+from lesionlab.evaluation.statistics import Cases, Statistics
+from lesionlab.progress import SILENT, Progress
 
 Rows = npt.NDArray[np.bool_]
 MOST_UNDEFINED = 0.05  # of the replicates; with more, the others no longer stand for all
 BOUNDS = {"partial_auc_80": (0.0, 0.2), "mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0)}
+
+
+def measure_cases(
+    cases: Cases,
+    *,
+    resamples: int,
+    seed: int,
+    bands: bool = True,
+    progress: Progress = SILENT,
+) -> Measured:
+    """The point estimates and replicates of all statistics; `bands`: of the curves too."""
+    statistics = Statistics(cases, bands=bands)
+    point = {k: v[0] for k, v in statistics(np.ones((1, cases.n_groups))).items()}
+    replicates = bootstrap(
+        statistics,
+        cases.n_groups,
+        resamples=resamples,
+        seed=seed,
+        cells_per_replicate=len(cases.y_true),
+        progress=progress,
+    )
+    return Measured(cases, point, replicates, {})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,14 +102,18 @@ def _band(axis: str, grid: Floats, drawn: Floats) -> dict[str, Any]:
     return {axis: grid.tolist(), "low": low.tolist(), "high": high.tolist()}
 
 
-def decisions_section(unit: str, malignant: tuple[str, ...], corrected: bool) -> dict[str, str]:
+def decisions_section(
+    unit: str, malignant: tuple[str, ...], prior: Mapping[str, float] | None
+) -> dict[str, str]:
     """What each decision and score assumes, in words."""
+    known = ", ".join(f"{name} {share:.3g}" for name, share in (prior or {}).items())
+    assumed = known or "those at which the probabilities were made, which are not known"
     result = {
         "argmax": "the class of the highest probability: right where the classes are as frequent "
-        "as the probabilities assume",
+        f"as the probabilities assume ({assumed})",
         "unit": AGGREGATION[unit],
     }
-    if corrected:
+    if prior is not None:
         result["prior_corrected"] = (
             "the class of the highest probability / prior: right where all classes are equally "
             "frequent, which is what balanced accuracy rewards"

@@ -146,7 +146,7 @@ def forest(
 ) -> Markup:
     """Estimates with intervals, one row each, the numbers written beside them."""
     names = max([text_width(r.name) for r in rows], default=60)
-    left = min(max(names + 12, 80), 320)
+    left = min(max(names + 12, 80), 350)
     frame = Frame(axis, Axis("", 0, 1, ticks=()), width, 22.0 * len(rows) + 6, left, 6)
     parts = [frame.draw()]
     if reference is not None:
@@ -308,8 +308,8 @@ def butterfly(
         parts.append(
             tag("path", d=bars_path, class_=f"fill s{style} called", clip_path=f"url(#{key}-clip)")
         )
-        x = frame.left if sign > 0 else frame.left + text_width(names[0], 13) + 28
-        parts.append(label(names[sign < 0], x, 13, f"label strong t{style}"))
+        x, anchor = (frame.left, "start") if sign > 0 else (frame.right, "end")
+        parts.append(label(names[sign < 0], x, 13, f"label strong t{style}", anchor))
     svg = document(key, frame.right + 20, frame.bottom + 42, title, description, *parts, *extra)
     return svg, frame
 

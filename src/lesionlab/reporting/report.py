@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lesionlab import __version__, files
+from lesionlab.evaluation.evaluate import plain
 from lesionlab.reporting.content import Block, Chart, Explorer, ReportContent, Row, Section
 from lesionlab.reporting.language import Language, language
 from lesionlab.reporting.sections import (
@@ -32,6 +34,8 @@ from lesionlab.reporting.sections import (
     subgroups,
     training,
 )
+
+SCHEMA_VERSION = 1
 
 # In the order in which a reader asks. A section that has nothing to say returns None.
 SECTIONS: tuple[Callable[[ReportContent, Language], Section | None], ...] = (
@@ -94,8 +98,29 @@ def render(content: ReportContent, lang: str = "en") -> str:
 
 
 def write_report(path: Path, content: ReportContent, lang: str = "en") -> None:
-    """Write `render(content, lang)` atomically."""
+    """Write `render(content, lang)` and beside it its JSON twin, each atomically."""
+    files.write_json(path.with_suffix(".json"), twin(content))
     files.write_text(path, render(content, lang))
+
+
+def twin(content: ReportContent) -> dict[str, Any]:
+    """Everything that the report shows, for a program: the part in focus first, NaN as null."""
+    known = {
+        f.name: getattr(content, f.name)
+        for f in fields(content)
+        if f.name not in ("parts", "thumbnail", "data")
+    }
+    result: dict[str, Any] = plain(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "version": __version__,
+            "focus": content.focus.name,
+            "parts": {part.name: part.evaluation for part in content.parts},
+            "data": None if content.data is None else asdict(content.data),
+            **known,
+        }
+    )
+    return result
 
 
 @cache

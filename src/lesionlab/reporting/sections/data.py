@@ -71,6 +71,8 @@ def _warnings(content: ReportContent, words: Language) -> list[Paragraph]:
 
 
 def _seal(content: ReportContent, words: Language) -> list[Block]:
+    if content.focus.name == "outside":
+        return [Paragraph(words("data.outside"), "note")]
     if content.openings is None:
         return [Paragraph(words("data.no_ledger"), "note")]
     if not content.openings:

@@ -1,0 +1,118 @@
+"""A run meets another data set: model, temperature and operating point stay as they are."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from lesionlab.api.subject import Subject
+from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.data.taxonomy import counterparts
+from lesionlab.errors import BadInput
+from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.truth import stem
+from lesionlab.progress import Progress
+
+if TYPE_CHECKING:
+    from lesionlab.run import Run
+
+SNAPSHOT = "dataset.csv"  # in the run folder: the rows it was trained on
+PART = "outside"
+
+
+def of_outside(
+    inside: Subject, folder: Path, out: Path | str | None, progress: Progress
+) -> Subject:
+    """The run of `inside` on the images of another dataset folder.
+
+    Labels are mapped by the taxonomy; classes without a counterpart, and images that the run's
+    own data set holds too (by id or by bytes), are left out and named. Raises `BadInput` where
+    nothing is left.
+    """
+    if inside.run is None:
+        raise BadInput("only a run can meet another data set", where="--on")
+    other = read_dataset(folder)
+    kept, notes = comparable(other, inside.run)
+    predictions = _predicted(inside.run, kept, progress)
+    name = Path(folder).resolve().name  # as the user knows it; the data set's own may be generic
+    beside = [(inside.part, inside.predictions), *inside.beside]
+    return dataclasses.replace(
+        inside,
+        title=f"{inside.title} on {name}",
+        part=PART,
+        predictions=predictions,
+        out=inside.run.folder / f"outside-{name}" if out is None else Path(out),
+        dataset=dataclasses.replace(other, table=other.table.loc[kept.table.index]),
+        beside=tuple((name, p) for name, p in beside if name in ("valid", "test")),
+        provenance={**inside.provenance, "outside": f"{name} ({other.info.name})"},
+        note="; ".join(notes),
+    )
+
+
+def comparable(other: Dataset, run: Run) -> tuple[Dataset, list[str]]:
+    """The rows of `other` that the run can be measured on, with the run's labels; and notes.
+
+    The rows keep the index of `other.table`.
+    """
+    ours = run.config.dataset.classes
+    named = counterparts(other.info.classes, ours)
+    table = other.table.assign(label=other.table["label"].map(named))
+    notes = [
+        f"class '{name}' ({int((other.table['label'] == name).sum())} images) has no counterpart"
+        " and is left out"
+        for name, counterpart in named.items()
+        if counterpart is None
+    ]
+    renamed = {a: b for a, b in named.items() if b is not None and a != b}
+    if renamed:
+        notes.append("read as: " + ", ".join(f"{a} as {b}" for a, b in renamed.items()))
+    seen = _seen(other.table, run)
+    if seen.any():
+        notes.append(f"{int(seen.sum())} images stand in the run's own data set and are left out")
+    kept = table[table["label"].notna() & ~seen]
+    if kept.empty:
+        raise BadInput(
+            "no image is left: " + "; ".join(notes or ["the data set is empty"]),
+            where=str(other.folder),
+            remedy="give a data set with classes of its own kind and other images",
+        )
+    info = other.info.model_copy(update={"classes": ours})
+    return Dataset(other.folder, kept, info), notes
+
+
+def _seen(table: pd.DataFrame, run: Run) -> pd.Series:
+    """(N,) whether the run's data set holds the image: the same id or the same bytes."""
+    path = run.folder / SNAPSHOT
+    if not path.is_file():
+        return pd.Series(False, index=table.index)
+    known = pd.read_csv(path, dtype=str, keep_default_na=False)
+    ids = {stem(v) for v in known["image_id"]}
+    hashes = set(known["sha256"]) - {""}
+    by_id = [stem(v) in ids for v in table["image_id"]]
+    return pd.Series(by_id, index=table.index) | table["sha256"].isin(hashes)
+
+
+def _predicted(run: Run, dataset: Dataset, progress: Progress) -> Predictions:
+    from lesionlab.api.train import need_torch
+
+    need_torch()
+    from lesionlab.data.cache import open_pixels
+    from lesionlab.data.facts import encode
+    from lesionlab.training.features import image_logits
+    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.predict import load_network, predictions_of, read_calibration
+    from lesionlab.training.setup import preprocessing
+
+    how, machine = preprocessing(run.config.settings), choose_machine()
+    pixels = open_pixels(dataset, how, progress=progress)
+    facts = None if run.config.facts is None else encode(dataset.table, run.config.facts)
+    rows = np.arange(len(dataset.table))
+    logits = image_logits(
+        load_network(run).to(machine.device), pixels, rows, how, machine, progress,
+        "predicting outside data", facts=facts,
+    )  # fmt: skip
+    return predictions_of(dataset, rows, logits, read_calibration(run))
