@@ -34,6 +34,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def clean_audit(clean: Dataset) -> Audit:
+    """With the shortcuts measured: a fixture of the module is made before `_no_forest`."""
     return audit_dataset(clean)
 
 
@@ -57,7 +58,8 @@ def by_key(audit: Audit) -> dict[str, Finding]:
 def test_a_clean_set_reports_no_fault(clean_audit: Audit) -> None:
     assert not clean_audit.fails
     assert {f.key for f in clean_audit.findings if f.severity in ("error", "warning")} == set()
-    assert set(by_key(clean_audit)) == {"gaps", "artefacts"}
+    assert set(by_key(clean_audit)) == {"gaps", "artefacts", "shortcuts"}  # always told
+    assert by_key(clean_audit)["shortcuts"].count == 0
     assert not set(by_key(clean_audit)) & set(LOOKED_FOR)
 
 
@@ -246,14 +248,13 @@ def test_the_mark_of_a_leaky_set_is_repeated(clean: Dataset) -> None:
 
 def test_two_sets_that_share_pictures(clean: Dataset, tmp_path: Path) -> None:
     other = pictures.write_set(tmp_path / "other", lesions=10, seed=9, name="other set")
-    table = clean.table.copy()
+    rows = []
     for name, how in (("s1", "bytes"), ("s2", "near")):
-        table = twin_in_test(clean.folder, table, how)
-        table.loc[len(table) - 1, "image_id"] = name
-    shared = table.iloc[-2:].copy()
-    for path in shared["path"]:
-        (other.folder / path).write_bytes((clean.folder / path).read_bytes())
-        (clean.folder / path).unlink()
+        planted = twin_in_test(copy_of(clean, tmp_path / name).folder, clean.table.copy(), how)
+        row = dict(planted.iloc[-1]) | {"image_id": name}
+        pictures.add_file(other.folder, row, (tmp_path / name / str(row["path"])).read_bytes())
+        rows.append(row)
+    shared = pd.DataFrame(rows)
     shared["label"] = shared["label"].map({"nevus": "melanoma", "melanoma": "nevus"})
     other = with_table(other, pd.concat([other.table, shared], ignore_index=True))
     audit = audit_dataset(clean, other)
@@ -277,6 +278,19 @@ def test_two_sets_that_share_nothing_or_only_an_id(clean: Dataset, tmp_path: Pat
     met = by_key(audit_dataset(with_table(clean, one), with_table(other, two)))["across"]
     assert met.data["shared"]["image id"] == 1
     assert met.data["shared"]["any"] == 1
+
+
+def test_ids_of_published_sets_mean_the_same_in_another_set(clean: Dataset, tmp_path: Path) -> None:
+    other = pictures.write_set(tmp_path / "other", lesions=6, seed=9, name="other set")
+    one, two = clean.table.copy(), other.table.copy()
+    one.loc[3, "lesion_id"] = two.loc[2, "lesion_id"] = "HAM_0000118"
+    shared = by_key(audit_dataset(with_table(clean, one), with_table(other, two)))["across"]
+    assert {k: n for k, n in shared.data["shared"].items() if n} == {"lesion": 1, "any": 1}
+    copies = [with_table(d, d.table, source="ph2") for d in (clean, other)]
+    shared = by_key(audit_dataset(*copies))["across"]
+    assert shared.data["shared"]["patient"] == int(
+        clean.table["patient_id"].isin(two["patient_id"]).sum()
+    )
 
 
 def test_counts_that_are_not_the_published_ones(clean: Dataset) -> None:

@@ -13,6 +13,7 @@ from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, coun
 from lesionlab.data.audit.material import Material, lesion_keys
 from lesionlab.data.audit.twins import split_command
 from lesionlab.data.duplicates import ORIENTATIONS
+from lesionlab.data.sources.table import SHAPES
 from lesionlab.data.taxonomy import counterparts
 
 Bool = npt.NDArray[np.bool_]
@@ -25,6 +26,8 @@ INFLATION = (
 )
 # The id that the ISIC Archive gives an image; some sets add a suffix to a shrunken copy.
 ARCHIVE_ID = re.compile(r"^(ISIC_\d{7})(_downsampled)?$")
+# Ids that mean the same wherever they stand: those of HAM10000, BCN20000 and the ISIC Archive.
+SHARED_IDS = re.compile(r"^(?:HAM|BCN|IL|IP)_\d{4,}$")
 PART_NAMES = {"test": "test", "valid": "validation", "calib": "calibration"}
 SEEN_BEFORE = {
     "test": ("train", "valid", "calib"),
@@ -206,10 +209,22 @@ def _shared(material: Material) -> dict[str, Bool]:
     hit = {name: one["image_id"].isin(ids).to_numpy() for name, ids in kinds.items()}
     own, theirs = (t["image_id"].map(_archive_id) for t in (one, two))
     hit["image id"] = ((own != "") & own.isin(theirs)).to_numpy()
-    if material.dataset.info.source == material.other.info.source:
-        for name, column in (("lesion", "lesion_id"), ("patient", "patient_id")):
-            hit[name] = ((one[column] != "") & one[column].isin(two[column])).to_numpy()
+    for name, column in (("lesion", "lesion_id"), ("patient", "patient_id")):
+        hit[name] = (_comparable(material, column) & one[column].isin(two[column])).to_numpy()
     return hit
+
+
+def _comparable(material: Material, column: str) -> pd.Series:
+    """(N,) where an id would name the same thing in the other set.
+
+    Two copies of one published set share their ids. "1" in two tables of somebody's own does not
+    mean one patient.
+    """
+    assert material.other is not None
+    ids, source = material.table[column].astype(str), material.dataset.info.source
+    if source == material.other.info.source and source not in {s.name for s in SHAPES}:
+        return ids != ""
+    return ids.str.match(SHARED_IDS)
 
 
 def _archive_id(image_id: str) -> str:
