@@ -153,6 +153,23 @@ def test_31_local_functions_are_refused(folder: Path) -> None:
     refused(folder, "local functions")
 
 
+@pytest.mark.parametrize("operator", ["Loop", "Scan", "SequenceMap"])
+def test_31_what_may_run_for_ever_is_refused(folder: Path, operator: str) -> None:
+    model = onnx.load_from_string((folder / "model.onnx").read_bytes())
+    model.graph.node.append(helper.make_node(operator, [], ["unused"]))
+    replace_file(folder, "model.onnx", model.SerializeToString())
+    refused(folder, f"'{operator}' may run for ever")
+
+
+@pytest.mark.parametrize("dims", [[2**40], [2**31, 2**31], [2**62, 4]])
+def test_33_giant_dimensions_without_the_numbers(folder: Path, dims: list[int]) -> None:
+    model = onnx.load_from_string((folder / "model.onnx").read_bytes())
+    del model.graph.initializer[0].dims[:]
+    model.graph.initializer[0].dims.extend(dims)
+    replace_file(folder, "model.onnx", model.SerializeToString())
+    refused(folder, "claims more numbers than the file holds")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_33_weights_that_are_no_numbers(folder: Path, value: float, tiny: Any) -> None:
     weights = tiny.tiny_weights()
@@ -231,7 +248,7 @@ def test_24_a_link_in_a_zip(folder: Path, tmp_path: Path) -> None:
 
 
 def test_25_a_forged_size_is_counted(folder: Path, tmp_path: Path) -> None:
-    (folder / "bundle.json").write_bytes(b" " * (bundles.MAX_INFO + 10))
+    (folder / "bundle.json").write_bytes(b" " * (bundles.MAX_TEXT + 10))
     path = tmp_path / "t.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(folder / "bundle.json", "bundle.json")
@@ -242,6 +259,30 @@ def test_25_a_forged_size_is_counted(folder: Path, tmp_path: Path) -> None:
         forged[place : place + 4] = (1000).to_bytes(4, "little")
     path.write_bytes(forged)
     refused(path, "neither a bundle|larger than it claims|not valid JSON|hash")
+
+
+def test_25_a_bomb_is_refused_before_it_is_unpacked(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.onnx").write_bytes(bytes(64 * 2**20))
+    path = tmp_path / "t.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, file.name)
+    refused(path, r"model\.onnx: \d+ bytes claim to hold 67108864")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_25_only_deflate(folder: Path, tmp_path: Path, method: int) -> None:
+    path = tmp_path / "t.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.write(folder / "bundle.json", "bundle.json")
+    refused(path, "packed in another way")
+
+
+@pytest.mark.parametrize("name", ["bank.npy", "MODEL_CARD.md", "bundle.sig"])
+def test_25_each_file_has_its_limit(folder: Path, name: str) -> None:
+    with (folder / name).open("ab") as stream:
+        stream.truncate(bundles.limit_of(name) + 1)  # a sparse file: no bytes on the disk
+    refused(folder, rf"{name}: \d+ bytes, more than")
 
 
 def test_27_too_many_entries(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import io
 import json
 import math
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,9 +41,14 @@ ARRAYS = {
     "ood_mean.npy": "(D,) float32, mean of the training embeddings",
     "ood_basis.npy": "(r, D) float32, directions scaled by 1 / standard deviation",
 }
+# What the standard library raises at a damaged or hostile zip.
+DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError,
+          ValueError, OverflowError, struct.error)  # fmt: skip
 ALLOWED = (MODEL, INFO, CARD, SIGNATURE, *ARRAYS)
-MAX_FILE = 2 * 1024**3  # bytes, each
-MAX_INFO = 8 * 1024**2  # bytes of bundle.json
+MAX_MODEL = 2 * 1024**3  # bytes: what protobuf can hold
+MAX_ARRAY = 256 * 1024**2  # 2,000 embeddings in float16 are 5 MB for MobileNetV2
+MAX_TEXT = 8 * 1024**2  # description, card, signature
+BOMB_BYTES, BOMB_RATIO = 16 * 1024**2, 50  # weights hardly shrink; a bomb shrinks a thousandfold
 
 
 @dataclass(frozen=True)
@@ -108,11 +115,14 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
             "no such bundle", where=str(folder), remedy="make one with: lesionlab export"
         )
     content = {}
-    for entry in sorted(folder.iterdir()):
-        if entry.is_symlink() or not entry.is_file():
-            raise BadInput("a link or folder inside a bundle", where=_named(folder, entry.name))
-        _check_member(entry.name, entry.stat().st_size, folder)
-        content[entry.name] = entry.read_bytes()
+    try:
+        for entry in sorted(folder.iterdir()):
+            if entry.is_symlink() or not entry.is_file():
+                raise BadInput("a link or folder inside a bundle", where=_named(folder, entry.name))
+            _check_member(entry.name, entry.stat().st_size, folder)
+            content[entry.name] = entry.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot be read ({error.strerror})", where=str(folder)) from None
     return content
 
 
@@ -129,15 +139,27 @@ def _read_zip(path: Path) -> dict[str, bytes]:
                 if entry.filename in content:
                     raise BadInput("is there twice", where=_named(path, entry.filename))
                 _check_member(entry.filename, entry.file_size, path)
+                _check_packing(entry, path)
                 content[entry.filename] = _inflate(archive, entry, path)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except DAMAGE as error:
         raise BadInput(f"neither a bundle folder nor a zip ({error})", where=str(path)) from None
     return content
 
 
+def _check_packing(entry: zipfile.ZipInfo, path: Path) -> None:
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadInput("packed in another way than deflate", where=_named(path, entry.filename))
+    if entry.file_size > max(BOMB_BYTES, BOMB_RATIO * entry.compress_size):
+        raise BadInput(
+            f"{entry.compress_size} bytes claim to hold {entry.file_size}",
+            where=_named(path, entry.filename),
+            remedy="no model shrinks like that: do not use it",
+        )
+
+
 def _inflate(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes:
     """The entry's bytes; real bytes are counted, whatever its header claims."""
-    limit = MAX_INFO if entry.filename == INFO else min(entry.file_size, MAX_FILE)
+    limit = entry.file_size
     with archive.open(entry) as stream:
         data = stream.read(limit + 1)
     if len(data) > limit:
@@ -152,9 +174,16 @@ def _check_member(name: str, size: int, path: Path) -> None:
             where=_named(path, name),
             remedy=f"allowed: {', '.join(ALLOWED)}",
         )
-    limit = MAX_INFO if name == INFO else MAX_FILE
+    limit = limit_of(name)
     if size > limit:
         raise BadInput(f"{size} bytes, more than {limit}", where=_named(path, name))
+
+
+def limit_of(name: str) -> int:
+    """Bytes that a file of a bundle may have."""
+    if name == MODEL:
+        return MAX_MODEL
+    return MAX_ARRAY if name in ARRAYS else MAX_TEXT
 
 
 def _named(path: Path, name: str) -> str:

@@ -7,6 +7,7 @@ NaN weight would answer NaN. Field numbers: https://github.com/onnx/onnx/blob/ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,8 +15,10 @@ import numpy as np
 from lesionlab.errors import BadInput
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+ENDLESS = ("Loop", "Scan", "SequenceMap")  # no classifier needs them, and they may never end
 MAX_DEPTH = 8  # of graphs inside attributes
-_FLOAT, _DOUBLE = 1, 11  # TensorProto.DataType
+_FLOAT, _STRING, _DOUBLE = 1, 8, 11  # TensorProto.DataType
+_VALUES = (4, 5, 7, 9, 10, 11)  # fields that hold numbers: typed by type, or raw
 _EXTERNAL = 1  # TensorProto.DataLocation
 _NUMPY_TYPES = {_FLOAT: "<f4", _DOUBLE: "<f8"}
 
@@ -61,6 +64,8 @@ def _check_node(node: memoryview, where: str, depth: int) -> None:
             _check_attribute(_message(value), where, depth)
     if domain not in STANDARD_DOMAINS:
         raise _refused(f"operator '{domain}.{operator}' is not a standard one", where)
+    if operator in ENDLESS:
+        raise _refused(f"operator '{operator}' may run for ever", where)
 
 
 def _check_attribute(attribute: memoryview, where: str, depth: int) -> None:
@@ -74,17 +79,25 @@ def _check_attribute(attribute: memoryview, where: str, depth: int) -> None:
 
 
 def _check_tensor(tensor: memoryview, where: str) -> None:
-    kind, name = 0, "?"
+    kind, name, held = 0, "?", 0
+    dims: list[int] = []
     floats: list[memoryview] = []
     for field, value in _fields(tensor):
-        if field == 2:
+        if field == 1:
+            dims += _numbers(value)
+        elif field == 2:
             kind = _number(value)
         elif field == 8:
             name = _text(value)
         elif field == 13 or (field == 14 and _number(value) == _EXTERNAL):
             raise _refused("keeps weights in another file (external data)", where)
-        elif field in (4, 9, 10) and isinstance(value, memoryview):  # float, raw, double data
-            floats.append(value)
+        elif field in _VALUES:
+            held += len(value) if isinstance(value, memoryview) else 1
+            if field in (4, 9, 10) and isinstance(value, memoryview):  # float, raw, double data
+                floats.append(value)
+    # The smallest type packs two numbers into a byte.
+    if kind != _STRING and math.prod(dims) > 2 * held:
+        raise _refused(f"weight '{name}' claims more numbers than the file holds", where)
     for block in floats:
         if kind in _NUMPY_TYPES and not _finite(block, _NUMPY_TYPES[kind]):
             raise _refused(f"weight '{name}' holds NaN or infinity", where)
@@ -141,6 +154,17 @@ def _message(value: Value) -> memoryview:
     if isinstance(value, int):
         raise ValueError("a number where a message belongs")
     return value
+
+
+def _numbers(value: Value) -> list[int]:
+    """One number of a repeated field, or all of them where they are packed."""
+    if isinstance(value, int):
+        return [value]
+    found, place = [], 0
+    while place < len(value):
+        number, place = _varint(value, place)
+        found.append(number)
+    return found
 
 
 def _number(value: Value) -> int:
