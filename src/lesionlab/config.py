@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -185,17 +184,6 @@ def _known_keys(kind: type[BaseModel], path: Sequence[int | str]) -> set[str]:
             break
         kind = models[0]
     return set(kind.model_fields)
-
-
-def read_settings(path: Path) -> Settings:
-    """Settings from a TOML file."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput("no such file", where=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"not valid TOML ({error})", where=str(path)) from None
-    return parse(Settings, values, str(path))
 
 
 def with_overrides(settings: Settings, assignments: Sequence[str]) -> Settings:
