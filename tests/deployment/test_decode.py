@@ -90,6 +90,29 @@ def test_a_truncated_one_is_refused_all_the_same() -> None:
         read_pixels(jpeg(BIG)[:-20_000], HOW)
 
 
+def test_a_jpeg_of_endless_scans_is_refused() -> None:
+    """65 bytes more a scan, and every scan is a pass over all pixels: minutes of work."""
+    data = jpeg(lesion(600, 450), progressive=True)
+    assert read_pixels(data, HOW).shape == (64, 64, 3)
+    last = data[data.rfind(b"\xff\xda") : -2]
+    with pytest.raises(UnreadableImage, match="more than 30 scans"):
+        read_pixels(data[:-2] + last * 30 + data[-2:], HOW)
+
+
+def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.jpg").open("wb") as stream:
+        stream.truncate(decode.MAX_BYTES + 1)  # sparse
+    with pytest.raises(UnreadableImage, match="more than 512 MiB") as caught:
+        read_view(tmp_path / "a.jpg", HOW)
+    assert caught.value.status == 413
+
+
+def test_deflated_dicom_is_refused_before_it_is_inflated() -> None:
+    data = bytes(128) + b"DICM" + b"\x02\x00\x10\x00UI\x16\x001.2.840.10008.1.2.1.99\x00"
+    with pytest.raises(UnreadableImage, match="deflated DICOM"):
+        read_view(data, HOW)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM"])
 def test_damaged_files_are_refused_and_nothing_else(kind: str) -> None:
     """A bounded fuzz of the image reader: an answer or `UnreadableImage`, never another error."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from starlette.testclient import TestClient
 from lesionlab.api.predict import predict
 from lesionlab.api.serve import serve
 from lesionlab.deployment.server import House
-from lesionlab.deployment.server_audit import read_audit
+from lesionlab.deployment.server_audit import Audit, read_audit
 from lesionlab.deployment.server_run import ServeSettings, build
 from lesionlab.errors import BadInput
 
@@ -212,7 +213,13 @@ def test_38_a_flood_of_ranges(web: TestClient) -> None:
     assert web.get("/", headers={"range": "bytes=0-1"}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "evil:8000"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "127.0.0.1.evil.example", "", "[", "evil:8000"),
+        *("x@127.0.0.1", "127.0.0.1/evil", "127.0.0.1:8000@evil", "127.0.0.1#", "127.0.0.1:"),
+    ],
+)
 def test_39_a_foreign_host(web: TestClient, host: str) -> None:
     refused(web.get("/v1/models", headers={"host": host}), 403, "host")
 
@@ -468,6 +475,56 @@ def test_the_audit_log_holds_hashes_only(bundle_folder: Path, tmp_path: Path, go
     log.write_text(altered)
     with pytest.raises(BadInput, match="line 1 does not fit the chain"):
         list(read_audit(log))
+
+
+def test_the_audit_log_survives_a_power_cut(bundle_folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    first = Audit(log)
+    first.add({"a": 1})
+    with pytest.raises(BadInput, match="another server writes to it"):
+        Audit(log)
+    first.close()
+    with log.open("a") as stream:
+        stream.write('{"schema_version": 1, "n": 2, "to')  # torn
+    second = Audit(log)
+    second.add({"a": 2})
+    second.close()
+    assert [line["a"] for line in read_audit(log)] == [1, 2]
+
+
+def test_without_its_audit_log_there_is_no_answer(
+    bundle_folder: Path, tmp_path: Path, good: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, house = build([bundle_folder], ServeSettings(workers=1, audit=tmp_path / "audit.jsonl"))
+    assert house.audit is not None
+    with client(app) as web:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "disk full")))
+            refused(post(web, good), 503, "audit")
+        assert post(web, good).status_code == 200
+    assert len(list(read_audit(tmp_path / "audit.jsonl"))) == 1
+
+
+def test_a_short_token_in_the_environment_is_refused(
+    bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LESIONLAB_TOKEN", "short")
+    with pytest.raises(BadInput, match="LESIONLAB_TOKEN: the token is shorter"):
+        serve(bundle_folder)
+
+
+def test_whatever_a_new_bundle_does_the_old_one_goes_on(
+    bundle_folder: Path, tmp_path: Path, good: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(bundle_folder, tmp_path / "b"))
+    app, house = build([folder], ServeSettings(workers=1))
+    swaps: list[bool] = []
+    with client(app) as web:
+        os.utime(folder / "bundle.json", (1, 1))
+        monkeypatch.setattr("lesionlab.deployment.server_models.read_bundle", lambda _: 1 / 0)
+        house.models.refresh(lambda _, ok: swaps.append(ok))
+        assert post(web, good).status_code == 200
+    assert swaps == [False]
 
 
 def test_the_description_is_served_and_complete(web: TestClient) -> None:

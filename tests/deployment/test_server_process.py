@@ -105,6 +105,14 @@ def test_headers_that_trickle_are_cut_off(port: int) -> None:
         assert time.monotonic() - started < 8
 
 
+def test_35_a_trickle_is_cut_off_long_before_the_time_is_over(port: int) -> None:
+    head = f"{POST}\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 500000\r\n"
+    with connected(port) as made:
+        made.sendall((head + "Content-Type: image/png\r\n\r\n").encode() + b"x" * 100)
+        answer = answered(made)
+    assert answer.startswith("HTTP/1.1 408")
+
+
 def test_35_a_body_that_trickles_is_cut_off(port: int) -> None:
     with connected(port) as made:
         head = f"{POST}\r\nHost: 127.0.0.1:{port}\r\nContent-Type: image/png\r\n"
@@ -125,6 +133,63 @@ def test_two_requests_on_one_connection(port: int) -> None:
 
 def test_it_says_nothing_about_itself(port: int) -> None:
     assert "server:" not in httpx.get(f"http://127.0.0.1:{port}/").headers
+
+
+def test_both_framings_at_once_are_refused(port: int) -> None:
+    """A proxy that believes the one and a server that believes the other see two requests."""
+    lines = ("Content-Length: 4", "Transfer-Encoding: chunked", "Content-Type: image/png")
+    assert raw(port, POST, *lines, body=b"0\r\n\r\n").startswith("HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Content-Length: 5", "Content-Length: 6"),
+        ("Transfer-Encoding: chunked", "Transfer-Encoding: identity"),
+        ("Transfer-Encoding: xchunked",),
+        ("Content-Length : 5",),
+        ("Host: 127.0.0.1",),
+    ],
+)
+def test_headers_that_can_be_read_in_two_ways(port: int, lines: tuple[str, ...]) -> None:
+    head = raw(port, POST, *lines, body=b"0\r\n\r\n").split("\r\n", 1)[0]
+    assert head.split(" ")[1] in ("400", "403", "501")
+
+
+def test_what_is_no_http_gets_a_problem_too(port: int) -> None:
+    answer = raw(port, "GARBAGE")
+    assert "application/problem+json" in answer
+    assert "nosniff" in answer
+
+
+def test_a_client_that_never_reads_is_cut_off(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_run, "WRITE_SECONDS", 0.5)
+    line = f"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    with socket.socket() as made:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        made.settimeout(20)
+        made.connect(("127.0.0.1", port))
+        with pytest.raises(ConnectionError):
+            made.sendall(line * 100_000)
+    assert httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
+
+
+def test_43_too_many_connections(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_run, "CONNECTIONS", 3)
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(connected(port)) for _ in range(6)]
+        time.sleep(0.1)
+        line = f"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+        said = []
+        for made in held:
+            with contextlib.suppress(OSError):
+                made.sendall(line)
+                said.append(answered(made))
+    assert any(a.startswith("HTTP/1.1 200") for a in said)
+    refused = [a for a in said if a.startswith("HTTP/1.1 503")]
+    assert refused
+    assert all("retry-after" in a.lower() for a in refused)
+    assert httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
 
 
 @pytest.mark.slow

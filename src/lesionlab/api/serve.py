@@ -68,16 +68,19 @@ def serve(
 
 
 def _token(path: str | Path | None) -> str | None:
-    if path is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
-    try:
-        token = Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise BadInput(f"cannot be read ({error.strerror})", where=str(path)) from None
+    token, where = os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE
+    if path is not None:
+        where = str(path)
+        try:
+            token = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"cannot be read ({error})", where=where) from None
+    elif not token:
+        return None
     if len(token) < 16:
         raise BadInput(
             "the token is shorter than 16 characters",
-            where=str(path),
+            where=where,
             remedy="make one with: openssl rand -hex 32",
         )
     return token

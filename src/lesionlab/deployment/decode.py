@@ -31,6 +31,9 @@ from lesionlab.errors import BadInput
 
 DRAFT_PIXELS = 4_000_000
 DRAFT_BOUND = 3  # grey levels, measured in tests/deployment/test_decode.py
+MAX_BYTES = 512 * 2**20  # of a file; the server's own limit is far below
+MAX_SCANS = 30  # progressive JPEGs have about ten; each costs a pass over all pixels
+DEFLATED = b"1.2.840.10008.1.2.1.99"  # DICOM packed as a whole: no limit to what comes out
 HEADROOM = 3  # the scaled decode is at least this many times the working size
 _ORIENTATION = 0x0112
 
@@ -56,11 +59,21 @@ def read_view(
     name = name or (str(source) if isinstance(source, Path) else "image")
     if is_dicom(data):
         return _dicom(data, how, roi, name)
+    _refuse_scans(data, name)
     pixels = _drafted(data, how) if draft and roi is None else None
     return View(prepare(open_image(data, name), how, roi) if pixels is None else pixels)
 
 
+def _refuse_scans(data: bytes, name: str) -> None:
+    """A small JPEG may ask for thousands of passes over all its pixels, minutes of work."""
+    # Within a scan 0xff is followed by 0, so that the marker cannot occur by chance.
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
+        raise UnreadableImage(f"a JPEG of more than {MAX_SCANS} scans", where=name)
+
+
 def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
+    if DEFLATED in data[:4096]:
+        raise UnreadableImage("deflated DICOM is not accepted", where=name)
     try:
         found = read_dicom(data, name)
     except UnreadableImage:
@@ -88,6 +101,9 @@ def _bytes(source: Path | bytes, name: str) -> bytes:
     if isinstance(source, bytes):
         return source
     try:
+        if source.stat().st_size > MAX_BYTES:
+            what = f"more than {MAX_BYTES // 2**20} MiB"
+            raise UnreadableImage(what, where=name or str(source), status=413)
         return source.read_bytes()
     except OSError as error:
         where = name or str(source)

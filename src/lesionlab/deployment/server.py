@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -44,6 +45,8 @@ from lesionlab.deployment.server_schema import (
 )
 from lesionlab.deployment.web import page_files
 from lesionlab.errors import BadInput, one_line
+
+log = logging.getLogger("lesionlab.serve")
 
 
 @dataclass
@@ -320,14 +323,23 @@ def _answered(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
     if outputs.cam is not None:
         maps = outputs.cam[0].round(4).tolist()
         said["cam"] = dict(zip(predictor.info.classes, maps, strict=True))
-    if house.audit is not None:
-        house.audit.add(
-            {
-                "image_sha256": hashlib.sha256(data).hexdigest(),
-                "model": predictor.bundle.identity,
-                "probabilities": said["probabilities"],
-                "decision": said["decision"],
-                "ood_flag": None if said["ood"] is None else said["ood"]["flagged"],
-            }
-        )
+    _note(house.audit, data, predictor.bundle.identity, said)
     return {"name": upload.name, "error": None, "status": 200, "note": view.note, **said}
+
+
+def _note(audit: Audit | None, data: bytes, identity: str, said: dict[str, Any]) -> None:
+    """One line in the audit log, where there is one; without it there is no answer."""
+    if audit is None:
+        return
+    entry = {
+        "image_sha256": hashlib.sha256(data).hexdigest(),
+        "model": identity,
+        "probabilities": said["probabilities"],
+        "decision": said["decision"],
+        "ood_flag": None if said["ood"] is None else said["ood"]["flagged"],
+    }
+    try:
+        audit.add(entry)
+    except OSError as error:
+        log.error("the audit log cannot be written: %s", error.strerror)
+        raise Problem(503, "audit", "the audit log cannot be written", Retry_After="60") from None

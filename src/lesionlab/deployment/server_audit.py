@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import threading
@@ -21,16 +23,26 @@ class Audit:
         self.path = path
         self._lock = threading.Lock()
         self._previous, self._n = START, 0
-        for line in read_audit(path):
-            self._previous, self._n = line["hash"], line["n"]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = path.open("a", encoding="utf-8")
+            self._stream = path.open("ab", buffering=0)
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _cut_torn_line(path)
+        except BlockingIOError:
+            raise BadInput(
+                "another server writes to it", where=str(path), remedy="choose another --audit"
+            ) from None
         except OSError as error:
             raise BadInput(f"cannot be written ({error.strerror})", where=str(path)) from None
+        for line in read_audit(path):
+            self._previous, self._n = line["hash"], line["n"]
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Append one entry; it is on the disk when this returns."""
+        """Append one entry; it is on the disk when this returns.
+
+        Raises `OSError` where the disk takes no more: the chain stays whole, and the caller must
+        not answer.
+        """
         with self._lock:
             body = {
                 "schema_version": 1,
@@ -40,14 +52,31 @@ class Audit:
                 "previous": self._previous,
             }
             line = {**body, "hash": digest(body)}
-            self._stream.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
+            text = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
+            self._append(text.encode("utf-8"))
             self._previous, self._n = line["hash"], self._n + 1
+
+    def _append(self, data: bytes) -> None:
+        before = os.fstat(self._stream.fileno()).st_size
+        try:
+            if self._stream.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._stream.fileno())
+        except OSError:
+            os.ftruncate(self._stream.fileno(), before)
+            raise
 
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
+
+
+def _cut_torn_line(path: Path) -> None:
+    """A line without its end was being written in a power cut: nobody got that answer."""
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        os.truncate(path, whole)
 
 
 def read_audit(path: Path) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_HEADERS = 100
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 SECURITY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
@@ -46,6 +48,8 @@ class Rules:
     token_sha256: str | None = None
     max_body: int = 20 * 2**20  # bytes
     body_seconds: float = 30.0
+    grace_seconds: float = 5.0  # after that a body must have come at `least_rate` on average
+    least_rate: float = 16 * 1024  # bytes a second
 
 
 class Guard:
@@ -93,7 +97,7 @@ async def send_problem(problem: Problem, send: Send) -> None:
         "content-length": str(len(body)),
         **{k.lower(): v for k, v in problem.headers.items()},
     }
-    if problem.status in (400, 408, 413, 415):
+    if problem.status in (400, 408, 413, 415) or problem.code == "connections":
         headers["connection"] = "close"
     pairs = [(k.encode(), v.encode()) for k, v in headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": pairs})
@@ -129,11 +133,9 @@ def _check_host(headers: dict[str, list[str]], rules: Rules) -> None:
 
 
 def _name(host: str) -> str:
-    """The name in a Host header, without port; "" where it is none."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
+    """The name in a Host header, without port and brackets; "" where it is none."""
+    found = HOST.fullmatch(host)
+    return found.group(1).strip("[]").lower() if found else ""
 
 
 def _check_origin(headers: dict[str, list[str]]) -> None:
@@ -156,6 +158,9 @@ def urlsplit_netloc(origin: str) -> str:
 
 
 def _check_length(headers: dict[str, list[str]], rules: Rules) -> None:
+    if "content-length" in headers and "transfer-encoding" in headers:
+        # Two readers that disagree on where a request ends can be told two stories (RFC 9112, 6.1).
+        raise Problem(400, "length", "both Content-Length and Transfer-Encoding")
     for text in headers.get("content-length", []):
         if not text.isascii() or not text.isdigit():
             raise Problem(400, "length", "Content-Length is not a number")
@@ -175,27 +180,34 @@ def _check_token(scope: Scope, headers: dict[str, list[str]], rules: Rules) -> N
 
 
 class Body:
-    """`receive` with a cap on bytes and on time: a body without end is cut off."""
+    """`receive` with a cap on bytes and on time: a body without end, or a trickle, is cut off."""
 
     def __init__(self, scope: Scope, receive: Receive, rules: Rules) -> None:
         self._receive = receive
         self._rules = rules
         self._bytes = 0
         self._complete = False
-        self._deadline = asyncio.get_running_loop().time() + rules.body_seconds
+        self._started = asyncio.get_running_loop().time()
 
     async def __call__(self) -> Message:
         if self._complete:
             return await self._receive()  # waits for the client to hang up
+        seconds = self.allowance()
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(self._started + seconds):
                 message = await self._receive()
         except TimeoutError:
-            seconds = self._rules.body_seconds
-            raise Problem(408, "slow", f"the body took more than {seconds:g} s") from None
+            raise Problem(
+                408, "slow", f"{self._bytes} bytes of the body came within {seconds:.1f} s"
+            ) from None
         if message["type"] == "http.request":
             self._bytes += len(message.get("body", b""))
             self._complete = not message.get("more_body", False)
             if self._bytes > self._rules.max_body:
                 raise Problem(413, "body", f"more than {self._rules.max_body} bytes")
         return message
+
+    def allowance(self) -> float:
+        """Seconds from the start by which the next piece must be there."""
+        rules = self._rules
+        return min(rules.body_seconds, rules.grace_seconds + self._bytes / rules.least_rate)

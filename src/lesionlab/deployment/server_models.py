@@ -16,7 +16,7 @@ from pathlib import Path
 from lesionlab.deployment.bundle import INFO, SIGNATURE, read_bundle
 from lesionlab.deployment.predictor import Predictor
 from lesionlab.deployment.signing import check_signature, parse_signature
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, one_line
 
 log = logging.getLogger("lesionlab.serve")
 POLL_SECONDS = 2.0
@@ -114,6 +114,11 @@ class Models:
             except BadInput as error:
                 self._failed[model.id] = stamp
                 log.warning("not replaced: %s", error)
+                on_swap(model.id, False)
+                continue
+            except Exception as error:  # noqa: BLE001 (whatever it is, the old one goes on)
+                self._failed[model.id] = stamp
+                log.warning("not replaced: %s", one_line(repr(error)))
                 on_swap(model.id, False)
                 continue
             self._failed.pop(model.id, None)

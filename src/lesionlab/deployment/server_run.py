@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from lesionlab.deployment.problems import PROBLEM, Problem
 from lesionlab.deployment.server import House, create_app
 from lesionlab.deployment.server_audit import Audit
 from lesionlab.deployment.server_gate import Gate
-from lesionlab.deployment.server_guard import App, Rules
+from lesionlab.deployment.server_guard import App, Rules, send_problem
 from lesionlab.deployment.server_metrics import Metrics
 from lesionlab.deployment.server_models import Models
 from lesionlab.deployment.server_schema import Limits
@@ -23,9 +25,10 @@ from lesionlab.errors import BadInput
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HEADER_SECONDS = 10.0
+WRITE_SECONDS = 30.0  # for a client to take what waits for it
 HEADER_BYTES = 32 * 1024
 DRAIN_SECONDS = 30
-CONNECTIONS = 512
+CONNECTIONS = 512  # answered; those above are told to come back, and cut off at twice as many
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,16 @@ class ServeSettings:
 
 
 class PatientProtocol(H11Protocol):
-    """Uvicorn's protocol with a limit on the time between a connection and its whole headers."""
+    """Uvicorn's protocol with limits on who may wait for what, and its refusals as problems."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._header_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        if len(self.connections) > 2 * CONNECTIONS:
+            transport.abort()
+        elif len(self.connections) > CONNECTIONS:
+            self.app = too_many
         self._await_headers()
 
     def data_received(self, data: bytes) -> None:
@@ -61,9 +69,41 @@ class PatientProtocol(H11Protocol):
             self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
+        for timer in (self._header_timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client takes its answers slowly: not for ever."""
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP gets a problem document like every other refusal."""
+        problem = Problem(400, "http", "not a request this server understands")
+        body = problem.body()
+        headers = [
+            (b"content-type", PROBLEM.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"connection", b"close"),
+        ]
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            events = (
+                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            )
+            for event in events:
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _await_headers(self) -> None:
         self._header_timer = self.loop.call_later(HEADER_SECONDS, self._give_up)
@@ -72,6 +112,13 @@ class PatientProtocol(H11Protocol):
         self._header_timer = None
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
+
+
+async def too_many(_: Any, __: Any, send: Any) -> None:
+    """The application of a connection above the limit."""
+    await send_problem(
+        Problem(503, "connections", "too many connections: try again", Retry_After="5"), send
+    )
 
 
 def build(bundles: list[Path], settings: ServeSettings) -> tuple[App, House]:
@@ -117,7 +164,6 @@ def configuration(app: App, settings: ServeSettings) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=DRAIN_SECONDS,
-        limit_concurrency=CONNECTIONS,
         h11_max_incomplete_event_size=HEADER_BYTES,
         backlog=256,
     )
