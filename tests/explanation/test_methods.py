@@ -1,0 +1,335 @@
+"""Every method on a network whose map is known by hand; the target layers; the refusals."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lesionlab.config import InputSettings, ModelSettings
+from lesionlab.data.cache import CachedPixels
+from lesionlab.data.images import Preprocessing
+from lesionlab.errors import BadInput
+from lesionlab.explanation import attribution, cam, methods
+from lesionlab.explanation.evidence import evidence, held_still
+from lesionlab.explanation.targets import PLACES, target_of
+from lesionlab.models.classifier import Classifier, FusedHead, build
+
+spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
+assert spec
+assert spec.loader
+toys = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(toys)
+
+CLASS_0 = torch.tensor([0])
+SIDE = 14  # two pixels an occluding square
+
+
+@pytest.fixture
+def image() -> torch.Tensor:
+    return torch.rand((1, 2, SIDE, SIDE), generator=torch.Generator().manual_seed(1))
+
+
+def network(name: str, size: int, **model: Any) -> Classifier:
+    torch.manual_seed(0)
+    settings = ModelSettings(name=name, pretrained=False, **model)
+    return build(settings, InputSettings(size=size), 3, pretrained=False).eval()
+
+
+def test_evidence_ignores_what_all_logits_share() -> None:
+    logits = torch.tensor([[1.0, 4.0, 1.0]])
+    assert evidence(logits, torch.tensor([1])).tolist() == [3.0]
+    assert evidence(logits + 7, torch.tensor([1])).tolist() == [3.0]
+
+
+def test_class_activation_map_is_weights_times_the_map(image: torch.Tensor) -> None:
+    by_hand = torch.einsum("d,dhw->hw", toys.OWN_LESS_OTHER, image[0])
+    found = cam.cam(toys.averaging(), image, CLASS_0)
+    assert torch.allclose(found[0], by_hand / SIDE**2, atol=1e-6)
+
+
+def test_class_activation_map_sums_to_the_evidence_less_the_bias(image: torch.Tensor) -> None:
+    toy = toys.averaging().eval()
+    total = cam.cam_grid(toy, image, CLASS_0).sum()
+    score = evidence(toy(image), CLASS_0) - (toys.BIAS[0] - toys.BIAS[1])
+    assert torch.allclose(total, score[0].detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2", "swin_tiny_patch4_window7_224"])
+def test_class_activation_map_equals_grad_cam(name: str) -> None:
+    size = 224 if name.startswith("swin") else 64
+    model = network(name, size)
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    classes = torch.tensor([0, 2])
+    nn.init.normal_(model.head[-1].weight)
+    exact = cam.cam_grid(model, images, classes)
+    assert torch.allclose(exact, cam.gradcam_grid(model, images, classes), rtol=1e-3, atol=1e-5)
+    assert float(exact.std()) > 0
+
+
+def test_grad_cam_of_a_squaring_network(image: torch.Tensor) -> None:
+    one = image[:, :1]
+    # The layer holds x^2; its mean gradient is 1 / places.
+    found = cam.gradcam(toys.squaring(), one, CLASS_0)
+    assert torch.allclose(found[0], one[0, 0] ** 2 / SIDE**2, atol=1e-7)
+
+
+def test_saliency_is_the_gradient(image: torch.Tensor) -> None:
+    linear = attribution.saliency(toys.averaging(), image, CLASS_0)
+    assert torch.allclose(linear, torch.full((1, SIDE, SIDE), 4 / SIDE**2), atol=1e-6)
+    one = image[:, :1]
+    square = attribution.saliency(toys.squaring(), one, CLASS_0)
+    assert torch.allclose(square[0], 2 * one[0, 0] / SIDE**2, atol=1e-7)
+
+
+def test_smoothgrad_of_a_squaring_network_is_its_gradient_in_the_mean_of_the_noise(
+    monkeypatch: pytest.MonkeyPatch, image: torch.Tensor
+) -> None:
+    one = image[:, :1]
+    monkeypatch.setattr(attribution, "NOISY", 400)
+    found = attribution.smoothgrad(toys.squaring(), one, CLASS_0)[0]
+    by_hand = 2 * one[0, 0] / SIDE**2
+    assert float((found - by_hand).abs().max()) < 0.15 * float(by_hand.max())
+    linear = attribution.smoothgrad(toys.averaging(), image, CLASS_0)
+    assert torch.allclose(linear, torch.full((1, SIDE, SIDE), 4 / SIDE**2), atol=1e-6)
+
+
+def test_smoothgrad_of_an_image_does_not_depend_on_its_batch() -> None:
+    images = torch.rand(3, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
+    classes = torch.zeros(3, dtype=torch.int64)
+    together = attribution.smoothgrad(toys.squaring(), images, classes)
+    alone = attribution.smoothgrad(toys.squaring(), images[1:2], CLASS_0)
+    assert torch.allclose(together[1:2], alone)
+
+
+def test_integrated_gradients_of_a_squaring_network_is_the_square(image: torch.Tensor) -> None:
+    one = image[:, :1]
+    found, gap = attribution.integrated(toys.squaring(), one, CLASS_0)
+    assert torch.allclose(found[0, 0], one[0, 0] ** 2 / SIDE**2, atol=1e-6)
+    assert abs(float(gap)) < 1e-5
+
+
+def test_integrated_gradients_sums_the_channels(image: torch.Tensor) -> None:
+    by_hand = torch.einsum("d,dhw->hw", toys.OWN_LESS_OTHER, image[0]) / SIDE**2
+    found = attribution.integrated_gradients(toys.averaging(), image, CLASS_0)
+    assert torch.allclose(found[0], by_hand, atol=1e-6)
+
+
+def test_integrated_gradients_is_complete_on_a_real_architecture() -> None:
+    model = network("test_resnet", 64)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    classes = torch.tensor([0, 1])
+    nn.init.normal_(model.head[-1].weight)
+    found, gap = attribution.integrated(model, images, classes, steps=64)
+    whole = evidence(model(images), classes) - evidence(model(0 * images), classes)
+    assert torch.allclose(found.sum((1, 2, 3)), whole.detach() + gap, atol=1e-3)
+    assert float((gap.abs() / whole.detach().abs()).max()) < 0.05
+
+
+def test_occlusion_is_what_each_square_holds(image: torch.Tensor) -> None:
+    one = image[:, :1]
+    weights = torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(3)) - 0.5
+    found = attribution.occlusion(toys.flattening(SIDE, weights), one, CLASS_0)[0]
+    squares = (weights * one[0, 0]).reshape(7, 2, 7, 2).sum((1, 3))
+    by_hand = squares.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    assert torch.allclose(found, by_hand, atol=1e-5)
+
+
+def test_rollout_by_hand() -> None:
+    first = torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]])  # every token looks at the other one
+    second = torch.tensor([[[[1.0, 0.0], [0.5, 0.5]]]])
+    by_hand = torch.tensor(
+        [[[0.5, 0.5], [0.5, 0.5]]]
+    )  # [[1, 0], [.25, .75]] @ [[.5, .5], [.5, .5]]
+    assert torch.allclose(cam.rollout([first, second]), by_hand)
+
+
+def test_attention_rollout_finds_the_patch_that_is_looked_at() -> None:
+    """Keys that only one patch has: all look there; positions are switched off."""
+    model = network("vit_tiny_patch16_224", 64)
+    body: Any = model.body
+    with torch.no_grad():
+        body.pos_embed.zero_()
+        for block in body.blocks:
+            block.attn.proj.weight.zero_()
+            block.attn.proj.bias.zero_()
+            block.mlp.fc2.weight.zero_()
+            block.mlp.fc2.bias.zero_()
+            width = block.attn.qkv.in_features
+            block.attn.qkv.weight.zero_()
+            block.attn.qkv.weight[width : 2 * width] = 4 * torch.eye(width)  # keys: the token
+            block.attn.qkv.bias.zero_()
+            block.attn.qkv.bias[:width] = 1.0  # queries: the same for all
+        body.patch_embed.proj.weight.fill_(0.0)
+        body.patch_embed.proj.weight[: width // 2, 0] = 1 / 256
+        body.patch_embed.proj.bias.zero_()
+        body.cls_token.zero_()
+        for block in body.blocks:
+            block.norm1.weight.fill_(1.0)
+            block.norm1.bias.zero_()
+            block.norm1.bias[: width // 2] = -1  # of a lit patch both halves speak, of others less
+    images = torch.zeros(1, 3, 64, 64)
+    images[0, 0, 16:32, 32:48] = 1  # row 1, column 2 of 4 x 4 patches
+    flow = cam.rollout(cam.attentions(model, images))[0, 0, 1:].reshape(4, 4)
+    others = flow.flatten()[torch.arange(16) != 6]
+    assert torch.allclose(others, others[:1].expand(15), atol=1e-6)
+    assert not torch.allclose(flow[1, 2], others[0], rtol=1e-2)
+
+
+def test_attention_rollout_of_uniform_attention_is_uniform() -> None:
+    model = network("vit_tiny_patch16_224", 64)
+    with torch.no_grad():
+        for block in model.body.blocks:  # type: ignore[union-attr]
+            block.attn.qkv.weight.zero_()
+            block.attn.qkv.bias.zero_()
+    found = cam.attention_rollout(model, torch.rand(1, 3, 64, 64), CLASS_0)
+    tokens = 17
+    kept = 0.5 ** len(model.body.blocks)  # type: ignore[arg-type]
+    assert torch.allclose(found, torch.full_like(found, (1 - kept) / tokens), rtol=1e-4)
+    assert all(block.attn.fused_attn for block in model.body.blocks)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("resnet18", 64),
+        ("mobilenetv2", 64),
+        ("mobilenetv3_small", 64),
+        ("efficientnet_b0", 64),
+        ("test_convnext", 64),
+        ("xception", 96),
+        ("inception_v3", 80),
+        ("densenet121", 64),
+        ("regnety_002", 64),
+        ("swin_tiny_patch4_window7_224", 224),
+    ],
+)
+def test_target_of_a_convolutional_or_swin_network_is_what_is_pooled(name: str, size: int) -> None:
+    model = network(name, size)
+    target = target_of(model)
+    kept = []
+    hook = target.module.register_forward_hook(lambda m, i, output: kept.append(output))
+    images = torch.rand(2, 3, size, size)
+    with torch.no_grad():
+        features = model.feature_map(images)
+    hook.remove()
+    assert torch.allclose(kept[-1], features)
+    shown = target.to_map(features)
+    assert shown.shape[2] == shown.shape[3] < shown.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("vit_tiny_patch16_224", 64), ("vit_small_patch14_dinov2", 56)]
+)
+def test_grad_cam_of_a_transformer_has_a_gradient_and_a_place_for_each_patch(
+    name: str, size: int
+) -> None:
+    model = network(name, size)
+    nn.init.normal_(model.head[-1].weight)
+    grid = cam.gradcam_grid(model, torch.rand(1, 3, size, size), CLASS_0)
+    assert grid.shape == (1, 4, 4)
+    assert float(grid.abs().max()) > 0
+
+
+def test_prefix_tokens_are_no_places() -> None:
+    model = network("vit_tiny_patch16_224", 64)
+    tokens = torch.arange(17.0).reshape(1, 17, 1)
+    assert target_of(model).to_map(tokens)[0, 0, 0].tolist() == [1, 2, 3, 4]
+
+
+def test_refusals_name_the_reason_and_what_applies() -> None:
+    with pytest.raises(BadInput, match=r"not an average.*these do: gradcam, saliency"):
+        methods.method("cam", toys.flattening(4, torch.ones(4, 4)))
+    with pytest.raises(BadInput, match="not a vision transformer"):
+        methods.method("attention_rollout", toys.averaging())
+    with pytest.raises(BadInput, match="did you mean 'gradcam'"):
+        methods.method("grad-cam", toys.averaging())
+    assert methods.applicable(network("vit_tiny_patch16_224", 64))[:2] == (
+        "gradcam",
+        "attention_rollout",
+    )
+
+
+def test_an_unknown_family_has_no_target_but_keeps_the_other_methods() -> None:
+    model = network("test_mambaout", 64)
+    assert type(model.body).__name__ not in PLACES
+    with pytest.raises(BadInput, match="no target layer is known for networks of class MambaOut"):
+        methods.method("gradcam", model)
+    assert methods.applicable(model) == (
+        "saliency",
+        "smoothgrad",
+        "integrated_gradients",
+        "occlusion",
+    )
+
+
+def test_a_head_that_reads_facts_has_no_class_activation_map() -> None:
+    toy = toys.averaging()
+    toy.head = FusedHead(nn.Sequential(nn.Linear(34, 2)), np.zeros(3, np.float32))
+    with pytest.raises(BadInput, match="also reads facts"):
+        methods.method("cam", toy)
+
+
+@pytest.mark.parametrize("name", ["gradcam", *methods.METHODS])
+def test_maps_do_not_depend_on_the_batch_and_leave_the_network_as_it_was(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = network("vit_tiny_patch16_224" if name == "attention_rollout" else "test_resnet", 64)
+    model.train()
+    for p in model.body.parameters():
+        p.requires_grad_(False)
+    array = np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3)).astype(np.uint8)
+    subject = methods.Subject(model, CachedPixels(array), Preprocessing(size=64))
+    rows, target = np.array([4, 0, 3]), np.array([0, 1, 2])
+    monkeypatch.setattr(methods, "BATCH", 3)
+    together = methods.maps_of(subject, name, rows, target)
+    monkeypatch.setattr(methods, "BATCH", 1)
+    alone = methods.maps_of(subject, name, rows, target)
+    assert together.shape == (3, 64, 64)
+    assert together.dtype == np.float32
+    assert np.allclose(together, alone, atol=1e-4 * np.abs(together).max())
+    assert np.isfinite(together).all()
+    assert together.std() > 0
+    assert model.training
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == {
+        "head.1.weight",
+        "head.1.bias",
+    }
+
+
+def test_one_sigmoid_unit_has_evidence_for_both_classes(image: torch.Tensor) -> None:
+    settings = ModelSettings(name="test_resnet", pretrained=False, output="sigmoid")
+    model = build(settings, InputSettings(size=64), 2, pretrained=False).eval()
+    images = torch.rand(2, 3, 64, 64)
+    up = cam.cam_grid(model, images, torch.tensor([1, 1]))
+    down = cam.cam_grid(model, images, torch.tensor([0, 0]))
+    assert torch.allclose(up, -down, atol=1e-7)
+    assert torch.allclose(up, cam.gradcam_grid(model, images, torch.tensor([1, 1])), atol=1e-6)
+    assert float(up.abs().max()) > 0
+
+
+def test_held_still_gives_back_modes_and_gradients() -> None:
+    toy = toys.averaging().train()
+    with held_still(toy):
+        assert not toy.training
+        assert not any(p.requires_grad for p in toy.parameters())
+    assert toy.training
+    assert all(p.requires_grad for p in toy.parameters())
+
+
+def test_tokens_that_are_no_square_are_refused() -> None:
+    model = network("vit_tiny_patch16_224", 64)
+    with pytest.raises(BadInput, match="5 patches are no square"):
+        target_of(model).to_map(torch.zeros(1, 6, 2))
+
+
+def test_an_empty_request_gives_no_maps() -> None:
+    subject = methods.Subject(toys.averaging(), SimpleNamespace(), Preprocessing())  # type: ignore[arg-type]
+    none = np.zeros(0, np.int64)
+    assert len(methods.maps_of(subject, "saliency", none, none)) == 0
