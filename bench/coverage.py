@@ -27,6 +27,7 @@ from scipy.special import expit, logit
 from lesionlab import files
 from lesionlab.evaluation import confusion, metrics
 from lesionlab.evaluation.bootstrap import draw_counts, percentile_interval
+from lesionlab.evaluation.decision_curve import decision_curve, net_benefit
 from lesionlab.evaluation.headline import headline
 from lesionlab.evaluation.intervals import FEWEST, Measure, wilson
 from lesionlab.evaluation.measured import measure_cases
@@ -41,6 +42,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "coverage.md"
 # The product takes 2,000 resamples; for a variance 500 are as good (3 % off, 2,000: 1.6 %).
 STUDIES, RESAMPLES, REQUIRED = 1000, 500, 0.93
 ECE_STUDIES = 200
+NET_BENEFIT_AT = (0.2, 0.5)
 HAM = np.array([6705, 1113, 1099, 514, 327, 142, 115]) / 10015
 SHIFT = np.array([2.5, 2.0, 2.2, 2.5, 2.0, 3.5, 2.0])
 NAMES = ("nv", "mel", "bkl", "bcc", "akiec", "vasc", "df")
@@ -58,6 +60,7 @@ class Cell:
     positive: float = 0.2  # share of positive labels (two classes)
     distance: float = 1.5  # between the class means, in standard deviations
     classes: int = 2
+    sizes: str = "equal"  # or "unequal": images a group from 1 up, geometric, `images` on average
 
 
 CELLS = (
@@ -72,6 +75,8 @@ CELLS = (
     Cell("80 x3 .5", 400, 3, 0.5),
     Cell("20 x5 .8", 100, 5, 0.8),
     Cell("40 x5 .8", 200, 5, 0.8),
+    Cell("20 u3 .5", 100, 3, 0.5, sizes="unequal"),
+    Cell("20 u5 .8", 100, 5, 0.8, sizes="unequal"),
     Cell("16 m3 .5", 60, 3, 0.5, "image", 0.1),
     Cell("29 m3 .5", 60, 3, 0.5, "image"),
     Cell("20 m5 .8", 30, 5, 0.8, "image"),
@@ -89,7 +94,9 @@ CELLS = (
 
 def draw(cell: Cell, generator: np.random.Generator, groups: int) -> tuple[np.ndarray, ...]:
     """Group numbers, labels and probabilities of one study."""
-    code = np.repeat(np.arange(groups), cell.images)
+    unequal = cell.sizes == "unequal"
+    each = generator.geometric(1 / cell.images, groups) if unequal else cell.images
+    code = np.repeat(np.arange(groups), each)
     n, k = len(code), cell.classes
     prior = HAM if k > 2 else np.array([1 - cell.positive, cell.positive])
     if cell.labels == "group":
@@ -145,9 +152,18 @@ def measure(cell: Cell, c: Cases, seed: int) -> tuple[dict[str, Measure], dict[s
     }
     found.pop("balanced_accuracy_prior_corrected")
     found |= calibration_line(c.y_prob[:, 1], positive, c.codes)
+    found |= benefits(c)
     (at,) = values_at(found["sensitivity"], found["specificity"], [0.02])
     found["ppv at 2 %"] = Measure(**at["ppv"])
     return found, drawn
+
+
+def benefits(c: Cases) -> dict[str, Measure]:
+    """Net benefit at two threshold probabilities."""
+    positive, score = c.scores["mel"]
+    m = decision_curve(score, positive, c.codes, np.array(NET_BENEFIT_AT))["model"]
+    rows = zip(NET_BENEFIT_AT, m["value"], m["low"], m["high"], strict=True)
+    return {f"net benefit at {t}": Measure(v, a, b, len(score), "") for t, v, a, b in rows}
 
 
 def truth(cell: Cell) -> dict[str, float]:
@@ -172,6 +188,8 @@ def truth(cell: Cell) -> dict[str, float]:
         "f1": found["f1"][1],
     }
     values |= {"slope": 1.0, "intercept": 0.0, "observed_expected": 1.0}
+    for t in NET_BENEFIT_AT:
+        values[f"net benefit at {t}"] = net_benefit(c.y_prob[:, 1], c.y_true == 1, t)
     values["ppv at 2 %"] = predictive_values(values["sensitivity"], values["specificity"], 0.02)[0]
     return values
 

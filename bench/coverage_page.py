@@ -12,6 +12,8 @@ FAMILIES = {
     "npv": "share",
     "accuracy": "share",
     "ppv at 2 %": "share",
+    "net benefit at 0.2": "share",
+    "net benefit at 0.5": "share",
     "roc_auc": "roc_auc",
     "average_precision": "average_precision",
     "interpolated_pr_area": "interpolated_pr_area",
@@ -103,7 +105,7 @@ def designs(cells: list[dict[str, Any]]) -> str:
     )
     rows = [
         "| {name} | {groups} | {images} | {icc} | {labels} | {positive} | {distance} |".format(
-            **(c["cell"] | {"positive": share(c["cell"]), "distance": distance(c["cell"])})
+            **(c["cell"] | {k: of(c["cell"]) for k, of in SHOWN.items()})
         )
         + f" {c['scarcer groups']:.0f} |"
         for c in cells
@@ -119,6 +121,15 @@ def share(cell: dict[str, Any]) -> str:
 def distance(cell: dict[str, Any]) -> str:
     """How far apart the classes are, in standard deviations."""
     return "2.0 to 3.5" if cell["classes"] > 2 else f"{cell['distance']}"
+
+
+def images(cell: dict[str, Any]) -> str:
+    """How many images a group has."""
+    unequal = cell.get("sizes") == "unequal"
+    return f"1 and more, mean {cell['images']}" if unequal else f"{cell['images']}"
+
+
+SHOWN = {"positive": share, "distance": distance, "images": images}
 
 
 def table(cells: list[dict[str, Any]], method: str, required: float, fewest: dict[str, int]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lesionlab import files
 from lesionlab.errors import BadInput, nearest
+from lesionlab.evaluation.foreign import read_any
 from lesionlab.evaluation.predictions import Floats, Predictions, read_predictions
 from lesionlab.run import CALIBRATION, read_run
 
@@ -35,7 +36,7 @@ def open_source(path: Path, split: str = "valid") -> Source:
     """
     if path.is_dir():
         return _of_run(path, split)
-    return Source(path.stem, read_predictions(path))
+    return Source(path.stem, read_any(path)[0])
 
 
 def _of_run(folder: Path, split: str) -> Source:

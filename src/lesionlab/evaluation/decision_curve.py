@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from lesionlab.evaluation.intervals import FEWEST
 from lesionlab.evaluation.predictions import Floats, Ints
 
+NEEDED = FEWEST["share"]  # groups of a kind, or called so: fewer give no interval
 THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
 
 
@@ -56,16 +58,19 @@ def decision_curve(
 ) -> dict[str, Any]:
     """The curve as lists: `threshold`, `model` and `all` with intervals, `none` (always 0).
 
-    Intervals: t with the variance of group means (`codes (N,)`), pointwise 95 %. `gain` is
-    the model's net benefit over the better of treating everyone and nobody.
+    Intervals: t with the variance between groups (`codes (N,)`), pointwise 95 %; none where
+    fewer than 10 groups of either kind occur, or the model calls fewer than 10 positive. `gain`
+    is the model's net benefit over the better of treating everyone and nobody.
     """
+    enough = min(_groups(positive, codes), _groups(~positive, codes)) >= NEEDED
     weights = _weights(positive, prevalence)
     everyone = np.ones(len(score))
     rows = []
     for t in thresholds:
         own, all_ = (case_benefit(s, positive, t) for s in (score, everyone))
         best = np.maximum(float(np.average(all_, weights=weights)), 0.0)
-        rows.append((*_mean(own, weights, codes), *_mean(all_, weights, codes), best))
+        told = enough and _groups(score >= t, codes) >= NEEDED
+        rows.append((*_mean(own, weights, codes, told), *_mean(all_, weights, codes, enough), best))
     table = np.array(rows)
     return {
         "prevalence": float(np.average(positive, weights=weights)),
@@ -75,15 +80,19 @@ def decision_curve(
         "all": _columns(table[:, 3:6]),
         "none": 0.0,
         "gain": (table[:, 0] - table[:, 6]).tolist(),
-        "method": "pointwise t interval with the variance between groups",
+        "method": f"pointwise t interval with the variance between groups; none below {NEEDED}",
     }
 
 
-def _mean(values: Floats, weights: Floats, codes: Ints) -> tuple[float, float, float]:
+def _groups(rows: npt.NDArray[np.bool_], codes: Ints) -> int:
+    return len(np.unique(codes[rows]))
+
+
+def _mean(values: Floats, weights: Floats, codes: Ints, told: bool) -> tuple[float, float, float]:
     value = float(np.average(values, weights=weights))
     off = np.bincount(codes, weights * (values - value))
     m = len(off)
-    if m < 2:
+    if not told:
         return value, float("nan"), float("nan")
     spread = np.sqrt(m / (m - 1) * (off**2).sum()) / weights.sum()
     half = float(stats.t.ppf(0.975, m - 1) * spread)

@@ -116,6 +116,11 @@ def read_predictions(path: Path) -> Predictions:
         raise BadInput("no such file", where=str(path)) from None
     except OSError as error:
         raise BadInput(f"cannot be read ({error.strerror})", where=str(path)) from None
+    return from_table(table, path)
+
+
+def from_table(table: pd.DataFrame, path: Path) -> Predictions:
+    """Check a table of texts with the artefact's columns; `path` is named in what is refused."""
     classes = _classes(table, path)
     for column in ID_COLUMNS:
         if column not in table.columns:
@@ -127,7 +132,13 @@ def read_predictions(path: Path) -> Predictions:
     logits = _logits(table, classes, path)
     ids = [table[c].to_numpy(dtype=object) for c in ("image_id", "patient_id", "lesion_id")]
     return Predictions(
-        ids[0], ids[1], ids[2], classes, _labels(table, classes, path), y_prob, logits
+        ids[0],
+        ids[1],
+        ids[2],
+        classes,
+        label_numbers(table["label"], classes, path),
+        y_prob,
+        logits,
     )
 
 
@@ -210,12 +221,11 @@ def _check_probabilities(
         )
 
 
-def _labels(table: pd.DataFrame, classes: tuple[str, ...], path: Path) -> Ints:
-    """Class numbers; case is forgiven where it is clear which class is meant."""
+def label_numbers(labels: pd.Series, classes: tuple[str, ...], path: Path) -> Ints:
+    """Class numbers, -1 where blank; case is forgiven where it is clear which class is meant."""
     folded = [c.casefold() for c in classes]
     index = {name: k for k, name in enumerate(folded) if folded.count(name) == 1}
     known = index | {name: k for k, name in enumerate(classes)} | {"": -1}
-    labels = table["label"]
     exact = labels.map(known)
     numbers = exact.where(exact.notna(), labels.str.casefold().map(known))
     unknown = np.flatnonzero(numbers.isna())

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from lesionlab.evaluation import confusion, curves
+from lesionlab.evaluation.bands import bands
 from lesionlab.evaluation.decision_curve import decision_curve
 from lesionlab.evaluation.headline import MALIGNANT, two_by_two
 from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.metrics import absent_classes
 from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating_point
-from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.predictions import Ints, Predictions
 from lesionlab.evaluation.prevalence import PREVALENCES, values_at
 from lesionlab.evaluation.reliability import calibration_line, reliability_bins
-from lesionlab.evaluation.statistics import FPR_GRID, RECALL_GRID, Cases
+from lesionlab.evaluation.statistics import Cases
 from lesionlab.evaluation.units import AGGREGATION
 
 
@@ -85,21 +86,11 @@ def decision_section(c: Cases) -> dict[str, Any] | None:
 
 
 def curves_section(m: Measured) -> dict[str, Any]:
-    """ROC and precision-recall of every score, with pointwise 95 % bands of the bootstrap."""
-    result = {}
-    for name, (positive, score) in m.cases.scores.items():
-        roc = _band("fpr", FPR_GRID, m.replicates[f"roc_band:{name}"])
-        pr = _band("recall", RECALL_GRID, m.replicates[f"pr_band:{name}"])
-        result[name] = curves.curve_json(positive, score, {"roc": roc, "pr": pr})
-    return result
-
-
-def _band(axis: str, grid: Floats, drawn: Floats) -> dict[str, Any]:
-    defined = drawn[~np.isnan(drawn).any(axis=1)]
-    if not len(defined):
-        return {axis: grid.tolist(), "low": [None] * len(grid), "high": [None] * len(grid)}
-    low, high = np.quantile(defined, [0.025, 0.975], axis=0)
-    return {axis: grid.tolist(), "low": low.tolist(), "high": high.tolist()}
+    """ROC and precision-recall of every score, with pointwise 95 % bands."""
+    return {
+        name: curves.curve_json(positive, score, bands(m, name))
+        for name, (positive, score) in m.cases.scores.items()
+    }
 
 
 def decisions_section(

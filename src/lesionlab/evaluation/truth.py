@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lesionlab.data import tables
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.foreign import NAMES
+from lesionlab.evaluation.predictions import Floats, Predictions, label_numbers
 
 ID_NAMES = ("image_id", "image", "isic_id", "image_name", "id", "Id")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
@@ -18,10 +20,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 def join_truth(predictions: Predictions, path: Path) -> Predictions:
     """The predictions with the labels (and patient and lesion ids, if given) of a truth CSV.
 
-    The table holds one row an image: an id column and either `label` (a class; blank = unknown)
-    or one 0/1 column a class. A file suffix in an id (`.jpg`) is ignored on both sides. Raises
-    `BadInput` for rows missing, extra or repeated, a label that is no class, and labels that
-    contradict those already in the predictions.
+    The table holds one row an image: an id column and either `label` (or `dx`, `target`, ...: a
+    class; blank = unknown) or one 0/1 column a class. A file suffix in an id (`.jpg`) is ignored
+    on both sides. Raises `BadInput` for rows missing, extra or repeated, a label that is no
+    class, and labels that contradict those already in the predictions.
     """
     table = _read(path)
     ids = [stem(v) for v in table[_id_column(table, path)]]
@@ -54,13 +56,12 @@ def stem(image_id: object) -> str:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table, _ = tables.read_csv(path.read_bytes(), str(path))
     except OSError as error:
         raise BadInput(f"cannot be read ({error.strerror})", where=str(path)) from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise BadInput(f"not a readable CSV ({error})", where=str(path)) from None
-    if table.empty:
-        raise BadInput("no rows", where=str(path))
+    if "label" not in table.columns:
+        named = [c for c in table.columns if c.casefold() in NAMES["label"]]
+        table = table.rename(columns=dict.fromkeys(named[:1], "label"))
     return table
 
 
@@ -101,15 +102,7 @@ def _refuse_unmatched(wanted: list[str], ids: list[str], path: Path) -> None:
 
 def _labels(table: pd.DataFrame, classes: tuple[str, ...], path: Path) -> np.ndarray:
     if "label" in table.columns:
-        index = {name: k for k, name in enumerate(classes)} | {"": -1}
-        unknown = table.loc[~table["label"].isin(index), "label"]
-        if not unknown.empty:
-            raise BadInput(
-                f"label '{unknown.iloc[0]}' in row {int(unknown.index[0]) + 2} is not a class",
-                where=str(path),
-                remedy=nearest(unknown.iloc[0], classes),
-            )
-        return np.asarray(table["label"].map(index), np.int64)
+        return label_numbers(table["label"], classes, path)
     absent = [c for c in classes if c not in table.columns]
     if absent:
         raise BadInput(

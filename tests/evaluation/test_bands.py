@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lesionlab.evaluation.bands import bands, logit_band
+from lesionlab.evaluation.evaluate import cases_of
+from lesionlab.evaluation.intervals import FEWEST, wilson
+from lesionlab.evaluation.measured import Measured, measure_cases
+from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.resampled import logit_limits
+
+
+def measured(positives: int, n: int = 300) -> Measured:
+    generator = np.random.default_rng(0)
+    y = (np.arange(n) < positives).astype(np.int64)
+    p = 1 / (1 + np.exp(-generator.normal(1.5 * y - 1, 1)))
+    ids = np.array([f"i{i}" for i in range(n)], dtype=object)
+    blank = np.full(n, "", dtype=object)
+    data = Predictions(ids, blank, blank, ("benign", "mel"), y, np.stack([1 - p, p], axis=1))
+    return measure_cases(cases_of(data, ("mel",), None), resamples=300, seed=0)
+
+
+def test_a_point_of_the_band_is_the_interval_of_that_sensitivity() -> None:
+    m = measured(80)
+    roc = bands(m, "mel")["roc"]
+    at90 = m.ranked("sensitivity_at_specificity_90", "mel")
+    row = roc["fpr"].index(0.1)
+    assert roc["low"][row] == pytest.approx(at90.low, abs=1e-9)
+    assert roc["high"][row] == pytest.approx(at90.high, abs=1e-9)
+    assert (roc["low"][-1], roc["high"][-1]) == (1, 1)
+
+
+def test_too_few_groups_have_no_band() -> None:
+    few = FEWEST["sensitivity_at_specificity"] - 1
+    assert bands(measured(few), "mel")["roc"] is None
+    assert bands(measured(few + 1), "mel")["roc"] is not None
+
+
+def test_a_whole_curve_is_as_its_points() -> None:
+    value, variance = np.array([0.0, 0.3, 0.9, 1.0, np.nan]), np.array([0, 0.01, 0.002, 0, 0.1])
+    low, high = logit_band(value, variance, 25)
+    for k in (1, 2):
+        one = logit_limits(value[k], variance[k], 25)
+        assert (low[k], high[k]) == pytest.approx((one.low, one.high))
+    assert (low[0], high[0]) == wilson(0.0, 25)
+    assert (low[3], high[3]) == wilson(1.0, 25)
+    assert np.isnan(low[4])
+    assert np.isnan(high[4])
