@@ -83,6 +83,10 @@ def test_regions_show_their_film_with_a_circle(lesions: Path, tmp_path: Path) ->
     yellow = np.argwhere((np.asarray(film) == (255, 210, 0)).all(2))
     centre = yellow.mean(0)
     assert abs(centre - np.array([700, 300]) / 4).max() < 2
+    both = np.asarray(circled(Image.new("L", (1024, 1024)), Roi(300, 700, 96), 160.0, 256))
+    ring, square = (np.argwhere((both == c).all(2)) for c in ((255, 210, 0), (86, 180, 233)))
+    assert np.ptp(ring[:, 0]) == pytest.approx(2 * 160 / 4, abs=2)
+    assert np.ptp(square[:, 0]) == pytest.approx(96 / 4, abs=2)
     dataset = read_dataset(lesions)
     folder = tmp_path / "d"
     folder.mkdir()

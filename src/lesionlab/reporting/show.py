@@ -23,6 +23,10 @@ from lesionlab.reporting.svg import document, join, tag
 
 THUMB = 128  # pixels of a sample's side
 BEFORE = "train before balancing"
+KEY = (
+    "Circle: the region as annotated (or as cropped, where no radius is known). "
+    "Square: what is cropped."
+)
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#666666")
 
@@ -60,17 +64,32 @@ def _sample(dataset: Dataset, row: pd.Series) -> Sample:
         return Sample(row["image_id"], row["label"], picture)
     roi = Roi(row["roi_x"], row["roi_y"], row["roi_size"])
     crop = Image.fromarray(prepare(image, Preprocessing(size=THUMB), roi))
-    return Sample(row["image_id"], row["label"], crop, circled(image, roi))
+    annotated = pd.to_numeric(row.get("radius", ""), errors="coerce")
+    return Sample(row["image_id"], row["label"], crop, circled(image, roi, annotated))
 
 
-def circled(image: Image.Image, roi: Roi, side: int = 2 * THUMB) -> Image.Image:
-    """The whole film, `side` pixels high, with a circle of the region's size around its centre."""
+def circled(
+    image: Image.Image, roi: Roi, annotated: float = float("nan"), side: int = 2 * THUMB
+) -> Image.Image:
+    """The whole film, `side` pixels high, with a circle around the region's centre.
+
+    The circle has the radius that was annotated (in pixels of the film), and a thin square shows
+    what is cropped; where no radius is known the circle has the crop's size and stands alone.
+    """
     scale = side / image.height
     film = image.convert("RGB").resize((max(1, round(image.width * scale)), side))
-    x, y, radius = roi.x * scale, roi.y * scale, max(roi.size / 2 * scale, 3)
     draw = ImageDraw.Draw(film)
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=(255, 210, 0), width=2)
+    half, known = roi.size / 2, bool(np.isfinite(annotated))
+    if known:
+        draw.rectangle(_box(roi, half, scale), outline=(86, 180, 233), width=1)
+    radius = max((float(annotated) if known else half), 3 / scale)
+    draw.ellipse(_box(roi, radius, scale), outline=(255, 210, 0), width=2)
     return film
+
+
+def _box(roi: Roi, half: float, scale: float) -> tuple[float, float, float, float]:
+    x, y, r = roi.x * scale, roi.y * scale, half * scale
+    return x - r, y - r, x + r, y + r
 
 
 def counts(dataset: Dataset) -> pd.DataFrame:
@@ -106,6 +125,7 @@ def page(dataset: Dataset, grid: dict[str, list[Sample]], title: str) -> str:
         tag("h2", "Class counts by part"), bars(table, "counts", shares=False),
         tag("h2", "Class shares by part"), bars(table, "shares", shares=True),
         tag("h2", "Samples"),
+        *([tag("p", KEY)] * any(s.film for row in grid.values() for s in row)),
         *(_figures(name, row, name in dataset.info.malignant) for name, row in grid.items()),
     ]  # fmt: skip
     style = Markup(
