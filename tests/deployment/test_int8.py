@@ -64,8 +64,8 @@ def test_quantised_models_are_standard_and_near(tiny: Any, per_channel: bool) ->
     network = tiny.tiny_network(tiny.tiny_weights())
     images = np.random.default_rng(0).normal(size=(32, 3, 16, 16)).astype(np.float32)
 
-    def batches() -> Iterator[np.ndarray[Any, Any]]:
-        return iter(np.split(images, 4))
+    def batches() -> Iterator[dict[str, np.ndarray[Any, Any]]]:
+        return ({"images": batch} for batch in np.split(images, 4))
 
     small = quantise(network.data, batches, per_channel)
     check_onnx(small, "int8")

@@ -12,6 +12,7 @@ import numpy as np
 from lesionlab import files
 from lesionlab.data.cache import open_pixels
 from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.deployment.cases import UNKNOWN, encode_cases
 from lesionlab.deployment.publish import Network, Recipe, export_bundle
 from lesionlab.deployment.schema import OperatingPoint, Training
 from lesionlab.deployment.static_page import build_page
@@ -64,6 +65,7 @@ def export(
         train_prior=_named(dataset, calibration.train_prior),
         training=_training(opened, dataset),
         operating_points=_operating_points(opened, dataset, predictions, calibration.prior),
+        facts=opened.config.facts,
         leaky=dataset.info.leaky,
         leak_reason=dataset.info.leak_reason,
         synthetic=dataset.info.synthetic,
@@ -71,7 +73,9 @@ def export(
     how = preprocessing(opened.config.settings)
     pixels = open_pixels(dataset, how, progress=progress)
     progress.say("converting to ONNX")
-    network = _network(load_network(opened), how)
+    facts = opened.config.facts
+    width = 0 if facts is None else encode_cases([UNKNOWN], facts).shape[1]
+    network = _network(load_network(opened), how, width)
     reference = dict(zip(predictions.image_id, predictions.y_prob, strict=True))
     card = partial(model_card, metrics=_metrics(opened))
     written = export_bundle(
@@ -130,10 +134,10 @@ def _dataset(run: Run, data: str | Path | None) -> Dataset:
     return Dataset(dataset.folder, table, dataset.info)
 
 
-def _network(model: Any, how: Any) -> Network:
+def _network(model: Any, how: Any, facts: int) -> Network:
     from lesionlab.deployment.export import to_onnx, torch_logits
 
-    exported = to_onnx(model, how)
+    exported = to_onnx(model, how, facts)
     original = partial(torch_logits, model)
     return Network(exported.data, exported.outputs, exported.width, original)
 

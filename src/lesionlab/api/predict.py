@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,7 +34,8 @@ def predict(
 ) -> dict[str, Any]:
     """Classify images with a bundle.
 
-    `sources`: image files, folders (searched through) or CSV tables with a column `path`. With
+    `sources`: image files, folders (searched through) or CSV tables with a column `path`, and
+    `age`, `sex`, `site` where the model reads them (what is absent is unknown to it). With
     `csv` the answers go to that table, row by row, and a broken-off call goes on where it
     stopped; else they are in the result. `operating_point` names one of the bundle's (None: its
     first); `abstain` is "none", "ood" or "ood_or_set". `heatmaps` is a folder for one PNG an
@@ -59,6 +61,8 @@ def predict(
         "abstain": abstain,
         "draft": str(draft),
     }
+    if info.facts is not None:
+        settings["cases"] = hashlib.sha256(repr([i.case for i in items]).encode()).hexdigest()
     total, predictions, errors = len(items), [], 0
     with ExitStack() as stack:
         table = None

@@ -50,6 +50,7 @@ def command(
 ) -> None:
     """Classify SOURCES (images, folders, or CSV tables with a column 'path') with BUNDLE.
 
+    A table may also say roi_x, roi_y, roi_size and, for a model that reads them, age, sex, site.
     Research use only: the answers are no advice to a patient.
     """
     from lesionlab.api.predict import predict

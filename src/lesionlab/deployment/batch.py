@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lesionlab.data.images import UInt8, UnreadableImage
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, Answer, answers
+from lesionlab.deployment.cases import encode_cases, not_understood
 from lesionlab.deployment.decode import View, read_view
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.predictor import Predictor
@@ -62,11 +63,14 @@ def predict_items(
 def _answered(
     predictor: Predictor, group: list[tuple[Item, View | str]], how: How
 ) -> Iterator[Result]:
-    views = [view for _, view in group if isinstance(view, View)]
+    good = [(item, view) for item, view in group if isinstance(view, View)]
     said: list[Answer] = []
     cams: npt.NDArray[np.float32] | None = None
-    if views:
-        outputs = predictor.predict(np.stack([v.pixels for v in views]), how.with_cam)
+    coding = predictor.info.facts
+    if good:
+        pixels = np.stack([view.pixels for _, view in good])
+        facts = None if coding is None else encode_cases([item.case for item, _ in good], coding)
+        outputs = predictor.predict(pixels, how.with_cam, facts)
         said, cams = answers(predictor, outputs, how.point, how.abstain), outputs.cam
     row = 0
     for item, view in group:
@@ -74,7 +78,9 @@ def _answered(
             yield Result(item, None, view)
             continue
         cam = None if cams is None else cams[row]
-        yield Result(item, said[row], note=view.note, pixels=view.pixels, cam=cam)
+        strange = "" if coding is None else not_understood(item.case, coding)
+        note = "; ".join(filter(None, (view.note, strange)))
+        yield Result(item, said[row], note=note, pixels=view.pixels, cam=cam)
         row += 1
 
 

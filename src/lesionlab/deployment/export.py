@@ -40,10 +40,10 @@ class Deployed(nn.Module):
         self.model = model
         self.with_cam = with_cam
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor, facts: Tensor | None = None) -> tuple[Tensor, ...]:
         features = self.model.feature_map(images)
         pooled = self.model.pool(features)
-        logits: Tensor = self.model.head(pooled)
+        logits = self.model.classify(pooled, facts)
         # A flattened map is no embedding: it is tens of thousands wide and knows places.
         embedding = features.mean((2, 3)) if self.model.kind == "flatten_dense" else pooled
         if not self.with_cam:
@@ -64,24 +64,29 @@ def has_cam(model: Classifier, images: Tensor) -> bool:
         return bool(torch.allclose(cam.mean((2, 3)) + bias, logits, rtol=1e-3, atol=1e-3))
 
 
-def to_onnx(model: Classifier, how: Preprocessing) -> Exported:
+def to_onnx(model: Classifier, how: Preprocessing, facts: int = 0) -> Exported:
     """One ONNX file with a free batch size: no external data, no paths of this machine.
 
-    Input "images": (N, C, size, size) float32, normalised. Outputs "logits" (N, K), "embedding"
+    Input "images": (N, C, size, size) float32, normalised; where the network reads them also
+    "facts": (N, `facts`) float32. Outputs "logits" (N, K), "embedding"
     (N, D) and, where the head averages and is linear, "cam" (N, K, h, w).
     """
     model = model.eval()
     sample = torch.from_numpy(normalise(np.stack([test_picture(how)] * 2), how))
     with_cam = has_cam(model, sample)
     outputs = ("logits", "embedding", "cam")[: 3 if with_cam else 2]
+    given: dict[str, Tensor] = {"images": sample}
+    if facts:
+        given["facts"] = torch.zeros(len(sample), facts)
+    batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
             Deployed(model, with_cam).eval(),
-            (sample,),
-            input_names=["images"],
+            tuple(given.values()),
+            input_names=list(given),
             output_names=list(outputs),
-            dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
+            dynamic_shapes={name: {0: batch} for name in given},
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
@@ -105,8 +110,9 @@ def _without_traces(proto: onnx.ModelProto) -> bytes:
     return bytes(proto.SerializeToString())
 
 
-def torch_logits(model: Classifier, images: Float32) -> Float32:
+def torch_logits(model: Classifier, images: Float32, facts: Float32 | None = None) -> Float32:
     """(N, C, H, W) float32 -> (N, K) float32: what the original network says, on the CPU."""
+    known = None if facts is None else torch.from_numpy(facts)
     with torch.inference_mode():
-        found = model(torch.from_numpy(images).to(memory_format=torch.channels_last))
+        found = model(torch.from_numpy(images).to(memory_format=torch.channels_last), known)
         return np.asarray(found.float().numpy(), np.float32)

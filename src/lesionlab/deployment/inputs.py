@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from lesionlab.data.images import SUFFIXES, Roi
-from lesionlab.data.tables import numbers, read_csv
+from lesionlab.data.tables import blank_unknown, numbers, read_csv, sexes
+from lesionlab.deployment.cases import UNKNOWN, Case
 from lesionlab.errors import BadInput, nearest
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
@@ -20,18 +21,20 @@ PATH_COLUMNS = ("path", "image", "file", "image_path", "filename")
 
 @dataclass(frozen=True)
 class Item:
-    """One image to be classified: its id, its file, its region if any."""
+    """One image to be classified: its id, its file, its region and facts if any."""
 
     image_id: str
     path: Path
     roi: Roi | None = None
+    case: Case = UNKNOWN
 
 
 def find_items(sources: Sequence[Path]) -> list[Item]:
     """The images of files, folders (searched through, in order of name) and CSV tables.
 
-    A table needs a column `path` (relative to the table) and may have `image_id` and `roi_x`,
-    `roi_y`, `roi_size` in original pixels: a dataset's manifest.csv is one. Ids are file names
+    A table needs a column `path` (relative to the table) and may have `image_id`, `roi_x`,
+    `roi_y`, `roi_size` in original pixels, and `age` (years), `sex` and `site` for a model that
+    reads them: a dataset's manifest.csv is one. Ids are file names
     without suffix, made unique by their folder where they repeat. Raises `BadInput` where a
     source is absent or holds no image; an image that cannot be read is no error here.
     """
@@ -68,7 +71,24 @@ def _table(path: Path) -> list[Item]:
         )
     files = [path.parent / name for name in table[column]]
     ids = table["image_id"] if "image_id" in table.columns else [f.stem for f in files]
-    return [Item(str(i), f, roi) for i, f, roi in zip(ids, files, _rois(table, path), strict=True)]
+    columns = zip(ids, files, _rois(table, path), _cases(table, path), strict=True)
+    return [Item(str(i), file, roi, case) for i, file, roi, case in columns]
+
+
+def _cases(table: pd.DataFrame, path: Path) -> list[Case]:
+    """Age, sex and site of each row, where the table has them."""
+    empty = pd.Series([""] * len(table), dtype=str)
+    texts = {c: table[c] if c in table.columns else empty for c in ("age", "sex", "site")}
+    ages = numbers(texts["age"], "age", str(path))
+    words = sexes(texts["sex"])
+    sex = words.where(words != "", blank_unknown(texts["sex"]))  # strange words are named later
+    cases = []
+    for n, case in enumerate(zip(ages, sex, blank_unknown(texts["site"]), strict=True)):
+        try:
+            cases.append(Case(*case))
+        except BadInput as error:
+            raise BadInput(str(error), where=f"{path}, row {n + 2}") from None
+    return cases
 
 
 def _rois(table: pd.DataFrame, path: Path) -> list[Roi | None]:
@@ -91,5 +111,5 @@ def _unique(items: list[Item]) -> list[Item]:
         seen[name] = seen.get(name, 0) + 1
         if seen[name] > 1:
             name = f"{name}#{seen[name]}"
-        result.append(Item(name, item.path, item.roi))
+        result.append(replace(item, image_id=name))
     return result

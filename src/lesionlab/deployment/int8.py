@@ -49,16 +49,17 @@ class Cost:
 class _Images:
     """What onnxruntime's calibration reads from."""
 
-    def __init__(self, batches: Iterator[Float32]) -> None:
+    def __init__(self, batches: Iterator[dict[str, Float32]]) -> None:
         self._batches = batches
 
     def get_next(self) -> dict[str, Float32] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {"images": batch}
+        return next(self._batches, None)
 
 
-def quantise(data: bytes, batches: Callable[[], Iterator[Float32]], per_channel: bool) -> bytes:
-    """The int8 version of an ONNX model; `batches()` yields (n, C, H, W) float32, normalised."""
+def quantise(
+    data: bytes, batches: Callable[[], Iterator[dict[str, Float32]]], per_channel: bool
+) -> bytes:
+    """The int8 version of an ONNX model; `batches()` yields its inputs by name."""
     try:
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process

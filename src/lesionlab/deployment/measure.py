@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab.data.cache import Pixels
+from lesionlab.data.facts import encode
 from lesionlab.data.images import Preprocessing, normalise
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.randomness import philox
@@ -23,13 +24,14 @@ from lesionlab.evaluation.conformal import ALPHA, fit_conformal
 from lesionlab.evaluation.operating_point import choose_operating_point
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.progress import Progress
+from lesionlab.run import FactsCoding
 
 BATCH = 16
 TOLERANCE = 1e-4
 
 Float32 = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-Original = Callable[[Float32], Float32]  # (N, C, H, W) normalised -> (N, K) logits
+Original = Callable[..., Float32]  # (N, C, H, W) normalised, (N, F) facts if any -> (N, K) logits
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Images:
     dataset: Dataset
     pixels: Pixels
     progress: Progress
+    facts: FactsCoding | None = None  # of a network that reads age, sex or site
 
     def sample(self, part: str, most: int) -> Rows:
         """At most `most` row numbers of a part, drawn without regard to class, always the same."""
@@ -47,14 +50,16 @@ class Images:
             self.dataset.part(part)  # raises, in its words
         return philox(0, "bundle", len(rows)).permutation(rows)[:most]
 
-    def batches(self, rows: Rows, what: str) -> Iterator[Any]:
-        """(n, size, size, C) uint8, `BATCH` rows at a time."""
+    def batches(self, rows: Rows, what: str) -> Iterator[tuple[Any, Float32 | None]]:
+        """(n, size, size, C) uint8 and (n, F) facts if any, `BATCH` rows at a time."""
         parts = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
-        return (self.pixels.take(part) for part in self.progress(parts, what))
+        known = None if self.facts is None else encode(self.dataset.table, self.facts)
+        for part in self.progress(parts, what):
+            yield self.pixels.take(part), None if known is None else known[part]
 
     def outputs(self, predictor: Predictor, rows: Rows, what: str) -> Outputs:
         """What the network says of these rows, without maps."""
-        found = [predictor.predict(batch) for batch in self.batches(rows, what)]
+        found = [predictor.predict(p, facts=f) for p, f in self.batches(rows, what)]
         return Outputs(
             np.concatenate([f.logits for f in found]),
             np.concatenate([f.prob for f in found]),
@@ -76,8 +81,8 @@ def check_parity(
     """Compare with the original on the same pixels; `BadInput` beyond the tolerance."""
     how: Preprocessing = predictor.how
     logits = [
-        original(normalise(batch, how))
-        for batch in images.batches(rows, "the original, for comparison")
+        original(normalise(pixels, how), *([] if facts is None else [facts]))
+        for pixels, facts in images.batches(rows, "the original, for comparison")
     ]
     difference = np.abs(predictor.probabilities(np.concatenate(logits)) - prob)
     largest = float(difference.max())
@@ -140,10 +145,11 @@ def to_int8(
     for per_channel in (True, False):
         name = "per channel" if per_channel else "per tensor"
 
-        def calibration() -> Iterator[Float32]:
+        def calibration() -> Iterator[dict[str, Float32]]:
             rows = train[: int8.CALIBRATION_IMAGES]
-            batches = images.batches(rows, "calibrating int8")
-            return (normalise(batch, how) for batch in batches)
+            for pixels, facts in images.batches(rows, "calibrating int8"):
+                given = {"images": normalise(pixels, how)}
+                yield given if facts is None else {**given, "facts": facts}
 
         small = replace(draft, model=int8.quantise(draft.model, calibration, per_channel))
         said = images.outputs(Predictor(small), valid, f"int8 {name}")

@@ -12,6 +12,7 @@ import onnxruntime
 
 from lesionlab.data.images import Preprocessing, UInt8, normalise
 from lesionlab.deployment.bundle import MODEL, Bundle
+from lesionlab.deployment.cases import UNKNOWN, encode_cases
 from lesionlab.deployment.ood import Detector, detector_of
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.calibration import softmax
@@ -38,21 +39,34 @@ class Predictor:
         self.info = bundle.info
         self.how: Preprocessing = bundle.preprocessing
         self._shift = bundle.log_prior_ratio()
+        self.unknown: Float32 | None = None  # (1, F), of a network that reads facts
+        if bundle.info.facts is not None:
+            self.unknown = encode_cases([UNKNOWN], bundle.info.facts)
         self._session = _session(bundle, threads or os.cpu_count() or 1)
         self.detector: Detector | None = None
         if bundle.info.ood is not None:
             self.detector = detector_of(bundle.arrays, bundle.info.ood)
 
-    def predict(self, pixels: UInt8, with_cam: bool = False) -> Outputs:
-        """(N, size, size, C) uint8 from `prepare` -> `Outputs`."""
-        return self.predict_normalised(normalise(pixels, self.how), with_cam)
+    def predict(
+        self, pixels: UInt8, with_cam: bool = False, facts: Float32 | None = None
+    ) -> Outputs:
+        """(N, size, size, C) uint8 from `prepare` -> `Outputs`.
 
-    def predict_normalised(self, images: Float32, with_cam: bool = False) -> Outputs:
+        `facts` (N, F) come from `encode_cases`; without them nothing is known of the cases.
+        """
+        return self.predict_normalised(normalise(pixels, self.how), with_cam, facts)
+
+    def predict_normalised(
+        self, images: Float32, with_cam: bool = False, facts: Float32 | None = None
+    ) -> Outputs:
         """Like `predict`, from (N, C, H, W) float32 that is normalised already."""
         names = ["logits", "embedding"]
         if with_cam and "cam" in self.info.outputs:
             names.append("cam")
-        logits, embedding, *rest = self._session.run(names, {"images": images})
+        given = {"images": images}
+        if self.unknown is not None:
+            given["facts"] = np.repeat(self.unknown, len(images), 0) if facts is None else facts
+        logits, embedding, *rest = self._session.run(names, given)
         cam = rest[0] if rest else None
         return Outputs(logits, self.probabilities(logits), embedding, cam)
 
@@ -102,12 +116,19 @@ def _session(bundle: Bundle, threads: int) -> Any:
     return session
 
 
+def _wanted_inputs(bundle: Bundle) -> dict[str, tuple[list[int], str]]:
+    how, facts = bundle.preprocessing, bundle.info.facts
+    wanted = {"images": ([how.channels, how.size, how.size], "tensor(float)")}
+    if facts is not None:
+        wanted["facts"] = ([encode_cases([UNKNOWN], facts).shape[1]], "tensor(float)")
+    return wanted
+
+
 def _check_shapes(session: Any, bundle: Bundle, where: str) -> None:
-    how, info = bundle.preprocessing, bundle.info
+    info, wanted = bundle.info, _wanted_inputs(bundle)
     inputs = {i.name: (i.shape[1:], i.type) for i in session.get_inputs()}
-    wanted = ([how.channels, how.size, how.size], "tensor(float)")
-    if inputs != {"images": wanted}:
-        raise BadInput(f"inputs {inputs}, but 'images' {wanted} belongs there", where=where)
+    if inputs != wanted:
+        raise BadInput(f"inputs {inputs}, but {wanted} belong there", where=where)
     outputs = {o.name: o.shape[1:] for o in session.get_outputs()}
     if tuple(outputs) != info.outputs or outputs.get("logits") != [len(info.classes)]:
         raise BadInput(

@@ -32,6 +32,7 @@ from lesionlab.deployment.predictor import Predictor, test_picture
 from lesionlab.deployment.schema import BundleInfo, OperatingPoint, Parity, Training
 from lesionlab.deployment.signing import sign
 from lesionlab.progress import SILENT, Progress
+from lesionlab.run import FactsCoding
 
 PARITY_IMAGES = 256  # compared with the original; at least 200 where they exist
 HELD_OUT_IMAGES = 5000  # for conformal sets and out-of-distribution thresholds, at most
@@ -53,6 +54,7 @@ class Recipe:
     train_prior: dict[str, float]
     training: Training
     operating_points: tuple[OperatingPoint, ...] = ()
+    facts: FactsCoding | None = None
     leaky: bool = False
     leak_reason: str = ""
     synthetic: bool = False
@@ -89,7 +91,7 @@ def export_bundle(
     `with_int8` costs too much (`int8.refuse_costly`).
     """
     files.refuse_existing(to)
-    images, draft = Images(dataset, pixels, progress), _draft(recipe, network)
+    images, draft = Images(dataset, pixels, progress, recipe.facts), _draft(recipe, network)
     valid = images.sample("valid", HELD_OUT_IMAGES)
     train = images.sample("train", BANK_IMAGES)
     predictor = Predictor(draft)
@@ -157,6 +159,7 @@ def _draft(recipe: Recipe, network: Network) -> Bundle:
         temperature=recipe.temperature,
         prior=recipe.prior,
         train_prior=recipe.train_prior,
+        facts=recipe.facts,
         outputs=cast(Any, network.outputs),
         embedding_size=network.width,
         operating_points=recipe.operating_points,

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lesionlab.config import InputSettings, Strict
+from lesionlab.run import FactsCoding
 
 SCHEMA_VERSION = 1
 
@@ -124,6 +125,7 @@ class BundleInfo(Strict):
     temperature: float = Field(gt=0, allow_inf_nan=False)
     prior: dict[str, float]
     train_prior: dict[str, float]
+    facts: FactsCoding | None = None  # of a network that also reads age, sex or site
     outputs: tuple[Literal["logits", "embedding", "cam"], ...]
     embedding_size: int = Field(ge=1)
     operating_points: tuple[OperatingPoint, ...] = ()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -23,7 +24,8 @@ from starlette.requests import ClientDisconnect
 
 from lesionlab import __version__
 from lesionlab.data.images import Roi, UnreadableImage
-from lesionlab.deployment.answers import DEFAULT_ABSTENTION, answers, find_point
+from lesionlab.deployment.answers import answers, find_point
+from lesionlab.deployment.cases import Case, encode_cases, not_understood
 from lesionlab.deployment.decode import read_view, refuse_pixels
 from lesionlab.deployment.problems import PROBLEM, Problem
 from lesionlab.deployment.schema import OperatingPoint
@@ -35,6 +37,7 @@ from lesionlab.deployment.server_metrics import Metrics
 from lesionlab.deployment.server_models import Model, Models
 from lesionlab.deployment.server_schema import (
     PREDICT_BODY,
+    Ask,
     Limits,
     ModelShape,
     ModelsShape,
@@ -69,6 +72,7 @@ class Wish:
     abstain: str
     with_cam: bool
     roi: Roi | None
+    case: Case
 
 
 def create_app(house: House, rules: Rules) -> App:
@@ -202,6 +206,7 @@ def described(model: Model) -> dict[str, Any]:
         "synthetic": info.synthetic,
         "research_only": True,
         "needs_region": info.training.regions,
+        "facts": None if info.facts is None else info.facts.model_dump(mode="json"),
         "fit": info.preprocessing.fit,
         "training": info.training.model_dump(mode="json"),
         "card": bundle.card,
@@ -224,13 +229,7 @@ def _add_predict(app: FastAPI, house: House) -> None:
     )
     async def predict(
         request: Request,
-        model: str | None = None,
-        operating_point: str | None = None,
-        abstain: Literal["none", "ood", "ood_or_set"] = DEFAULT_ABSTENTION,  # type: ignore[assignment]
-        heatmap: bool = False,
-        roi_x: Annotated[float | None, Query(allow_inf_nan=False)] = None,
-        roi_y: Annotated[float | None, Query(allow_inf_nan=False)] = None,
-        roi_size: Annotated[float | None, Query(gt=0, le=1e5)] = None,
+        ask: Annotated[Ask, Query()],
     ) -> Response:
         """Classify one or several images.
 
@@ -240,9 +239,7 @@ def _add_predict(app: FastAPI, house: House) -> None:
         taken = False
         try:
             with house.gate.place():
-                wish = _wish(
-                    house, model, operating_point, abstain, heatmap, roi_x, roi_y, roi_size
-                )
+                wish = _wish(house, ask)
                 kind, taken = request.headers.get("content-type", ""), True
                 uploads = await read_uploads(kind, request.stream(), house.limits.images)
                 with house.gate.place(len(uploads) - 1):
@@ -271,28 +268,23 @@ def _add_predict(app: FastAPI, house: House) -> None:
     app.openapi()["components"]["schemas"]["ProblemShape"] = ProblemShape.model_json_schema()
 
 
-def _wish(
-    house: House,
-    model: str | None,
-    operating_point: str | None,
-    abstain: str,
-    heatmap: bool,
-    roi_x: float | None,
-    roi_y: float | None,
-    roi_size: float | None,
-) -> Wish:
-    found = _model(house, model)
+def _wish(house: House, ask: Ask) -> Wish:
+    found = _model(house, ask.model)
     info = found.predictor.info
     try:
-        point = find_point(info, operating_point)
+        point = find_point(info, ask.operating_point)
     except BadInput as error:
         raise Problem(400, "operating_point", str(error)) from None
-    corners = [v for v in (roi_x, roi_y, roi_size) if v is not None]
+    corners = [v for v in (ask.roi_x, ask.roi_y, ask.roi_size) if v is not None]
     if corners and len(corners) < 3:
         raise Problem(400, "roi", "give all of roi_x, roi_y and roi_size, or none")
     if info.training.regions and not corners:
         raise Problem(400, "roi", "this model has learnt from regions: give roi_x, roi_y, roi_size")
-    return Wish(found, point, abstain, heatmap, Roi(*corners) if corners else None)
+    if info.facts is None and any(v is not None for v in (ask.age, ask.sex, ask.site)):
+        raise Problem(400, "facts", "this model does not read age, sex or site")
+    case = Case(math.nan if ask.age is None else ask.age, ask.sex or "", ask.site or "")
+    roi = Roi(*corners) if corners else None
+    return Wish(found, point, ask.abstain, ask.heatmap, roi, case)
 
 
 async def _one(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
@@ -315,7 +307,9 @@ def _answered(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
         house.metrics.rejected("image")
         return {"name": upload.name, "error": one_line(error.reason), "status": error.status}
     decoded = time.perf_counter()
-    outputs = predictor.predict(view.pixels[None], wish.with_cam)
+    coding = predictor.info.facts
+    facts = None if coding is None else encode_cases([wish.case], coding)
+    outputs = predictor.predict(view.pixels[None], wish.with_cam, facts)
     said = answers(predictor, outputs, wish.point, wish.abstain)[0].to_json()
     house.metrics.phase.labels("decode").observe(decoded - started)
     house.metrics.phase.labels("inference").observe(time.perf_counter() - decoded)
@@ -324,7 +318,9 @@ def _answered(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
         maps = outputs.cam[0].round(4).tolist()
         said["cam"] = dict(zip(predictor.info.classes, maps, strict=True))
     _note(house.audit, data, predictor.bundle.identity, said)
-    return {"name": upload.name, "error": None, "status": 200, "note": view.note, **said}
+    strange = "" if coding is None else not_understood(wish.case, coding)
+    note = "; ".join(filter(None, (view.note, strange)))
+    return {"name": upload.name, "error": None, "status": 200, "note": note, **said}
 
 
 def _note(audit: Audit | None, data: bytes, identity: str, said: dict[str, Any]) -> None:

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from lesionlab.deployment.cases import MAX_AGE
 from lesionlab.deployment.problems import PROBLEM
+
+
+class Ask(BaseModel):
+    """What a request asks for, beside its images: the query of /v1/predict."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model: str | None = Field(None, description="a served bundle's id; by default the first")
+    operating_point: str | None = Field(None, description="by default the model's first")
+    abstain: Literal["none", "ood", "ood_or_set"] = "ood"
+    heatmap: bool = False
+    roi_x: float | None = Field(None, allow_inf_nan=False)
+    roi_y: float | None = Field(None, allow_inf_nan=False)
+    roi_size: float | None = Field(None, gt=0, le=1e5)
+    age: float | None = Field(None, ge=0, le=MAX_AGE, description="years")
+    sex: Literal["female", "male"] | None = None
+    site: str | None = Field(None, max_length=100, description="in the words of the model")
 
 
 class DecisionShape(BaseModel):
@@ -73,6 +91,7 @@ class ModelShape(BaseModel):
     synthetic: bool
     research_only: bool
     needs_region: bool
+    facts: dict[str, Any] | None  # what it reads of age, sex and site
     fit: str
     training: dict[str, Any]
     card: str
