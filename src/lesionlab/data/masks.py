@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
 
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.images import SUFFIXES, Preprocessing, Roi, open_image, prepare
+from lesionlab.data.manifest import Dataset
 from lesionlab.data.sources.base import Found
 from lesionlab.data.sources.common import stem_of
 from lesionlab.errors import BadInput
@@ -15,19 +23,26 @@ from lesionlab.errors import BadInput
 ENDING = re.compile(r"[_-](segmentation|lesion|mask|seg)$", re.IGNORECASE)
 
 
+def _by_id(tree: Tree) -> dict[str, str]:
+    return {ENDING.sub("", stem_of(n)): n for n in tree.ending(*SUFFIXES)}
+
+
+def _none_fits(tree: Tree) -> BadInput:
+    return BadInput(
+        "no mask carries the id of an image",
+        where=tree.origin,
+        remedy="masks are named <image_id>.png or <image_id>_segmentation.png",
+    )
+
+
 def with_masks(found: Found, tree: Tree) -> Found:
     """`found` with a `mask_file` for each image whose id a mask's name carries.
 
     Raises `BadInput` where no mask fits any image.
     """
-    names = {ENDING.sub("", stem_of(n)): n for n in tree.ending(*SUFFIXES)}
-    files = found.rows["image_id"].map(names)
+    files = found.rows["image_id"].map(_by_id(tree))
     if files.isna().all():
-        raise BadInput(
-            "no mask carries the id of an image",
-            where=tree.origin,
-            remedy="masks are named <image_id>.png or <image_id>_segmentation.png",
-        )
+        raise _none_fits(tree)
     keys = ("mask:" + files).where(files.notna(), "")
 
     def read(name: str) -> bytes:
@@ -36,3 +51,68 @@ def with_masks(found: Found, tree: Tree) -> Found:
     lost = int(files.isna().sum())
     notes = (*found.notes, *[f"{lost} images have no mask"][:lost])
     return replace(found, rows=found.rows.assign(mask_file=keys), read=read, notes=notes)
+
+
+@dataclass(frozen=True)
+class LesionMasks:
+    """The lesion masks of a table's rows, decoded when they are asked for.
+
+    `readers` holds for each row what gives the mask's bytes, or None where there is no mask.
+    """
+
+    readers: tuple[Callable[[], bytes] | None, ...]
+    sizes: tuple[tuple[int, int], ...]  # (width, height) of the images, in pixels
+    rois: tuple[Roi | None, ...]
+    how: Preprocessing
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """(N,) which rows have a mask."""
+        return np.array([reader is not None for reader in self.readers], bool)
+
+    def original(self, row: int) -> npt.NDArray[np.bool_]:
+        """(height, width) bool, at the size of the image."""
+        return np.asarray(self._picture(row), np.uint8) > 127
+
+    def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """(n, S, S) bool, as the network sees the pictures; empty where there is no mask."""
+        how = replace(self.how, channels=1)
+        found = np.zeros((len(rows), how.size, how.size), bool)
+        for i, row in enumerate(rows):
+            if self.readers[row] is not None:
+                found[i] = prepare(self._picture(row), how, self.rois[row])[..., 0] > 127
+        return found
+
+    def _picture(self, row: int) -> Image.Image:
+        reader = self.readers[row]
+        if reader is None:
+            raise BadInput(f"row {row} has no mask")
+        picture = open_image(reader(), "mask").convert("L")
+        size = self.sizes[row]
+        known = min(size) > 0 and picture.size != size
+        return picture.resize(size, Image.Resampling.NEAREST) if known else picture
+
+
+def masks_of(
+    dataset: Dataset, table: pd.DataFrame, how: Preprocessing, tree: Tree | None = None
+) -> LesionMasks:
+    """The masks of the rows of `table`: from `tree` by image id, else those that were imported.
+
+    Raises `BadInput` where no mask of `tree` carries the id of an image.
+    """
+    if tree is not None:
+        names = _by_id(tree)
+        readers = [_reader(tree, names.get(i)) for i in table["image_id"]]
+        if not any(readers):
+            raise _none_fits(tree)
+    else:
+        paths = table["mask"] if "mask" in table else [""] * len(table)
+        readers = [(dataset.folder / p).read_bytes if p else None for p in paths]
+    places = table[["roi_x", "roi_y", "roi_size"]].itertuples(index=False)
+    rois = tuple(None if np.isnan(list(p)).any() else Roi(*p) for p in places)
+    sizes = tuple(zip(table["width"].tolist(), table["height"].tolist(), strict=True))
+    return LesionMasks(tuple(readers), sizes, rois, how)
+
+
+def _reader(tree: Tree, name: str | None) -> Callable[[], bytes] | None:
+    return None if name is None else partial(tree.read, name)

@@ -1,0 +1,192 @@
+"""Lesion geometry and colour as named numbers, after the ABCD rule of dermoscopy.
+
+Asymmetry, border, colour, diameter (Stolz et al. 1994; the numbers here are geometric stand-ins
+for what a reader scores, after Celebi et al. 2007). They need a mask and nothing learned, so a
+model on them is a yardstick for a network. Research use only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
+
+from lesionlab.data.images import UInt8
+
+Bool = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+SMALLEST = 12  # pixels of a lesion below which nothing is said
+PRESENT = 0.03  # share of the lesion from which on a colour counts
+# The six colours that a reader looks for; sRGB values are ours, chosen on published atlases.
+COLOURS = {
+    "white": (225, 215, 210),
+    "red": (175, 75, 70),
+    "light_brown": (175, 120, 85),
+    "dark_brown": (95, 60, 45),
+    "blue_grey": (105, 110, 130),
+    "black": (35, 28, 28),
+}
+
+
+@dataclass(frozen=True)
+class Abcd:
+    """The numbers of one lesion; NaN where the mask is too small to say."""
+
+    area: float  # pixels
+    diameter: float  # pixels, the largest distance of two points of the outline
+    asymmetry: float  # 0 (symmetric about both main axes) to about 1
+    border_irregularity: float  # 0 for a disc, towards 1: 1 - 4 pi area / perimeter^2
+    solidity: float  # area over that of the convex hull, to 1
+    colour_variegation: float  # CIELAB units: spread of the colours inside
+    colours: float  # how many of the six
+    contrast: float  # CIELAB units: mean colour inside against the skin around
+    darkness: float  # CIELAB lightness of the skin around less that inside
+
+    def to_json(self) -> dict[str, float | None]:
+        """Numbers by name; NaN is null."""
+        return {k: None if math.isnan(v) else float(v) for k, v in asdict(self).items()}
+
+
+NAMES = tuple(f.name for f in fields(Abcd))
+UNKNOWN = Abcd(*[float("nan")] * len(NAMES))
+
+
+def measure_lesion(pixels: UInt8, mask: Bool) -> Abcd:
+    """`pixels` (H, W, 3) uint8 sRGB, `mask` (H, W) bool: the largest area of it is the lesion.
+
+    >>> round(measure_lesion(np.zeros((9, 9, 3), np.uint8), np.ones((9, 9), bool)).area)
+    81
+    """
+    lesion = largest_area(mask)
+    area = int(lesion.sum())
+    if area < SMALLEST:
+        return UNKNOWN
+    points = _outline(lesion)
+    hull_area, diameter = _hull(points)
+    round_off = 4 * math.pi * area / max(perimeter(lesion), 1e-9) ** 2
+    lab = to_lab(pixels)
+    inside, skin = lab[lesion], lab[_around(lesion, mask)]
+    apart = inside.mean(0) - skin.mean(0) if len(skin) else np.full(3, np.nan)
+    return Abcd(
+        area=float(area),
+        diameter=diameter,
+        asymmetry=asymmetry(lesion),
+        border_irregularity=max(0.0, 1 - round_off),
+        solidity=min(1.0, area / hull_area),
+        colour_variegation=float(np.sqrt(inside.var(0).sum())),
+        colours=float(_colours(inside)),
+        contrast=float(np.linalg.norm(apart)),
+        darkness=float(-apart[0]),
+    )
+
+
+def largest_area(mask: Bool) -> Bool:
+    """The largest connected area, with its holes filled."""
+    areas, n = ndimage.label(mask)
+    if n == 0:
+        return np.zeros_like(mask)
+    return np.asarray(ndimage.binary_fill_holes(areas == np.bincount(areas.flat)[1:].argmax() + 1))
+
+
+def perimeter(lesion: Bool) -> float:
+    """Length of the outline in pixels, by Cauchy and Crofton along four directions."""
+    on = np.pad(lesion, 1).astype(np.int8)
+    steps = [
+        (on[:, 1:] != on[:, :-1]).sum(),
+        (on[1:] != on[:-1]).sum(),
+        (on[1:, 1:] != on[:-1, :-1]).sum() / math.sqrt(2),
+        (on[1:, :-1] != on[:-1, 1:]).sum() / math.sqrt(2),
+    ]
+    return float(math.pi / 8 * sum(steps))
+
+
+def asymmetry(lesion: Bool) -> float:
+    """Mean over both main axes of the share of the lesion that has no mirror image."""
+    y, x = np.nonzero(lesion)
+    points = np.column_stack([x, y]) - np.array([x.mean(), y.mean()])
+    _, axes = np.linalg.eigh(np.cov(points.T))
+    # Turn the lesion so that its main axes lie along the grid, then mirror.
+    side = 2 * int(np.ceil(np.abs(points).max() * 1.5)) + 3
+    grid = np.indices((side, side)).reshape(2, -1).T - side // 2
+    back = grid @ axes.T + np.array([x.mean(), y.mean()])
+    turned = ndimage.map_coordinates(lesion.astype(float), back.T[::-1], order=1).reshape(
+        side, side
+    )
+    missing = [np.abs(turned - np.flip(turned, k)).sum() / 2 / turned.sum() for k in (0, 1)]
+    return float(np.mean(missing))
+
+
+def _outline(lesion: Bool) -> Floats:
+    """The corners of the pixels on the rim, (n, 2)."""
+    rim = np.argwhere(lesion & ~ndimage.binary_erosion(lesion, border_value=0))
+    corners = np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
+    return np.asarray((rim[:, None] + corners).reshape(-1, 2), np.float64)
+
+
+def _hull(points: Floats) -> tuple[float, float]:
+    """Area of the convex hull and the largest distance of two of its corners."""
+    try:
+        hull = ConvexHull(points)
+    except QhullError:
+        return float("nan"), float("nan")
+    corners = points[hull.vertices]
+    far = np.linalg.norm(corners[:, None] - corners[None], axis=2)
+    return float(hull.volume), float(far.max())
+
+
+def _around(lesion: Bool, mask: Bool) -> Bool:
+    """The skin near a lesion: a ring as wide as a third of its radius, a little away from it."""
+    radius = math.sqrt(lesion.sum() / math.pi)
+    away = ndimage.distance_transform_edt(~mask)
+    return np.asarray((away > 0.1 * radius) & (away <= 0.45 * radius), bool)
+
+
+def to_lab(pixels: UInt8) -> Floats:
+    """(..., 3) uint8 sRGB -> CIELAB under D65.
+
+    >>> to_lab(np.array([[255, 255, 255]], np.uint8)).round(1).tolist()
+    [[100.0, 0.0, 0.0]]
+    """
+    share = np.asarray(pixels, np.float64) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    matrix = np.array(
+        [
+            (0.4124564, 0.3575761, 0.1804375),
+            (0.2126729, 0.7151522, 0.0721750),
+            (0.0193339, 0.1191920, 0.9503041),
+        ]
+    )
+    xyz = linear @ matrix.T / matrix.sum(1)
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    lightness = 116 * f[..., 1] - 16
+    red_green, yellow_blue = 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])
+    return np.asarray(np.stack([lightness, red_green, yellow_blue], -1) + 0.0, np.float64)
+
+
+def _colours(inside: Floats) -> int:
+    named = to_lab(np.array(list(COLOURS.values()), np.uint8))
+    nearest = np.linalg.norm(inside[:, None] - named[None], axis=2).argmin(1)
+    shares = np.bincount(nearest, minlength=len(named)) / len(inside)
+    return int((shares >= PRESENT).sum())
+
+
+def abcd_table(
+    image_ids: list[str], pictures: Callable[[int], UInt8], masks: Callable[[int], Bool | None]
+) -> pd.DataFrame:
+    """One row an image: `image_id`, then `NAMES`; NaN without a mask.
+
+    `pictures(i)` gives (H, W, 3) uint8 and `masks(i)` (H, W) bool or None for the i-th id: the
+    columns of a hand-made-feature model.
+    """
+    rows = []
+    for i, image_id in enumerate(image_ids):
+        mask = masks(i)
+        found = UNKNOWN if mask is None else measure_lesion(pictures(i), mask)
+        rows.append((image_id, *astuple(found)))
+    return pd.DataFrame(rows, columns=["image_id", *NAMES])

@@ -1,0 +1,56 @@
+"""Means over images that come in groups, and how alike two maps are."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from lesionlab.evaluation.bootstrap import group_codes
+from lesionlab.evaluation.intervals import FEWEST, LEVEL, Measure, measure, too_few
+
+Floats = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+
+
+def mean_measure(values: npt.NDArray[np.floating], groups: npt.NDArray[np.object_]) -> Measure:
+    """The mean of `values (N,)` with a t interval whose unit is the group; NaN is left out.
+
+    The variance is that of a ratio of group sums, with one degree of freedom less than there
+    are groups. Below `FEWEST["share"]` groups there is too little to say.
+
+    >>> m = mean_measure(np.arange(20.0), np.arange(20).astype(object))
+    >>> round(m.value, 2), round(m.low, 2), round(m.high, 2)
+    (9.5, 6.73, 12.27)
+    """
+    kept = np.isfinite(values)
+    found = np.asarray(values, np.float64)[kept]
+    codes, m = group_codes(groups[kept])
+    if not len(found):
+        return Measure(None, None, None, 0, "undefined: no case")
+    mean = float(found.mean())
+    if m < FEWEST["share"]:
+        return too_few(mean, len(found), m, FEWEST["share"])
+    off = np.bincount(codes, found - mean, m)
+    half = math.sqrt(m / (m - 1) * float((off**2).sum())) / len(found)
+    half *= float(stats.t.ppf(0.5 + LEVEL / 2, m - 1))
+    return measure(mean, mean - half, mean + half, len(found), f"clustered t, {m} groups")
+
+
+def rank_correlation(a: Float32, b: Float32) -> Floats:
+    """(N, H, W) maps twice -> (N,) Spearman correlation; NaN where a map is constant.
+
+    >>> a = np.arange(4.0, dtype=np.float32).reshape(1, 2, 2)
+    >>> rank_correlation(a, a**3).tolist(), rank_correlation(a, -a).tolist()
+    ([1.0], [-1.0])
+    """
+    return np.array([_spearman(x.ravel(), y.ravel()) for x, y in zip(a, b, strict=True)])
+
+
+def _spearman(x: Float32, y: Float32) -> float:
+    if not np.ptp(x) > 0 or not np.ptp(y) > 0:
+        return float("nan")
+    ranks = [stats.rankdata(v) for v in (x, y)]
+    return float(np.clip(np.corrcoef(ranks[0], ranks[1])[0, 1], -1, 1))

@@ -1,0 +1,175 @@
+"""The checks on maps: they pass a good map, fail a bad one, and tell a trained network."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lesionlab.config import InputSettings, ModelSettings
+from lesionlab.data.cache import CachedPixels
+from lesionlab.data.images import Preprocessing
+from lesionlab.evaluation.intervals import Measure
+from lesionlab.explanation import faithfulness, methods, randomise
+from lesionlab.models.classifier import Classifier, build
+
+spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
+assert spec
+assert spec.loader
+toys = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(toys)
+
+SIDE = 32
+HOW = Preprocessing(size=SIDE, channels=1, mean=(0.0,), std=(1.0,))
+
+
+def spots(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Dark pictures with one bright spot each, and where it is."""
+    draw = np.random.default_rng(0)
+    array = draw.integers(0, 10, (n, SIDE, SIDE, 1)).astype(np.uint8)
+    masks = np.zeros((n, SIDE, SIDE), bool)
+    for i in range(n):
+        y, x = draw.integers(2, SIDE - 8, 2)
+        masks[i, y : y + 6, x : x + 6] = True
+        array[i, masks[i]] = 250
+    return array, masks
+
+
+def spotting(gain: float = 400.0) -> Classifier:
+    """Evidence of class 0 rises with the mean of the squares: with the spot."""
+    toy = toys.squaring()
+    with torch.no_grad():
+        toy.head[-1].weight.mul_(gain)
+    return toy.eval()
+
+
+def test_insertion_and_deletion_reward_the_right_map() -> None:
+    array, masks = spots(6)
+    subject = methods.Subject(spotting(), CachedPixels(array), HOW)
+    rows, target = np.arange(6), np.zeros(6, np.int64)
+    right = faithfulness.curves(subject, masks.astype(np.float32), rows, target)
+    wrong = faithfulness.curves(subject, 1 - masks.astype(np.float32), rows, target)
+    assert right.insertion.shape == (6, faithfulness.STEPS + 1)
+    assert (right.insertion_score > wrong.insertion_score).all()
+    assert (right.deletion_score < wrong.deletion_score).all()
+    # Both curves run between the blurred and the whole picture, whatever the map.
+    assert np.allclose(right.insertion[:, -1], right.deletion[:, 0])
+    assert np.allclose(right.insertion[:, 0], wrong.deletion[:, -1])
+
+
+def test_area_under_a_straight_line_is_a_half() -> None:
+    line = np.linspace(0, 1, 11)[None]
+    assert faithfulness.Curves(line, line).insertion_score.tolist() == pytest.approx([0.5])
+
+
+def test_a_shift_moves_the_picture_and_the_map_is_moved_back() -> None:
+    array, _ = spots(4)
+    moved = faithfulness.shifted(2)(array)
+    assert (moved[:, 2:, 2:] == array[:, :-2, :-2]).all()
+    subject = methods.Subject(spotting(), CachedPixels(array), HOW)
+    rows, target = np.arange(4), np.zeros(4, np.int64)
+    maps = methods.maps_of(subject, "integrated_gradients", rows, target)
+    stable = faithfulness.stability(subject, "integrated_gradients", maps, rows, target)
+    assert stable.tolist() == pytest.approx([1, 1, 1, 1], abs=1e-6)
+
+
+def small_network() -> Classifier:
+    torch.manual_seed(0)
+    settings = ModelSettings(name="test_resnet", pretrained=False)
+    return build(settings, InputSettings(size=64), 3, pretrained=False).eval()
+
+
+def test_levels_run_from_the_head_to_everything() -> None:
+    network = small_network()
+    found = randomise.levels(network)
+    assert found[0].name == "head"
+    assert found[-1].name == "all"
+    assert found[0].parameters < found[1].parameters < found[-1].parameters
+    assert found[-1].parameters == {n for n, _ in network.named_parameters()}
+
+
+def test_shuffling_keeps_the_values_and_touches_nothing_else() -> None:
+    network = small_network()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    head = randomise.levels(network)[0]
+    mixed = randomise.shuffled(network, head, 0)
+    for name, value in mixed.named_parameters():
+        if name in head.parameters:
+            assert torch.equal(value.flatten().sort()[0], before[name].flatten().sort()[0])
+        else:
+            assert torch.equal(value, before[name])
+    assert not torch.equal(mixed.head[1].weight, before["head.1.weight"])
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+    again = randomise.shuffled(network, head, 0)
+    assert torch.equal(mixed.head[1].weight, again.head[1].weight)
+    other = randomise.shuffled(network, head, 1)
+    assert not torch.equal(mixed.head[1].weight, other.head[1].weight)
+
+
+def test_settled_norms_hold_the_statistics_of_the_images() -> None:
+    network = small_network()
+    array = np.random.default_rng(0).integers(0, 255, (40, 64, 64, 3)).astype(np.uint8)
+    subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
+    seen = []
+    norm = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    hook = norm.register_forward_hook(lambda m, i, o: seen.append(i[0].mean((0, 2, 3))))
+    randomise.settle(network, subject, np.arange(32))
+    hook.remove()
+    assert torch.allclose(norm.running_mean, seen[0], atol=1e-4)  # type: ignore[arg-type]
+    assert not network.training
+    assert norm.momentum == 0.1
+
+
+def test_refitted_head_solves_what_can_be_solved() -> None:
+    draw = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    embedded = (np.eye(3)[labels] + 0.05 * draw.normal(size=(60, 3))).astype(np.float32)
+    toy = toys.averaging(torch.zeros(2, 3), torch.zeros(2))
+    fitted = randomise.refitted(toy, embedded, labels, 3)
+    called = fitted.classify(torch.from_numpy(embedded)).argmax(1).numpy()
+    assert (called == labels).all()
+    true, wrong = randomise.relabelled(toy, embedded, labels, 3)
+    assert (true.classify(torch.from_numpy(embedded)).argmax(1).numpy() == labels).all()
+    assert (wrong.classify(torch.from_numpy(embedded)).argmax(1).numpy() == labels).mean() < 0.7
+    assert "cam" in methods.applicable(fitted)
+
+
+def edges_only(
+    network: Classifier, images: torch.Tensor, target: torch.Tensor, facts: object = None
+) -> torch.Tensor:
+    """A method that never asks the network."""
+    return (images[:, 0, 1:, 1:] - images[:, 0, :-1, :-1]).abs()
+
+
+def test_randomisation_fails_a_method_that_shows_only_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = small_network()
+    array = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3)).astype(np.uint8)
+    subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
+    rows, target = np.arange(12), np.zeros(12, np.int64)
+    groups = np.array([f"g{i}" for i in range(12)], object)
+    edge = methods.Method(edges_only, lambda n: "", signed=False, cost=1)
+    monkeypatch.setitem(methods.METHODS, "edges", edge)
+    others = randomise.randomised(subject, rows)
+    for name, passes in (("edges", False), ("cam", True)):
+        maps = methods.maps_of(subject, name, rows, target)
+        found, kept = randomise.similarity(subject, name, maps, others, rows, target, groups)
+        assert list(kept) == list(others)
+        assert randomise.judged(found, None).passed is passes
+
+
+def measured(value: float, high: float | None) -> Measure:
+    return Measure(value, None if high is None else 2 * value - high, high, 30, "")
+
+
+def test_judgement() -> None:
+    low, high = measured(0.1, 0.3), measured(0.4, 0.6)
+    assert randomise.judged({"all": low}, low).passed is True
+    assert randomise.judged({"all": high}, low).passed is False
+    assert randomise.judged({"all": low}, high).passed is False
+    assert randomise.judged({"head": high, "all": low}, None).passed is True
+    assert randomise.judged({"all": measured(0.1, None)}, None).passed is None
