@@ -36,15 +36,20 @@ def test_the_clean_arm_leaks_nothing_and_the_leaky_one_does() -> None:
     table, groups = world()
     both = arms(table, groups, 1)
     assert crossing(groups, both.clean) == []
-    assert len(crossing(groups, both.leaky)) >= both.with_siblings > 0
+    assert set(crossing(groups, both.leaky)) == set(groups[both.siblings])
+    assert both.with_siblings > 0
     assert set(groups[both.siblings]) <= set(groups[both.clean == "test"])
 
 
-def test_one_image_of_each_test_group_is_tested() -> None:
+def test_the_test_part_is_dealt_by_image_and_some_of_its_images_have_no_sibling() -> None:
     table, groups = world()
     both = arms(table, groups, 2)
-    tested = groups[both.clean == "test"]
-    assert len(tested) == len(set(tested)) == both.tested
+    tested = both.clean == "test"
+    assert tested.sum() == both.tested == pytest.approx(0.2 * len(table), abs=2)
+    assert 0 < both.with_siblings < both.tested
+    assert both.with_siblings == np.isin(groups[tested], groups[both.siblings]).sum()
+    share = {c: (table["label"][tested] == c).mean() for c in ("mel", "nv")}
+    assert share["mel"] == pytest.approx((table["label"] == "mel").mean(), abs=0.01)
 
 
 def test_the_arms_depend_on_the_seed_and_not_on_the_order_of_rows() -> None:

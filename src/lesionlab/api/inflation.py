@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from lesionlab import files
+from lesionlab.api.split import known_pairs
 from lesionlab.data.groups import united_groups
 from lesionlab.data.inflation import Arms, arms
-from lesionlab.data.manifest import Dataset, read_dataset, with_table, write_dataset
+from lesionlab.data.manifest import Dataset, read_dataset, with_table
+from lesionlab.data.twin import write_twin
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.repeats import compare_repeats
 from lesionlab.progress import SILENT, Progress
@@ -37,16 +39,19 @@ def inflation(
     """Train twice a seed, on the same number of images and tested on the same ones.
 
     The leaky arm has the test images' siblings in training, the clean arm other images of the
-    same class. Arms that are finished in `out` are not repeated. The interval of the mean
-    difference is that of the corrected resampled t-test over the seeds (each with a split of its
-    own). A test part that the data set has stays sealed: its rows are not used. Returns `{seeds,
-    arms: [...], metrics: {name: {leaky, clean, difference: {value, low, high, n, method}}},
-    sentence}`, also written to `out/inflation.json`.
+    same class. Siblings are images of one patient, lesion or picture (near-duplicates where `audit`
+    has left them in the data set). Arms that are finished in `out` are not repeated. The interval
+    of the mean difference is that of the corrected resampled t-test over the seeds (each with a
+    split of its own). A test part that the data set has stays sealed: its rows are not used.
+
+    Returns `{seeds, arms: [...], metrics: {name: {leaky, clean, difference: {value, low, high, n,
+    method}}}, near_duplicates: {from, pairs}, sentence}`, also written to `out/inflation.json`.
     """
     if seeds < 2:
         raise BadInput(f"{seeds} seeds give no interval", remedy="ask for at least 3")
     dataset, out = _unsealed(read_dataset(Path(folder))), Path(out)
-    groups = united_groups(dataset.table)
+    origin, twins = known_pairs(dataset, None, False, progress)
+    groups = united_groups(dataset.table, twins)
     out.mkdir(parents=True, exist_ok=True)
     fit = fit or _trainer(preset, weights, overrides, progress)
     rows: list[dict[str, Any]] = []
@@ -59,8 +64,16 @@ def inflation(
         pairs.append((told["leaky"], told["clean"]))
     ratio = rows[0]["tested"] / rows[0]["training_images"]
     metrics = {name: _difference(name, pairs, ratio) for name in pairs[0][0]}
-    result = {"schema_version": 1, "dataset": str(folder), "preset": preset, "seeds": seeds,
-              "arms": rows, "metrics": metrics, "sentence": _sentence(rows, metrics)}  # fmt: skip
+    result = {
+        "schema_version": 1,
+        "dataset": str(folder),
+        "preset": preset,
+        "seeds": seeds,
+        "near_duplicates": {"from": origin, "pairs": len(twins)},
+        "arms": rows,
+        "metrics": metrics,
+        "sentence": _sentence(rows, metrics),
+    }
     files.write_json(out / "inflation.json", result)
     return result
 
@@ -82,26 +95,17 @@ def _arm(
     data, run = out / f"seed{seed}-{name}-data", out / f"seed{seed}-{name}-run"
     for leftover in (data, run):
         shutil.rmtree(leftover, ignore_errors=True)
-    _twin(dataset, both.leaky if name == "leaky" else both.clean, name, data)
-    metrics = {k: float(v) for k, v in fit(data, run, seed).items()}
-    files.write_json(kept, metrics)
-    return metrics
-
-
-def _twin(dataset: Dataset, parts: Any, name: str, folder: Path) -> None:
-    """A data set of its own with the other's images and pixel cache, as links."""
-    folder.mkdir()
-    (dataset.folder / "cache").mkdir(exist_ok=True)
-    for link in ("images", "cache"):
-        (folder / link).symlink_to((dataset.folder / link).resolve())
-    twin = with_table(
+    write_twin(
         dataset,
-        dataset.table.assign(split=parts),
+        both.leaky if name == "leaky" else both.clean,
+        data,
         split_policy={"policy": f"inflation, {name} arm"},
         leaky=name == "leaky",
         leak_reason="siblings of test images are in training, on purpose" * (name == "leaky"),
     )
-    write_dataset(Dataset(folder, twin.table, twin.info))
+    metrics = {k: float(v) for k, v in fit(data, run, seed).items()}
+    files.write_json(kept, metrics)
+    return metrics
 
 
 def _trainer(

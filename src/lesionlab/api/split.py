@@ -62,7 +62,7 @@ def split(
     """
     dataset = read_dataset(Path(folder))
     table = dataset.table
-    origin, twins = _near_duplicates(dataset, pairs, search, progress)
+    origin, twins = known_pairs(dataset, pairs, search, progress)
     groups = united_groups(table, twins, max_duplicates)
     shares = {"test": test, "valid": valid, "calib": calib}
     policy = _policy(table, shares, keep_official, leave_out, folds, allow_leak)
@@ -91,7 +91,7 @@ def split(
     }
 
 
-def _near_duplicates(
+def known_pairs(
     dataset: Dataset,
     given: Path | str | Sequence[tuple[str, str]] | None,
     search: bool,

@@ -1,9 +1,9 @@
 """Two training sets that differ in one thing: whether the test images' siblings are in them.
 
-What a random split by image would have claimed can only be said for the same test images, the
-same number of training images and the same classes. So one image of each test group is tested;
-the leaky arm trains on its siblings, the clean arm on as many images of the same class that are
-no siblings of any test image.
+The test part is dealt by image, as tutorials do, so that siblings of its images are left over. The
+leaky arm trains on these siblings, the clean arm on as many images of the same classes that are no
+siblings of any test image. Test part, validation part and the number of training images of each
+class are the same in both, so the difference is what a random split by image would have claimed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 
 from lesionlab.data.groups import Labels, crossing
 from lesionlab.data.randomness import philox
-from lesionlab.data.split import Parts, deal, shares_of
+from lesionlab.data.split import Parts, deal, deal_by_image, shares_of
 from lesionlab.errors import BadInput
 
 
@@ -35,29 +35,28 @@ class Arms:
 def arms(
     table: pd.DataFrame, groups: Labels, seed: int, test: float = 0.2, valid: float = 0.15
 ) -> Arms:
-    """Deal the groups, then make the two arms (see the head of this file).
+    """The test part by image, validation by whole groups that have none in test, then the arms.
 
-    Raises `BadInput` where no test group has a sibling to leak.
+    Raises `BadInput` where no test image has a sibling to leak.
     """
-    parts = deal(table, groups, shares_of(test, valid), seed)
+    shares_of(test, valid)
+    tested = deal_by_image(table, {"train": 1 - test, "test": test}, seed) == "test"
+    siblings = ~tested & np.isin(groups.astype(str), groups[tested].astype(str))
+    parts = np.where(tested, "test", "").astype(object)
+    rest = np.flatnonzero(~tested & ~siblings)
+    share = min(0.5, valid * len(table) / max(len(rest), 1))
+    inner = {"train": 1 - share, "valid": share} if valid else {"train": 1.0}
+    parts[rest] = deal(table.iloc[rest], groups[rest], inner, seed)
     order = philox(seed, "inflation").permutation(_stable(table))
-    tested = np.zeros(len(table), bool)
-    seen: set[object] = set()
-    for i in order:
-        if parts[i] == "test" and groups[i] not in seen:
-            seen.add(groups[i])
-            tested[i] = True
-    siblings = (parts == "test") & ~tested
     siblings, exchanged = _matched(table["label"].to_numpy(object), parts, siblings, order)
     if not siblings.any():
         raise BadInput("no test image has a sibling: a split by image would not leak here")
-    clean = np.where((parts == "test") & ~tested, "", parts).astype(object)
-    leaky = clean.copy()
+    leaky = parts.copy()
     leaky[siblings], leaky[exchanged] = "train", ""
     leaked = set(groups[siblings])
     n = sum(g in leaked for g in groups[tested])
-    assert not crossing(groups, clean)
-    return Arms(leaky, clean, siblings, exchanged, int(tested.sum()), n)
+    assert not crossing(groups, parts)
+    return Arms(leaky, parts, siblings, exchanged, int(tested.sum()), n)
 
 
 def _stable(table: pd.DataFrame) -> npt.NDArray[np.int64]:
