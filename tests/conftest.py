@@ -10,6 +10,7 @@ import pytest
 # One thread a test process: several of them on few cores would wait for each other.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # as the package asks, before any test loads MKL
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -46,7 +46,8 @@ def test_unknown_option_is_one_line_and_exit_2(
 @pytest.mark.parametrize("verb", main.VERBS)
 def test_the_package_has_a_function_for_each_verb(verb: str) -> None:
     function = getattr(
-        lesionlab, {"import": "import_dataset", "models": "list_models"}.get(verb, verb)
+        lesionlab,
+        {"import": "import_dataset", "models": "list_models"}.get(verb, verb.replace("-", "_")),
     )
     assert function.__doc__
     assert function.__module__.startswith("lesionlab.api.")

@@ -14,9 +14,14 @@ Research use only: it is not a medical device and gives no advice to a patient.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
+
+# MKL takes other instructions for an array at an odd address, so that two equal runs could differ
+# in the last bit. Asked for before anything loads it: docs/decisions/0082.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 # verb -> the module that holds the function of this name; the order is the user's path.
 _VERBS = {
@@ -32,6 +37,7 @@ _VERBS = {
     "inflation": "lesionlab.api.inflation",
     "train": "lesionlab.api.train",
     "resume": "lesionlab.api.train",
+    "repeat": "lesionlab.api.repeat",
     "describe_model": "lesionlab.api.models",
     "lr_find": "lesionlab.api.lr_find",
     "augmentations": "lesionlab.api.augmentations",

@@ -47,6 +47,7 @@ class Machine:
             "threads": self.threads,
             "processes": self.ranks.world,
             "capability": capability,
+            "mkl": os.environ.get("MKL_CBWR", ""),
             "torch": torch.__version__,
         }
 
