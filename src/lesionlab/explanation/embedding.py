@@ -1,0 +1,81 @@
+"""The embedding of images, and its map in the plane."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lesionlab.explanation.methods import Float32, Ints, Subject
+from lesionlab.progress import SILENT, Progress
+
+BATCH = 32
+WIDTH = 50  # principal components that t-SNE sees
+MOST = 10_000  # points of a map: what a page can hold
+Floats = npt.NDArray[np.float64]
+
+
+@torch.inference_mode()
+def embed(
+    subject: Subject,
+    rows: Ints,
+    progress: Progress = SILENT,
+    title: str = "embedding",
+    *,
+    places: bool = False,
+) -> Float32:
+    """(n, D) float32: what the head sees of each image.
+
+    A head that flattens its map knows places; there the map's average is taken, unless `places`
+    asks for all of it.
+    """
+    network = subject.network.eval()
+    parts = []
+    for i in progress(range(0, len(rows), BATCH), title, -(-len(rows) // BATCH)):
+        features = network.feature_map(subject.images(subject.views(rows[i : i + BATCH])))
+        flat = network.kind == "flatten_dense" and not places
+        pooled = features.mean((2, 3)) if flat else network.pool(features)
+        parts.append(pooled.float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def plane(embedded: Float32, seed: int = 0, kind: str = "tsne") -> Floats:
+    """(n, D) -> (n, 2) in [0, 1], neighbours near each other; distances far apart mean nothing.
+
+    `kind` is "tsne" (van der Maaten and Hinton 2008, scikit-learn's) or "umap" where the
+    package umap-learn is installed (`has_umap`). Fewer than 5 images lie on their first
+    principal components.
+    """
+    x = _components(embedded.astype(np.float64))
+    if len(x) < 5:
+        found = np.pad(x, ((0, 0), (0, 2)))[:, :2]
+    elif kind == "umap":
+        import umap  # type: ignore[import-not-found]
+
+        found = umap.UMAP(random_state=seed).fit_transform(x)
+    else:
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, (len(x) - 1) / 3)
+        found = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(x)
+    found = np.asarray(found, np.float64)
+    low, high = found.min(0), found.max(0)
+    return np.asarray((found - low) / np.where(high > low, high - low, 1), np.float64)
+
+
+def _components(x: Floats) -> Floats:
+    """The scores of the first principal components, signs fixed."""
+    centred = x - x.mean(0)
+    if min(centred.shape) > 500:
+        from sklearn.decomposition import PCA
+
+        return np.asarray(PCA(WIDTH, random_state=0).fit_transform(x), np.float64)
+    _, _, rows = np.linalg.svd(centred, full_matrices=False)
+    return np.asarray(centred @ rows[:WIDTH].T, np.float64)
+
+
+def has_umap() -> bool:
+    """Whether umap-learn is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("umap") is not None
