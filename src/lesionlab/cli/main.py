@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "inflation": ("inflation", "What a split by image would have claimed, by training both ways."),
     "train": ("train", "Train a classifier by a preset."),
     "resume": ("resume", "Go on with an interrupted run, exactly where it stopped."),
+    "repeat": ("repeat", "A recipe over grouped folds and seeds: mean, spread, every run."),
     "lr-find": ("lr_find", "A learning rate by the range test, with its figure."),
     "augmentations": ("augmentations", "A picture of what the network sees in training."),
     "evaluate": ("evaluate", "Measure a run or a predictions table, with intervals and a report."),

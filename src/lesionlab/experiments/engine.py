@@ -1,0 +1,153 @@
+"""Jobs done one after the other here, or spread over a Ray cluster; never a scheduler of our own.
+
+A job must be able to begin again where it stopped: then a killed process or worker costs only
+what it did since its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from lesionlab.errors import BadInput, one_line
+from lesionlab.progress import SILENT, Progress
+
+Engine = Literal["local", "ray"]
+ENGINES: tuple[Engine, ...] = ("local", "ray")
+ATTEMPTS = 2  # of a job that raises; what is wrong twice is not chance
+KILLED = 3  # times that a job may lose its worker
+J = TypeVar("J")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job: its result, or the error of its last attempt."""
+
+    name: str
+    result: dict[str, Any] | None
+    error: str = ""
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """How to reach Ray: `address` of a cluster, else `workers` processes of this machine."""
+
+    address: str | None = None
+    workers: int = 2
+    cpus: int = 1  # that a job takes
+    gpus: float = 0.0
+
+
+def run_jobs(
+    jobs: Sequence[tuple[str, J]],
+    work: Callable[[J, Progress], dict[str, Any]],
+    *,
+    engine: Engine = "local",
+    cluster: Cluster = Cluster(),
+    attempts: int = ATTEMPTS,
+    progress: Progress = SILENT,
+) -> Iterator[Outcome]:
+    """Do `work` on each `(name, job)`, yielding outcomes as they come.
+
+    A job that raises is tried again (`attempts` in all), but for a `BadInput`, which will not
+    heal; the other jobs go on. Raises `BadInput` for an unknown engine or where Ray is absent.
+    """
+    if engine not in ENGINES:
+        raise BadInput(f"no engine '{engine}'", where="--engine", remedy="known: local, ray")
+    if engine == "local":
+        for name, job in progress(list(jobs), "runs", len(jobs)):
+            yield _attempted(name, job, work, attempts, progress)
+        return
+    yield from _on_ray(jobs, work, cluster, attempts, progress)
+
+
+def _attempted(
+    name: str,
+    job: J,
+    work: Callable[[J, Progress], dict[str, Any]],
+    attempts: int,
+    progress: Progress,
+) -> Outcome:
+    for attempt in range(1, attempts + 1):
+        try:
+            return Outcome(name, work(job, progress), attempts=attempt)
+        except BadInput as error:
+            return Outcome(name, None, str(error), attempt)
+        except Exception as error:  # noqa: BLE001 (one crashed run must not end the others)
+            told = one_line(f"{type(error).__name__}: {error}")
+            again = "trying again" if attempt < attempts else "giving up"
+            progress.say(f"{name} crashed ({told}): {again}")
+    return Outcome(name, None, told, attempts)
+
+
+def need_ray() -> Any:
+    """The module, or `BadInput` that names the extra."""
+    try:
+        import ray
+    except ImportError:
+        raise BadInput(
+            "this needs the extra 'ray'", remedy="install it: pip install 'lesionlab[ray]'"
+        ) from None
+    return ray
+
+
+@contextmanager
+def connected(cluster: Cluster) -> Iterator[Any]:
+    """Ray, connected: to a session that runs already, to `address`, or to one made here."""
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # the workers have our packages
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray = need_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    made: dict[str, Any] = {"address": cluster.address} if cluster.address else {
+        "address": "local",
+        "num_cpus": cluster.workers * cluster.cpus,
+        "include_dashboard": False,
+    }  # fmt: skip
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", **made)
+    except (ConnectionError, RuntimeError, OSError) as error:
+        what = one_line(str(error).splitlines()[0])
+        raise BadInput(f"no Ray cluster answers ({what})", where="--address") from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _on_ray(
+    jobs: Sequence[tuple[str, J]],
+    work: Callable[[J, Progress], dict[str, Any]],
+    cluster: Cluster,
+    attempts: int,
+    progress: Progress,
+) -> Iterator[Outcome]:
+    with connected(cluster) as ray:
+        task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus or None, max_retries=KILLED)(
+            _remote
+        )
+        waiting = {task.remote(name, job, work, attempts): name for name, job in jobs}
+        bar = iter(progress(range(len(jobs)), "runs on Ray", len(jobs)))
+        while waiting:
+            done, _ = ray.wait(list(waiting), num_returns=1)
+            name = waiting.pop(done[0])
+            next(bar)
+            try:
+                yield ray.get(done[0])
+            except ray.exceptions.RayError as error:
+                first = one_line(str(error).splitlines()[0])
+                yield Outcome(name, None, f"lost its worker {KILLED + 1} times ({first})", KILLED)
+        next(bar, None)
+
+
+def _remote(
+    name: str, job: J, work: Callable[[J, Progress], dict[str, Any]], attempts: int
+) -> Outcome:
+    """What runs on a worker."""
+    return _attempted(name, job, work, attempts, SILENT)

@@ -1,0 +1,85 @@
+"""Folds over the parts that are not test. The sealed part is in no fold, nor is its kin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionlab.data.groups import Labels
+from lesionlab.data.manifest import Dataset
+from lesionlab.data.parts import keep_apart
+from lesionlab.data.split import Parts, deal, k_folds
+from lesionlab.errors import BadInput, nearest
+
+OUTSIDE = -1  # the fold of a row that takes no part
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Folds:
+    """`number` (N,) is the fold of each row of the table, `OUTSIDE` for sealed and unused rows."""
+
+    number: Ints
+    names: tuple[str, ...]  # of the folds: "0", "1" ..., or the values of a column
+    sealed: int  # rows of the test part
+
+
+def open_rows(dataset: Dataset, groups: Labels) -> npt.NDArray[np.bool_]:
+    """(N,) rows that may be folded: those with a part that is not test, and no kin in test.
+
+    In a data set that was never split all rows may.
+    """
+    parts = dataset.table["split"].to_numpy(object)
+    if (parts == "").all():
+        return np.ones(len(parts), bool)
+    sides = np.where(parts == "test", "test", np.where(parts == "", "", "train")).astype(object)
+    return np.asarray(keep_apart(groups, sides).parts == "train")
+
+
+def deal_folds(dataset: Dataset, groups: Labels, folds: int, seed: int, by: str = "") -> Folds:
+    """Deal whole groups into `folds`, every class in proportion; another deal for each seed.
+
+    With `by` each value of that column is a fold, such as `by="source"`: leave one source out.
+    Raises `BadInput` where a class has fewer groups than there are folds.
+    """
+    table = dataset.table
+    usable = np.flatnonzero(open_rows(dataset, groups))
+    number = np.full(len(table), OUTSIDE, np.int64)
+    sealed = int((table["split"] == "test").sum())
+    if by:
+        names = _values(dataset, usable, by)
+        index = {name: i for i, name in enumerate(names)}
+        number[usable] = table[by].iloc[usable].map(index).to_numpy("int64")
+        return Folds(number, names, sealed)
+    number[usable] = k_folds(table.iloc[usable], groups[usable], folds, seed)
+    return Folds(number, tuple(map(str, range(folds))), sealed)
+
+
+def _values(dataset: Dataset, usable: Ints, by: str) -> tuple[str, ...]:
+    if by not in dataset.table.columns:
+        raise BadInput(
+            f"no column '{by}'", where="--by", remedy=nearest(by, list(dataset.table.columns))
+        )
+    names = tuple(sorted(set(dataset.table[by].iloc[usable].astype(str))))
+    if len(names) < 2:
+        raise BadInput(f"column '{by}' has one value, so nothing can be left out", where="--by")
+    return names
+
+
+def fold_parts(
+    dataset: Dataset, groups: Labels, folds: Folds, fold: int, valid: float, seed: int
+) -> Parts:
+    """(N,) the parts of one training: the fold is "test", of the rest a share is "valid".
+
+    Validation (for early stopping and calibration) is dealt by whole groups from inside the
+    other folds. Rows that share a group with the fold (folds by a column may tear one) drop out.
+    """
+    inside = folds.number == fold
+    parts = np.where(inside, "test", np.where(folds.number == OUTSIDE, "", "train")).astype(object)
+    parts = keep_apart(groups, parts).parts
+    train = np.flatnonzero(parts == "train")
+    shares = {"train": 1 - valid, "valid": valid}
+    parts[train] = deal(dataset.table.iloc[train], groups[train], shares, seed)
+    return parts

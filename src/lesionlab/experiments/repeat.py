@@ -1,0 +1,274 @@
+"""Folds x seeds: the same recipe trained again and again, and what came out of it, with spread.
+
+OUT/plan.json            what is repeated; a call with another plan is refused
+OUT/folds-seedS.csv      image_id, fold
+OUT/data/NAME, OUT/runs/NAME   the twin data set and the run of fold and seed, NAME = foldF-seedS
+OUT/results/NAME.json    written last: the mark of a finished run
+OUT/failures/NAME.json   of a run that crashed: how often, and why
+OUT/oof-seedS.csv        the predictions of all folds together, each image by a run that had not
+                         seen it: the input of `ensemble --method stack`, and of `evaluate`
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesionlab import files
+from lesionlab.config import Settings
+from lesionlab.data.groups import Labels
+from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.data.twin import write_twin
+from lesionlab.errors import BadInput
+from lesionlab.evaluation.evaluate import evaluate_predictions
+from lesionlab.evaluation.predictions import Predictions, read_predictions, write_predictions
+from lesionlab.experiments.folds import Folds, deal_folds, fold_parts
+from lesionlab.progress import Progress
+from lesionlab.run import CONFIG, Run
+
+SCHEMA_VERSION = 1
+PLAN = "plan.json"
+PARTS = ("train", "valid", "fold")
+RESAMPLES = {"train": 100, "valid": 500, "fold": 500}  # intervals of single runs
+OF_MALIGNANT = ("sensitivity", "specificity", "ppv", "roc_auc", "average_precision")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is repeated. `digest` of two plans is equal where their runs are."""
+
+    dataset: str
+    fingerprint: str
+    settings: dict[str, Any]
+    folds: int
+    seeds: tuple[int, ...]
+    by: str
+    valid: float
+    weights: str | None
+    weights_sha256: str
+    device: str
+    threads: int
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; paths are for the reader."""
+        return {"schema_version": SCHEMA_VERSION, **vars(self), "seeds": list(self.seeds)}
+
+    def name(self) -> str:
+        """The preset's name."""
+        return str(self.settings["name"])
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of one fold and seed: all that a worker needs, by shared paths."""
+
+    name: str
+    out: str
+    data: str
+    settings: dict[str, Any]
+    weights: str | None
+    device: str
+    threads: int
+    fold: str
+    seed: int
+    train_part: bool
+
+
+def keep_plan(out: Path, plan: Plan) -> None:
+    """Write the plan, or see that it is the one that was begun here.
+
+    More seeds may be asked for later; anything else that differs is a `BadInput` that names it.
+    """
+    path = out / PLAN
+    now = plan.to_json()
+    if path.is_file():
+        before = files.read_json(path)
+        free = ("seeds", "dataset", "weights")
+        differs = [k for k in now if k not in free and now[k] != before.get(k)]
+        if differs:
+            raise BadInput(
+                f"was begun with another {differs[0]}",
+                where=str(out),
+                remedy="choose another --out, or repeat as before",
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise BadInput("is not empty", where=str(out), remedy="choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, now)
+
+
+def prepare_jobs(
+    dataset: Dataset, groups: Labels, plan: Plan, out: Path, train_part: bool
+) -> tuple[list[Job], dict[int, Folds]]:
+    """All jobs of the plan in order, and the folds of each seed; folds are kept in OUT."""
+    jobs, dealt = [], {}
+    for seed in plan.seeds:
+        folds = dealt[seed] = deal_folds(dataset, groups, plan.folds, seed, plan.by)
+        _keep_folds(dataset, folds, out / f"folds-seed{seed}.csv")
+        for number, value in enumerate(folds.names):
+            name = f"fold{number}-seed{seed}"
+            settings = {**plan.settings, "seed": seed}
+            data = out / "data" / name
+            if not (data / "dataset.json").is_file():
+                _write_fold(dataset, groups, folds, number, plan, seed, data)
+            jobs.append(
+                Job(
+                    name,
+                    str(out.resolve()),
+                    str(data.resolve()),
+                    settings,
+                    plan.weights,
+                    plan.device,
+                    plan.threads,
+                    value,
+                    seed,
+                    train_part,
+                )
+            )
+    return jobs, dealt
+
+
+def _keep_folds(dataset: Dataset, folds: Folds, path: Path) -> None:
+    rows = folds.number >= 0
+    names = np.array(folds.names, object)[folds.number[rows]]
+    table = pd.DataFrame({"image_id": dataset.table["image_id"].to_numpy()[rows], "fold": names})
+    files.write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def _write_fold(
+    dataset: Dataset, groups: Labels, folds: Folds, number: int, plan: Plan, seed: int, to: Path
+) -> None:
+    shutil.rmtree(to, ignore_errors=True)  # what a killed process left half written
+    parts = fold_parts(dataset, groups, folds, number, plan.valid, seed)
+    fold = folds.names[number]
+    policy = {"policy": "fold of a repeat", "fold": fold, "folds": len(folds.names),
+              "by": plan.by, "seed": seed, "valid": plan.valid, "sealed": folds.sealed}  # fmt: skip
+    note = f"the part 'test' is fold {fold} of {len(folds.names)}: no row of the sealed test part"
+    write_twin(dataset, parts, to, split_policy=policy, notes=(*dataset.info.notes, note))
+
+
+def unfinished(jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
+    """The jobs without a result, each with a word on what is known of it."""
+    for job in jobs:
+        if (Path(job.out) / "results" / f"{job.name}.json").is_file():
+            continue
+        failure = Path(job.out) / "failures" / f"{job.name}.json"
+        began = (Path(job.out) / "runs" / job.name / CONFIG).is_file()
+        if failure.is_file():
+            yield job, f"failed before ({files.read_json(failure)['error']})"
+        else:
+            yield job, "was not finished" if began else ""
+
+
+def do_job(job: Job, progress: Progress) -> dict[str, Any]:
+    """Train (or go on with) one run, predict its fold, measure; the result is written last."""
+    from lesionlab.config import parse
+    from lesionlab.experiments.heldout import in_order, part_rows, run_predictions
+    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.train import resume, train
+
+    started, out = time.monotonic(), Path(job.out)
+    settings = parse(Settings, job.settings, job.name)
+    machine = choose_machine(job.device, settings.precision, job.threads)
+    folder = out / "runs" / job.name
+    if (folder / CONFIG).is_file():
+        run = resume(folder, dataset_folder=Path(job.data), machine=machine, progress=progress)
+    else:
+        weights = None if job.weights is None else Path(job.weights)
+        run = train(
+            Path(job.data), settings, folder, weights=weights, machine=machine, progress=progress
+        )
+    seconds = time.monotonic() - started
+    dataset = in_order(read_dataset(Path(job.data)))
+    found = {"valid": read_predictions(run.predictions_path("valid"))}
+    for part, split in (("fold", "test"), *[("train", "train")] * job.train_part):
+        rows = part_rows(dataset, split)
+        found[part] = run_predictions(run, dataset, rows, machine=machine, progress=progress)
+    write_predictions(folder / "predictions-fold.csv", found["fold"])
+    return _keep_result(job, run, found, seconds)
+
+
+def _keep_result(
+    job: Job, run: Run, found: dict[str, Predictions], seconds: float
+) -> dict[str, Any]:
+    summary = files.read_json(run.folder / "summary.json")
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "name": job.name,
+        "fold": job.fold,
+        "seed": job.seed,
+        "seconds": round(seconds, 1),
+        "best_epoch": summary["best_epoch"],
+        "n": {part: len(p) for part, p in found.items()},
+        "n_train": run.config.dataset.images["train"],
+        "parts": {part: _measured(run, part, found[part]) for part in PARTS if part in found},
+    }
+    folder = Path(job.out) / "results"
+    folder.mkdir(exist_ok=True)
+    files.write_json(folder / f"{job.name}.json", result)
+    (Path(job.out) / "failures" / f"{job.name}.json").unlink(missing_ok=True)
+    return result
+
+
+def _measured(run: Run, part: str, predictions: Predictions) -> dict[str, Any]:
+    raw = files.read_json(run.folder / "calibration.json")
+    prior = np.array([raw["prior"][c] for c in predictions.classes])
+    return measures(predictions, run.config.dataset.malignant, prior, RESAMPLES[part])
+
+
+def measures(
+    predictions: Predictions,
+    malignant: tuple[str, ...],
+    prior: np.ndarray[Any, np.dtype[np.float64]],
+    resamples: int,
+) -> dict[str, Any]:
+    """The headline measures and those of the malignant classes, `{name: measure}` in JSON."""
+    evaluation = evaluate_predictions(
+        predictions, malignant=malignant, prior=prior, resamples=resamples
+    ).to_json()
+    found: dict[str, Any] = dict(evaluation["metrics"])
+    against = evaluation["malignant_v_benign"] or {}
+    found |= {f"malignant_{k}": against[k] for k in OF_MALIGNANT if k in against}
+    return found
+
+
+def keep_failure(out: Path, name: str, error: str, attempts: int) -> None:
+    """Note that a run crashed, for the next call to name it."""
+    (out / "failures").mkdir(exist_ok=True)
+    path = out / "failures" / f"{name}.json"
+    before = files.read_json(path)["attempts"] if path.is_file() else 0
+    told = {"schema_version": 1, "name": name, "error": error, "attempts": before + attempts}
+    files.write_json(path, told)
+
+
+def joined_folds(out: Path, jobs: Sequence[Job], seed: int) -> Predictions | None:
+    """The out-of-fold predictions of one seed, kept as `oof-seedS.csv`; None unless all are in."""
+    paths = [Path(j.out) / "runs" / j.name / "predictions-fold.csv" for j in jobs if j.seed == seed]
+    if not all(path.is_file() for path in paths):
+        return None
+    tables = [read_predictions(path) for path in paths]
+    joined = join_tables(tables)
+    write_predictions(out / f"oof-seed{seed}.csv", joined)
+    return joined
+
+
+def join_tables(tables: Sequence[Predictions]) -> Predictions:
+    """Predictions of other images by the same classes, one below the other, by `image_id`."""
+    first = tables[0]
+    columns = [
+        np.concatenate([getattr(t, name) for t in tables])
+        for name in ("image_id", "patient_id", "lesion_id", "y_true", "y_prob")
+    ]
+    whole = all(t.logits is not None for t in tables)
+    logits = np.concatenate([t.logits for t in tables if t.logits is not None]) if whole else None
+    joined = Predictions(
+        columns[0], columns[1], columns[2], first.classes, columns[3], columns[4], logits
+    )
+    return joined.take(np.argsort(joined.image_id.astype(str), kind="stable"))

@@ -1,0 +1,123 @@
+"""Repeated runs in one table: every run, mean, standard deviation, and an honest interval."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lesionlab.evaluation.repeats import compare_repeats, summarise
+
+METHOD = "corrected resampled t over the runs (Nadeau and Bengio 2003)"
+SHOWN = (
+    "balanced_accuracy_prior_corrected",
+    "balanced_accuracy",
+    "roc_auc",
+    "accuracy",
+    "majority_accuracy",
+    "nll",
+    "malignant_sensitivity",
+    "malignant_ppv",
+    "malignant_roc_auc",
+)
+Results = Sequence[Mapping[str, Any]]
+
+
+def spread(results: Results) -> dict[str, dict[str, Any]]:
+    """`{part: {metric: {mean, sd, low, high, n, method, runs}}}` over finished runs.
+
+    Training parts of folds overlap, so the interval of the mean is that of the corrected
+    resampled t-test; null for a single run. A metric that some run lacks is left out.
+    """
+    parts = dict.fromkeys(part for result in results for part in result["parts"])
+    return {part: _of_part(results, part) for part in parts}
+
+
+def _of_part(results: Results, part: str) -> dict[str, Any]:
+    names = dict.fromkeys(name for r in results for name in r["parts"].get(part, {}))
+    found = {}
+    for name in names:
+        runs = {r["name"]: r["parts"].get(part, {}).get(name, {}).get("value") for r in results}
+        if all(value is not None for value in runs.values()):
+            found[name] = _of_metric(name, runs, ratio(results, part))
+    return found
+
+
+def ratio(results: Results, part: str) -> float:
+    """Size of the held-out part over that of training: how far the runs' data overlap."""
+    shares = [r["n"][part] / r["n_train"] for r in results]
+    return float(sum(shares) / len(shares))
+
+
+def _of_metric(name: str, runs: Mapping[str, float], test_to_train: float) -> dict[str, Any]:
+    told = summarise(name, runs).to_json()
+    low = high = None
+    if len(runs) > 1:
+        values = list(runs.values())
+        found = compare_repeats(values, [0.0] * len(values), test_to_train=test_to_train)
+        low, high = found.low, found.high
+    return {"mean": told["mean"], "sd": told["sd"], "low": low, "high": high,
+            "n": told["n"], "method": METHOD, "runs": told["runs"]}  # fmt: skip
+
+
+def differences(first: Results, second: Results) -> dict[str, Any]:
+    """First minus second on the folds, paired by run, `{metric: {value, low, high, p_value, n}}`.
+
+    Empty unless both have the same runs (folds are the same for the same data set and seed).
+    """
+    a, b = ({r["name"]: r for r in results} for results in (first, second))
+    if set(a) != set(b) or len(a) < 2:
+        return {}
+    found: dict[str, Any] = {}
+    for metric in SHOWN:
+        pairs = [
+            (a[n]["parts"]["fold"].get(metric), b[n]["parts"]["fold"].get(metric))
+            for n in sorted(a)
+        ]
+        values = [(x["value"], y["value"]) for x, y in pairs if x and y]
+        if len(values) < len(a) or any(x is None or y is None for x, y in values):
+            continue
+        told = compare_repeats(
+            [x for x, _ in values], [y for _, y in values], test_to_train=ratio(first, "fold")
+        )
+        found[metric] = {"value": told.mean, "low": told.low, "high": told.high,
+                         "p_value": told.p_value, "n": told.n, "method": told.method}  # fmt: skip
+    return found
+
+
+def table_csv(results: Results) -> str:
+    """Every run, part and metric on a line: run, fold, seed, part, metric, value, low, high, n."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("run", "fold", "seed", "part", "metric", "value", "low", "high", "n"))
+    for r in results:
+        for part, metrics in r["parts"].items():
+            for name, m in metrics.items():
+                cells = (m["value"], m["low"], m["high"], m["n"])
+                head = (r["name"], r["fold"], r["seed"], part, name)
+                writer.writerow((*head, *("" if c is None else c for c in cells)))
+    return buffer.getvalue()
+
+
+def markdown(title: str, results: Results, found: Mapping[str, Any]) -> str:
+    """The table for people: every run on its fold, then mean (SD) on each part."""
+    names = [n for n in SHOWN if n in found.get("fold", {})]
+    lines = [f"### {title}", "", "| run | " + " | ".join(names) + " | seconds |"]
+    lines.append("|---|" + "---|" * (len(names) + 1))
+    for r in results:
+        cells = [f"{r['parts']['fold'][n]['value']:.3f}" for n in names]
+        lines.append(f"| {r['name']} | " + " | ".join(cells) + f" | {r['seconds']:.0f} |")
+    for part, metrics in found.items():
+        cells = [mean_sd(metrics[n]) if n in metrics else "" for n in names]
+        lines.append(f"| **{part}: mean (SD)** | " + " | ".join(cells) + " | |")
+    return "\n".join(lines) + "\n"
+
+
+def mean_sd(m: Mapping[str, Any]) -> str:
+    """`0.812 (0.010)`; without an SD of a single run.
+
+    >>> mean_sd({"mean": 0.8123, "sd": None}), mean_sd({"mean": 0.8123, "sd": 0.01})
+    ('0.812', '0.812 (0.010)')
+    """
+    return f"{m['mean']:.3f}" + ("" if m["sd"] is None else f" ({m['sd']:.3f})")

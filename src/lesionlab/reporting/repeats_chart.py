@@ -1,0 +1,54 @@
+"""One chart over several presets: mean and every run's spread of each, by part and metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lesionlab.reporting.content import Chart
+from lesionlab.reporting.figures import standalone
+from lesionlab.reporting.plots import Interval, forest
+from lesionlab.reporting.svg import Axis
+
+METRICS = (
+    ("roc_auc", "ROC AUC"),
+    ("balanced_accuracy_prior_corrected", "balanced accuracy, prior-corrected"),
+    ("accuracy", "accuracy"),
+    ("majority_accuracy", "accuracy of the majority class"),
+    ("malignant_sensitivity", "sensitivity, malignant"),
+    ("malignant_ppv", "PPV, malignant"),
+)
+STYLES = {"train": 3, "valid": 2, "fold": 0, "test": 1}
+
+
+def repeats_chart(told: Sequence[Mapping[str, Any]]) -> str:
+    """An SVG document: for each metric and preset a row a part, mean with one SD either way."""
+    rows = []
+    for metric, name in METRICS:
+        found = [
+            (t["name"], part, parts[metric])
+            for t in told
+            for part, parts in {
+                **t["parts"],
+                **({"test": t["test"]} if "test" in t else {}),
+            }.items()
+            if metric in parts
+        ]
+        if found:
+            rows.append(Interval(name, None, heading=True))
+            rows += [_row(preset, part, m, len(told) > 1) for preset, part, m in found]
+    low = min([r.low for r in rows if r.low is not None], default=0.0)
+    axis = Axis("mean and one standard deviation either way", max(0.0, min(low, 0.5)), 1.0)
+    title = f"{', '.join(t['name'] for t in told)}: repeated"
+    svg = forest(
+        "repeats", title, "Mean and standard deviation over the runs", rows, axis, width=420
+    )
+    return standalone(Chart("repeats", title, "", svg))
+
+
+def _row(preset: str, part: str, m: Mapping[str, Any], several: bool) -> Interval:
+    mean, sd = m["mean"], m["sd"]
+    name = f"{preset}, {part}" if several else part
+    low, high = (None, None) if sd is None else (max(0.0, mean - sd), min(1.0, mean + sd))
+    text = f"{mean:.3f}" + ("" if sd is None else f" (SD {sd:.3f}, n = {m['n']})")
+    return Interval(name, mean, low, high, text, STYLES.get(part, 4))

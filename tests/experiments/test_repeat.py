@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from lesionlab.api.repeat import repeat
+from lesionlab.config import Settings
+from lesionlab.data import ledger
+from lesionlab.data.groups import united_groups
+from lesionlab.data.manifest import Dataset, read_dataset, with_table
+from lesionlab.errors import BadInput
+from lesionlab.evaluation.predictions import read_predictions
+from lesionlab.experiments.folds import OUTSIDE, deal_folds, fold_parts, open_rows
+from lesionlab.experiments.repeat import do_job
+
+Tiny = Callable[..., Settings]
+
+
+@pytest.fixture(scope="module")
+def repeated(lesions: Path, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("repeat") / "out"
+    repeat(lesions, tiny(), out, folds=2, seeds=2, device="cpu", threads=1)
+    return out
+
+
+def open_groups(dataset: Dataset) -> set[str]:
+    groups = united_groups(dataset.table)
+    return set(groups[open_rows(dataset, groups)])
+
+
+def test_folds_keep_groups_and_leave_the_test_part_alone(lesions: Path) -> None:
+    dataset = read_dataset(lesions)
+    groups = united_groups(dataset.table)
+    folds = deal_folds(dataset, groups, 3, seed=4)
+    sealed = (dataset.table["split"] == "test").to_numpy()
+    assert (folds.number[sealed] == OUTSIDE).all()
+    assert sorted(set(folds.number[~sealed])) == [0, 1, 2]
+    for fold in range(3):
+        parts = fold_parts(dataset, groups, folds, fold, 0.2, 0)
+        assert (parts[sealed] == "").all()
+        assert (parts[folds.number == fold] == "test").all()
+        for group in set(groups):
+            assert len(set(parts[groups == group])) == 1, group
+        assert {"train", "valid", "test", ""} == set(parts)
+    other = deal_folds(dataset, groups, 3, seed=5)
+    assert (other.number != folds.number).any()
+
+
+def test_kin_of_a_test_image_is_in_no_fold(lesions: Path) -> None:
+    dataset = read_dataset(lesions)
+    groups = united_groups(dataset.table).copy()
+    train = int(np.flatnonzero(dataset.table["split"] == "train")[0])
+    groups[train] = groups[int(np.flatnonzero(dataset.table["split"] == "test")[0])]
+    assert not open_rows(dataset, groups)[train]
+
+
+def test_a_column_gives_the_folds(lesions: Path) -> None:
+    dataset = read_dataset(lesions)
+    groups = united_groups(dataset.table)
+    code = np.unique(groups, return_inverse=True)[1] % 2
+    twins = next(g for g in groups if (groups == g).sum() > 1 and g in open_groups(dataset))
+    code[int(np.flatnonzero(groups == twins)[0])] ^= 1  # one group stands in both sources
+    table = dataset.table.assign(source=np.where(code, "a", "b"))
+    dataset = with_table(dataset, table)
+    folds = deal_folds(dataset, groups, 5, 0, by="source")
+    assert folds.names == ("a", "b")
+    parts = fold_parts(dataset, groups, folds, 0, 0.2, 0)
+    torn = set(groups[parts == "test"]) & set(groups[(parts == "train") | (parts == "valid")])
+    assert not torn
+    assert ((parts == "") & (groups == twins)).any()
+    with pytest.raises(BadInput, match="no column 'sauce'; did you mean 'source'"):
+        deal_folds(dataset, groups, 5, 0, by="sauce")
+    with pytest.raises(BadInput, match="has one value"):
+        deal_folds(read_dataset(lesions), groups, 5, 0, by="source")
+
+
+def test_every_open_image_is_predicted_once_by_a_run_that_had_not_seen_it(
+    repeated: Path, lesions: Path
+) -> None:
+    dataset = read_dataset(lesions)
+    for seed in (0, 1):
+        joined = read_predictions(repeated / f"oof-seed{seed}.csv")
+        wanted = set(dataset.table.loc[dataset.table["split"] != "test", "image_id"])
+        assert set(joined.image_id) == wanted
+        row = dict(zip(joined.image_id, joined.y_prob[:, 0], strict=True))
+        for fold in range(2):
+            name = f"fold{fold}-seed{seed}"
+            twin = read_dataset(repeated / "data" / name).table
+            ids = set(twin.loc[twin["split"] == "test", "image_id"])
+            own = read_predictions(repeated / "runs" / name / "predictions-fold.csv")
+            assert set(own.image_id) == ids
+            assert all(row[i] == p for i, p in zip(own.image_id, own.y_prob[:, 0], strict=True))
+
+
+def test_the_table_is_that_of_its_runs(repeated: Path) -> None:
+    told = json.loads((repeated / "repeat.json").read_text())
+    assert told["runs"] == 4
+    assert told["failed"] == {}
+    for part in ("train", "valid", "fold"):
+        auc = told["parts"][part]["roc_auc"]
+        values = list(auc["runs"].values())
+        assert len(values) == 4
+        assert auc["mean"] == pytest.approx(np.mean(values))
+        assert auc["sd"] == pytest.approx(np.std(values, ddof=1))
+        assert auc["low"] < auc["mean"] < auc["high"]
+    text = (repeated / "table.md").read_text()
+    assert "| fold1-seed1 |" in text
+    assert "**fold: mean (SD)**" in text
+    assert (repeated / "table.csv").read_text().startswith("run,fold,seed,part,metric,value")
+    assert "<svg" in (repeated / "chart.svg").read_text()
+    assert set(told["out_of_fold"]) == {"0", "1"}
+
+
+def test_finished_runs_are_not_repeated_and_more_seeds_may_be_added(
+    repeated: Path, lesions: Path, tiny: Tiny
+) -> None:
+    asked: list[str] = []
+
+    def work(job: Any, progress: Any) -> dict[str, Any]:
+        asked.append(job.name)
+        return do_job(job, progress)
+
+    how: dict[str, Any] = {"folds": 2, "device": "cpu", "threads": 1, "work": work}
+    before = (repeated / "table.csv").read_text()
+    told = repeat(lesions, tiny(), repeated, seeds=2, **how)["presets"][0]
+    assert asked == []
+    assert told["done"] == []
+    assert (repeated / "table.csv").read_text() == before
+    with pytest.raises(BadInput, match="was begun with another folds"):
+        repeat(lesions, tiny(), repeated, seeds=2, **{**how, "folds": 4})
+    with pytest.raises(BadInput, match="was begun with another settings"):
+        repeat(lesions, tiny(batch_size=8), repeated, seeds=2, **how)
+
+
+def test_a_crashed_run_is_tried_again_named_and_costs_no_other(
+    lesions: Path, tiny: Tiny, tmp_path: Path, lines: Any
+) -> None:
+    crashes = {"fold1-seed0": 9}
+
+    def work(job: Any, progress: Any) -> dict[str, Any]:
+        if crashes.get(job.name, 0):
+            crashes[job.name] -= 1
+            raise RuntimeError("the disk\nfell off")
+        return do_job(job, progress)
+
+    how: dict[str, Any] = {"folds": 3, "device": "cpu", "threads": 1, "train_part": False}
+    out = tmp_path / "out"
+    told = repeat(lesions, tiny(), out, work=work, progress=lines, **how)["presets"][0]
+    assert crashes["fold1-seed0"] == 7  # two attempts a call
+    assert told["failed"] == {"fold1-seed0": "RuntimeError: the disk\\nfell off"}
+    assert sorted(told["done"]) == ["fold0-seed0", "fold2-seed0"]
+    assert told["out_of_fold"] == {}
+    crashes["fold1-seed0"] = 1
+    told = repeat(lesions, tiny(), out, work=work, progress=lines, **how)["presets"][0]
+    assert told["failed"] == {}
+    assert told["done"] == ["fold1-seed0"]
+    assert "fold1-seed0" in told["retried"]
+    assert any("fold1-seed0 failed before" in line for line in lines.said)
+    assert set(told["out_of_fold"]) == {"0"}
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(
+    repeated: Path, lesions: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    def work(job: Any, progress: Any) -> dict[str, Any]:
+        result = do_job(job, progress)
+        if job.name == "fold0-seed0" and not (out / "seen").exists():
+            (out / "seen").write_text("")
+            (out / "results" / f"{job.name}.json").unlink()
+            for name in ("calibration.json", "summary.json", "predictions-fold.csv"):
+                (out / "runs" / job.name / name).unlink()  # as if killed before the last files
+            raise RuntimeError("killed")
+        return result
+
+    repeat(lesions, tiny(), out, folds=2, seeds=1, device="cpu", threads=1, work=work)
+    assert (out / "oof-seed0.csv").read_bytes() == (repeated / "oof-seed0.csv").read_bytes()
+
+
+def test_two_presets_share_folds_and_are_compared(
+    lesions: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    recipes = [tiny(), tiny(name="other", optim={"name": "sgd"})]
+    how: dict[str, Any] = {"folds": 2, "seeds": 1, "device": "cpu", "threads": 1}
+    told = repeat(lesions, recipes, tmp_path / "o", **how)
+    folds = [(tmp_path / "o" / n / "folds-seed0.csv").read_bytes() for n in ("tiny", "other")]
+    assert folds[0] == folds[1]
+    found = told["differences"]["other minus tiny"]["roc_auc"]
+    means = [t["parts"]["fold"]["roc_auc"]["mean"] for t in told["presets"]]
+    assert found["value"] == pytest.approx(means[1] - means[0])
+    assert found["low"] <= found["value"] <= found["high"]
+    chart = (tmp_path / "o" / "chart.svg").read_text()
+    assert "other, fold" in chart
+    with pytest.raises(BadInput, match="two recipes have one name"):
+        repeat(lesions, [tiny(), tiny()], tmp_path / "p", **how)
+
+
+def test_the_test_part_opens_once_on_request(tiny: Tiny, tmp_path: Path) -> None:
+    from lesionlab.api.import_dataset import import_dataset
+    from lesionlab.api.split import split
+
+    data = tmp_path / "data"
+    import_dataset("synthetic", to=data, lesions=40, seed=1)
+    split(data, test=0.25, valid=0.2, seed=0)
+    how: dict[str, Any] = {"folds": 2, "seeds": 1, "device": "cpu", "threads": 1}
+    repeat(data, tiny(), tmp_path / "o", **how)
+    assert ledger.openings(data) == []
+    told = repeat(data, tiny(), tmp_path / "o", open_test=True, **how)["presets"][0]
+    again = repeat(data, tiny(), tmp_path / "o", open_test=True, **how)["presets"][0]
+    entries = ledger.openings(data)
+    assert len(entries) == 1
+    assert entries[0]["run"] == "tiny repeated 2 times"
+    assert told["test"] == again["test"]
+    assert told["test"]["roc_auc"]["n"] == 2
+    seen = read_predictions(tmp_path / "o" / "predictions-test.csv")
+    assert set(seen.image_id) == set(read_dataset(data).part("test")["image_id"])
+
+
+def test_bad_requests(lesions: Path, tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no engine 'slurm'"):
+        repeat(lesions, tiny(), tmp_path / "o", engine="slurm")  # type: ignore[arg-type]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    with pytest.raises(BadInput, match="is not empty"):
+        repeat(lesions, tiny(), tmp_path / "full")
+    with pytest.raises(BadInput, match="no such file"):
+        repeat(lesions, tiny(), tmp_path / "o2", weights=tmp_path / "w.safetensors")
+    with pytest.raises(BadInput, match="at least one seed"):
+        repeat(lesions, tiny(), tmp_path / "o3", seeds=[])
+
+
+def test_the_verb(lesions: Path, tmp_path: Path) -> None:
+    from lesionlab.cli.repeat import command
+
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(
+        'name = "tiny"\nmodel = { name = "test_resnet", pretrained = false }\n'
+        "input = { size = 32 }\n[[stages]]\n"
+        'name = "head"\ntrainable = "head"\nepochs = 1\ncached_views = 1\n'
+    )
+    arguments = [str(lesions), "--preset", str(recipe), "--out", str(tmp_path / "o")]
+    shown = CliRunner().invoke(command, [*arguments, "--folds", "2", "--threads", "1"])
+    assert shown.exit_code == 0, shown.output
+    assert "tiny: 2 folds, seeds [0]" in shown.output
+    assert "fold " in shown.output
