@@ -97,6 +97,28 @@ def test_exact_copies_are_told_from_near_ones(crowd: dict[str, Image.Image]) -> 
     ]
 
 
+@pytest.mark.parametrize("orientation", range(1, 8))
+def test_a_turned_copy_to_the_pixel_needs_no_detail(
+    orientation: int, crowd: dict[str, Image.Image]
+) -> None:
+    """Augmenting before splitting leaves these, of blank patches too."""
+    flat = np.full((48, 48, 3), 240, np.uint8)
+    flat[:5, :9] = 238
+    other = np.full((48, 48, 3), 240, np.uint8)
+    other[20:25, 20:29] = 238  # as often the same values, elsewhere
+    patch = Image.fromarray(flat)
+    some = {"patch": patch, "other": Image.fromarray(other), "twin": turned(patch, orientation)}
+    pairs = near_duplicates(some)
+    assert [(p.a, p.b, p.kind, p.orientation) for p in pairs] == [
+        ("patch", "twin", "pixels", orientation)
+    ]
+    twin = {"twin": turned(crowd["i03"], orientation)}
+    pairs = near_duplicates(crowd, twin)
+    assert [(p.a, p.b, p.kind, p.orientation) for p in pairs] == [
+        ("i03", "twin", "pixels", orientation)
+    ]
+
+
 def test_a_rim_alone_makes_no_duplicate() -> None:
     """Two dark spots of one shape on other skin: what a hash of coarse features confuses."""
     y, x = np.indices((128, 128))

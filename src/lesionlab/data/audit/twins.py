@@ -24,7 +24,12 @@ def check_duplicates(material: Material) -> Iterator[Finding]:
     """The same picture in several rows."""
     for key, kind, title, text in (
         ("duplicates_bytes", "bytes", "Byte-identical files", "the same file under another name"),
-        ("duplicates_pixels", "pixels", "Identical pixels", "other files, the same pixels"),
+        (
+            "duplicates_pixels",
+            "pixels",
+            "Identical pixels",
+            "other files, the same pixels (turned or mirrored)",
+        ),
     ):
         pairs = [p for p in material.pairs if p.kind == kind]
         if pairs:

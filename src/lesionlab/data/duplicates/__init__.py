@@ -17,6 +17,7 @@ from PIL import Image
 from lesionlab.data.duplicates.align import ORIENTATIONS, Ints
 from lesionlab.data.duplicates.describe import standardised
 from lesionlab.data.duplicates.detail import confirmed
+from lesionlab.data.duplicates.exact import turned_across, turned_within
 from lesionlab.data.duplicates.look import Images, Looks, look_at
 from lesionlab.data.duplicates.nominate import nominate
 from lesionlab.data.duplicates.verify import agreeing
@@ -32,10 +33,11 @@ SCHEMA_VERSION = 1
 class DuplicatePair:
     """Two images that show the same.
 
-    `kind`: "bytes" (identical files), "pixels" (identical once decoded), "near" (one picture,
-    transformed) or "again" (a second photograph of the same lesion, so alike that pores and
-    hairs coincide). `ORIENTATIONS[orientation]` says what makes `b` of `a`. `correlation`, at
-    most 1, is that of the local detail after alignment (1 for exact pairs).
+    `kind`: "bytes" (identical files), "pixels" (identical once decoded, or turned and mirrored
+    to the pixel), "near" (one picture, transformed) or "again" (a second photograph of the same
+    lesion, so alike that pores and hairs coincide). `ORIENTATIONS[orientation]` says what makes
+    `b` of `a`. `correlation`, at most 1, is that of the local detail after alignment (1 for exact
+    pairs).
     """
 
     a: str
@@ -83,7 +85,9 @@ def _within(looks: Looks, progress: Progress) -> list[DuplicatePair]:
             if origin != row:
                 exact.append(_exact(looks.names[origin], looks.names[row], kind))
         rows = list(first.values())
-    chosen = np.array(rows, np.int64)
+    turned = list(turned_within(rows, looks.tallies, looks.load))
+    exact += [_exact(looks.names[i], looks.names[j], "pixels", o) for i, j, o in turned]
+    chosen = np.array(sorted({*rows} - {j for _, j, _ in turned}), np.int64)
     pairs = nominate(standardised(looks.descriptors[chosen]), progress=progress)
     return exact + list(_near(looks, looks, chosen[pairs], progress))
 
@@ -95,10 +99,18 @@ def _across(one: Looks, other: Looks, progress: Progress) -> list[DuplicatePair]
         if (i, j) not in done:
             done.add((i, j))
             exact.append(_exact(one.names[i], other.names[j], kind))
+    for i, j, o in turned_across(one.tallies, other.tallies, one.load, other.load):
+        if one.pixels[i] != other.pixels[j]:
+            done.add((i, j))
+            exact.append(_exact(one.names[i], other.names[j], "pixels", o))
     both = np.concatenate([one.descriptors, other.descriptors])
     pairs = nominate(standardised(both), first=len(one), progress=progress)
     pairs = pairs - np.array([0, len(one)])
-    fresh = [k for k, (i, j) in enumerate(pairs.tolist()) if one.pixels[i] != other.pixels[j]]
+    fresh = [
+        k
+        for k, (i, j) in enumerate(pairs.tolist())
+        if one.pixels[i] != other.pixels[j] and (i, j) not in done
+    ]
     return exact + list(_near(one, other, pairs[fresh], progress))
 
 
@@ -124,8 +136,8 @@ def _first(keys: Sequence[str]) -> dict[str, int]:
     return {key: row for row, key in reversed(list(enumerate(keys)))}
 
 
-def _exact(a: str, b: str, kind: Any) -> DuplicatePair:
-    return DuplicatePair(a, b, 0, 1.0, kind)
+def _exact(a: str, b: str, kind: Any, orientation: int = 0) -> DuplicatePair:
+    return DuplicatePair(a, b, orientation, 1.0, kind)
 
 
 def _near(one: Looks, other: Looks, pairs: Ints, progress: Progress) -> Iterator[DuplicatePair]:

@@ -8,12 +8,15 @@ pairs is a batch of small matrix products.
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
 from lesionlab.data.duplicates.describe import Float32
 
 Ints = npt.NDArray[np.int64]
+Pictures = TypeVar("Pictures", bound=npt.NDArray[Any])
 
 ORIENTATIONS = (
     "as it is",
@@ -28,19 +31,20 @@ ORIENTATIONS = (
 FURTHEST = 0.2  # scale may change by this, and shift by this share of the side
 
 
-def oriented(pictures: Float32, orientation: int) -> Float32:
+def oriented(pictures: Pictures, orientation: int) -> Pictures:
     """(..., S, S) pictures in one of the eight orientations (transposed, then mirrored).
 
     >>> oriented(np.array([[1.0, 2.0], [3.0, 4.0]], np.float32), 5).tolist()
     [[3.0, 1.0], [4.0, 2.0]]
     """
+    turned: Any = pictures
     if orientation & 4:
-        pictures = np.swapaxes(pictures, -1, -2)
+        turned = np.swapaxes(turned, -1, -2)
     if orientation & 1:
-        pictures = pictures[..., :, ::-1]
+        turned = turned[..., :, ::-1]
     if orientation & 2:
-        pictures = pictures[..., ::-1, :]
-    return pictures
+        turned = turned[..., ::-1, :]
+    return turned  # type: ignore[no-any-return]
 
 
 def normalised(pictures: npt.NDArray[np.generic]) -> Float32:

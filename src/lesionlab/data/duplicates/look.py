@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from lesionlab.data.duplicates.describe import Float32, UInt8, descriptors, grey, thumbnail
+from lesionlab.data.duplicates.exact import tally
 from lesionlab.data.duplicates.verify import WORKERS
 from lesionlab.data.images import open_image
 from lesionlab.data.manifest import Dataset
@@ -24,11 +25,12 @@ Images = Dataset | Mapping[str, Picture] | Sequence[Picture]
 
 @dataclass(frozen=True)
 class Look:
-    """One image: hash of its bytes ("" where it has none of its own), of its pixels, and a
-    thumbnail (64, 64, 3) uint8."""
+    """One image: hash of its bytes ("" where it has none of its own), of its pixels, of what no
+    turn changes of them, and a thumbnail (64, 64, 3) uint8."""
 
     sha256: str
     pixels: str
+    tally: str
     thumbnail: UInt8
 
 
@@ -39,6 +41,7 @@ class Looks:
     names: tuple[str, ...]
     sha256: tuple[str, ...]
     pixels: tuple[str, ...]
+    tallies: tuple[str, ...]
     grey: UInt8
     descriptors: Float32
     load: Callable[[int], Image.Image]
@@ -51,7 +54,8 @@ def look(image: Image.Image, data: bytes = b"") -> Look:
     """What is kept of a decoded image; `data` are its file's bytes, if it has a file."""
     rgb = image.convert("RGB")
     pixels = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode() + rgb.tobytes()).hexdigest()
-    return Look(hashlib.sha256(data).hexdigest() if data else "", pixels, thumbnail(rgb))
+    digest = hashlib.sha256(data).hexdigest() if data else ""
+    return Look(digest, pixels, tally(rgb), thumbnail(rgb))
 
 
 def assembled(
@@ -64,6 +68,7 @@ def assembled(
         tuple(names),
         tuple(entry.sha256 for entry in looks),
         tuple(entry.pixels for entry in looks),
+        tuple(entry.tally for entry in looks),
         grey(stack),
         descriptors(stack),
         load,
