@@ -74,6 +74,10 @@ def _notes(found: list[Source], names: list[str]) -> list[str]:
             notes.append(f"LEAKY: {name} was trained on data that cross its test set")
         if source.part == "train":
             notes.append(f"{name}: predictions of its own training images say nothing of new ones")
+        if source.part == "test":
+            notes.append(
+                f"{name}: taking the better of several models by their test is a choice on test"
+            )
         if source.synthetic:
             notes.append(f"{name} has seen drawn pictures only")
     return notes

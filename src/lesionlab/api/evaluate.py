@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lesionlab import files
 from lesionlab.api.outside import of_outside
+from lesionlab.api.repeats import evaluate_repeats, repeated_runs
+from lesionlab.api.sets import sets_of
 from lesionlab.api.subject import Beside, Subject, is_current, of_run, of_table, report_content
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.conformal import ALPHA
 from lesionlab.evaluation.evaluate import Evaluation, evaluate_predictions
 from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
 from lesionlab.evaluation.predictions import Predictions, write_predictions
@@ -35,15 +39,17 @@ class Choice:
     policy: str | None = None
     target: float | None = None
     threshold: float | None = None
+    elsewhere: bool = False  # on the calibration part instead of validation
 
     @property
     def asked(self) -> bool:
         """Whether the user asked for a point of their own."""
-        return self.policy is not None or self.target is not None or self.threshold is not None
+        given = (self.policy, self.target, self.threshold)
+        return self.elsewhere or any(value is not None for value in given)
 
 
 def evaluate(
-    source: Path | str,
+    source: Path | str | Sequence[Path | str],
     *,
     truth: Path | str | None = None,
     split: str | None = None,
@@ -52,6 +58,12 @@ def evaluate(
     policy: str | None = None,
     target: float | None = None,
     threshold: float | None = None,
+    point: bool = False,
+    calib: Path | str | None = None,
+    calibration: str | None = None,
+    sets: str | None = None,
+    alpha: float = ALPHA,
+    rare: Literal["refuse", "include"] = "refuse",
     prevalences: Sequence[float] = (),
     data: Path | str | None = None,
     out: Path | str | None = None,
@@ -68,32 +80,48 @@ def evaluate(
 
     A run is measured on validation; `split="test"` opens the sealed test set, which is written
     to the dataset's ledger before any number is shown. The operating point is chosen on
-    validation only (default: the lower 95 % bound of sensitivity is at least 0.95), stored in
-    the run and applied unchanged to test. For a CSV from anybody, `truth` joins labels and
-    `split` says which part the table is; nothing is chosen on it unless that is "valid".
+    validation only (default: the lower 95 % bound of sensitivity is at least 0.95; `point` asks
+    for the point estimate), stored in the run and applied unchanged to test. For a CSV from
+    anybody, `truth` joins labels and `split` says which part the table is; nothing is chosen on
+    it unless that is "valid". `calib` names data to choose on instead: "calib", that part of a
+    run's data set, or for a CSV another CSV; `calibration` (temperature, platt, isotonic,
+    dirichlet) refits the probabilities of a CSV there. `sets` (lac, aps, raps, none) and `alpha`:
+    conformal sets, calibrated on the same data and measured on another part; a class with too
+    few lesions there is refused, or with `rare="include"` in every set.
     `data` is the dataset folder where it has moved, or for a CSV. `readers` are CSVs of readers'
     votes on the same images, laid beside the model; `published` adds published readers (of
     other images, for orientation). `on` is another dataset folder: model, temperature and
     operating point are applied to its images unchanged, and reported beside validation.
 
+    Several runs, or a folder that holds them, are repeats: each is evaluated so, and the result
+    is `{runs, varied, metrics: {name: {n, mean, sd, runs}}, ...}` (`api.repeats`).
+
     Returns `{n, unit, resampled, metrics: {name: {value, low, high, n, method}}, report, ...}`.
     Raises `BadInput` for what the user can mend, among it choosing on test.
     """
+    options = {k: v for k, v in locals().items() if k not in ("source", "out")}
     language(lang)
-    choice = Choice(policy, target, threshold)
-    source, folder = Path(source), None if data is None else Path(data)
+    runs = repeated_runs(source)
+    if runs:
+        return evaluate_repeats(evaluate, runs, out, options)
+    source = Path(source if isinstance(source, Path | str) else source[0])
+    if point and policy not in (None, "sensitivity"):
+        raise BadInput("--point is the policy 'sensitivity'", where=f"--policy {policy}")
+    choice = Choice("sensitivity" if point else policy, target, threshold)
+    folder = None if data is None else Path(data)
     if source.is_dir():
-        if truth is not None or malignant:
-            raise BadInput("a run knows its truth and its malignant classes", where=str(source))
+        _refuse_for_runs(truth, malignant, calib, calibration)
+        choice = dataclasses.replace(choice, elsewhere=calib is not None)
         if on is not None and split not in (None, "valid"):
             raise BadInput("outside data have no parts here", where=f"--on with --split {split}")
-        subject = of_run(source, split or "valid", folder, out, progress)
+        subject = of_run(source, split or "valid", folder, out, progress, str(calib or "valid"))
         if on is not None:
             subject = of_outside(subject, Path(on), out, progress)
     elif on is not None:
         raise BadInput("only a run can meet another data set", where=f"{source} --on {on}")
     else:
-        subject = of_table(source, truth, split, tuple(malignant), folder, out)
+        other = None if calib is None else Path(calib)
+        subject = of_table(source, truth, split, tuple(malignant), folder, out, other, calibration)
     points, refusal = operating_points(subject, choice)
 
     def measured(predictions: Predictions) -> Evaluation:
@@ -103,6 +131,7 @@ def evaluate(
         )  # fmt: skip
 
     evaluation = measured(subject.predictions).to_json()
+    evaluation["conformal"] = sets_of(subject, sets, alpha, rare, unit, seed)
     beside = [(name, p, measured(p).to_json()) for name, p in subject.beside]
     parts = [(subject.part, subject.predictions, evaluation), *beside]
     laid = Beside(
@@ -116,9 +145,34 @@ def evaluate(
     report = subject.out / "report.html"
     write_report(report, content, lang)
     return _result(subject, evaluation, openings, report) | {
+        "conformal": evaluation["conformal"],
+        "notes": [*([refusal] if refusal else []), *subject.notes, *evaluation["notes"]],
         "subgroups": list(laid.subgroups),
         "readers": list(laid.readers),
     }
+
+
+def _refuse_for_runs(
+    truth: Path | str | None,
+    malignant: Sequence[str],
+    calib: Path | str | None,
+    calibration: str | None,
+) -> None:
+    if truth is not None or malignant:
+        raise BadInput("a run knows its truth and its malignant classes", where="--truth")
+    if calib not in (None, "calib"):
+        raise BadInput(
+            "a run calibrates on its own data set",
+            where=f"--calib {calib}",
+            remedy="make a part with: lesionlab split --calib 0.1, then say --calib alone",
+        )
+    if calibration is not None:
+        raise BadInput(
+            "a run's probabilities are those of its stored temperature",
+            where=f"--calibration {calibration}",
+            remedy="give its tables instead: evaluate RUN/predictions-test.csv "
+            "--calib RUN/predictions-valid.csv",
+        )
 
 
 def operating_points(subject: Subject, choice: Choice) -> tuple[list[OperatingPoint], str]:
@@ -141,19 +195,20 @@ def operating_points(subject: Subject, choice: Choice) -> tuple[list[OperatingPo
         _refuse_choice(subject, stored)
     elif stored is not None and stored.is_file():
         return [OperatingPoint.from_json(p) for p in files.read_json(stored)["points"]], ""
-    elif subject.run is None:
+    elif subject.chooser is None or (subject.run is None and subject.chooser[0] == subject.part):
         return [], ""
     return _chosen(subject, choice)
 
 
 def _refuse_choice(subject: Subject, stored: Path | None) -> None:
-    if subject.part != "valid":
+    if subject.chooser is None or (subject.run and subject.part not in ("valid", "calib")):
         raise BadInput(
             f"an operating point is chosen on validation, never on '{subject.part}'",
             where="--policy",
             remedy="choose it without --split test; it is stored and applied unchanged"
             if subject.run
-            else "say --split valid if these are validation predictions, or give --threshold",
+            else "say --split valid if these are validation predictions, or give --calib valid.csv"
+            " or --threshold",
         )
     opened = subject.run and subject.run.metrics_path("test").is_file()
     if opened and stored is not None and stored.is_file():
@@ -165,11 +220,12 @@ def _refuse_choice(subject: Subject, stored: Path | None) -> None:
 
 
 def _chosen(subject: Subject, choice: Choice) -> tuple[list[OperatingPoint], str]:
-    valid = subject.predictions if subject.part == "valid" else dict(subject.beside)["valid"]
+    assert subject.chooser is not None
+    name, choosing = subject.chooser
     policy = choice.policy or ("fixed" if choice.threshold is not None else "sensitivity_bound")
     target = choice.threshold if choice.threshold is not None else choice.target
     try:
-        return [_choose(subject, valid, policy, target, "valid")], ""
+        return [_choose(subject, choosing, policy, target, name)], ""
     except BadInput as error:
         if choice.asked:
             raise
@@ -220,6 +276,8 @@ def _write(subject: Subject, evaluation: dict[str, Any], points: list[OperatingP
     if subject.part == "outside":
         write_predictions(subject.out / "predictions-outside.csv", subject.predictions)
         return
+    if subject.chooser is not None and not is_current(run, subject.chooser[0]):
+        write_predictions(run.predictions_path(subject.chooser[0]), subject.chooser[1])
     if not is_current(run, subject.part):
         write_predictions(run.predictions_path(subject.part), subject.predictions)
     if subject.out != run.folder:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SNAPSHOT = "dataset.csv"  # in the run folder: the rows it was trained on
 PART = "outside"
+UNNAMED = ("folder", "csv", "dicom", "merge")  # sources that give every data set one name
 
 
 def of_outside(
@@ -38,18 +39,19 @@ def of_outside(
     other = read_dataset(folder)
     kept, notes = comparable(other, inside.run)
     predictions = _predicted(inside.run, kept, progress)
-    name = Path(folder).resolve().name  # as the user knows it; the data set's own may be generic
+    place = Path(folder).resolve().name
+    name = place if other.info.source in UNNAMED else other.info.name
     beside = [(inside.part, inside.predictions), *inside.beside]
     return dataclasses.replace(
         inside,
         title=f"{inside.title} on {name}",
         part=PART,
         predictions=predictions,
-        out=inside.run.folder / f"outside-{name}" if out is None else Path(out),
+        out=inside.run.folder / f"outside-{place}" if out is None else Path(out),
         dataset=dataclasses.replace(other, table=other.table.loc[kept.table.index]),
-        beside=tuple((name, p) for name, p in beside if name in ("valid", "test")),
-        provenance={**inside.provenance, "outside": f"{name} ({other.info.name})"},
-        note="; ".join(notes),
+        beside=tuple((part, p) for part, p in beside if part in ("valid", "test")),
+        provenance={**inside.provenance, "outside": name},
+        notes=(*inside.notes, *notes),
     )
 
 

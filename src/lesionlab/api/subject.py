@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from lesionlab import files
+from lesionlab.api.calibrating import read_calibrating, recalibrated, refuse_opened_test
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import diagnosis, malignant_of
 from lesionlab.errors import BadInput, nearest
+from lesionlab.evaluation.foreign import read_any
 from lesionlab.evaluation.predictions import Floats, Predictions, read_predictions
 from lesionlab.evaluation.truth import join_truth
 from lesionlab.evaluation.units import to_unit
@@ -46,15 +48,22 @@ class Subject:
     dataset: Dataset | None = None
     run: Run | None = None
     beside: tuple[tuple[str, Predictions], ...] = ()
+    chooser: tuple[str, Predictions] | None = None  # the part on which a threshold may be chosen
     provenance: dict[str, str] = field(default_factory=dict)
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def of_run(
-    folder: Path, split: str, data: Path | None, out: Path | str | None, progress: Progress
+    folder: Path,
+    split: str,
+    data: Path | None,
+    out: Path | str | None,
+    progress: Progress,
+    chooser: str = "valid",
 ) -> Subject:
     """A finished run's part; its predictions are read, or computed where they are not stored.
 
+    `chooser` is the part on which operating points are chosen and sets calibrated.
     Raises `BadInput` for an unfinished run, an unknown part, and for test without the dataset
     folder whose ledger is to be written.
     """
@@ -85,6 +94,7 @@ def of_run(
         dataset=dataset,
         run=run,
         beside=tuple((n, read_predictions(run.predictions_path(n))) for n in names),
+        chooser=(chooser, _predictions(run, chooser, found, progress)),
         provenance={"run": folder.resolve().name},
     )
 
@@ -116,9 +126,17 @@ def of_table(
     malignant: tuple[str, ...],
     data: Path | None,
     out: Path | str | None,
+    calib: Path | None = None,
+    calibration: str | None = None,
 ) -> Subject:
-    """A predictions table from anybody; `BadInput` where no row has a label."""
-    predictions = read_predictions(path)
+    """A predictions table from anybody; `BadInput` where no row has a label.
+
+    `calib` is another table, of other patients, on which a threshold may be chosen; with
+    `calibration` a map of the probabilities is fitted there and applied to both.
+    """
+    predictions, notes = read_any(path)
+    if split in ("valid", "calib"):
+        refuse_opened_test(path)
     if truth is not None:
         predictions = join_truth(predictions, Path(truth))
     elif (predictions.y_true < 0).all():
@@ -126,15 +144,27 @@ def of_table(
             "no row has a label", where=str(path), remedy="give the truth: --truth truth.csv"
         )
     dataset = None if data is None else read_dataset(data)
-    note = ""
     if not malignant and dataset is not None:
         malignant = tuple(c for c in dataset.info.malignant if c in predictions.classes)
     elif not malignant:
         malignant = _by_taxonomy(predictions.classes)
-        note = f"malignant by the taxonomy: {', '.join(malignant)}" if malignant else ""
+        if malignant:
+            notes += (f"malignant by the taxonomy: {', '.join(malignant)}",)
     provenance = {"predictions": path.name, "predictions_sha256": files.sha256_file(path)}
     if truth is not None:
         provenance["truth"] = Path(truth).name
+    chooser = (split, predictions) if split in ("valid", "calib") else None
+    if calib is not None:
+        other, more = read_calibrating(calib, predictions)
+        predictions, other, said = recalibrated(predictions, other, calibration)
+        chooser, notes = ("calib", other), (*notes, *more, *said)
+        provenance["calib"] = calib.name
+    elif calibration is not None:
+        raise BadInput(
+            "a calibration is fitted on other data than it is measured on",
+            where="--calibration",
+            remedy="give them: --calib valid.csv",
+        )
     return Subject(
         title=path.stem,
         part=split or "predictions",
@@ -142,8 +172,9 @@ def of_table(
         out=path.with_name(f"{path.stem}-evaluation") if out is None else Path(out),
         malignant=malignant,
         dataset=dataset,
+        chooser=chooser,
         provenance=provenance,
-        note=note,
+        notes=notes,
     )
 
 
@@ -203,7 +234,7 @@ def report_content(
         config=run.config.model_dump(mode="json") if run else None,
         calibration=files.read_json(run.folder / CALIBRATION) if run else None,
         thumbnail=thumbnailer(dataset) if images and dataset is not None else None,
-        notes=tuple(note for note in (refusal, subject.note) if note),
+        notes=tuple(note for note in (refusal, *subject.notes) if note),
         subgroups=beside.subgroups,
         readers=beside.readers,
         published=beside.published,

@@ -14,7 +14,9 @@ Examples:
   lesionlab evaluate runs/ham                       (validation; nothing is opened)
   lesionlab evaluate runs/ham --split test          (opens the sealed test set; written down)
   lesionlab evaluate runs/ham --on data/isic2017    (outside data, nothing is chosen anew)
+  lesionlab evaluate runs/                          (repeats: mean, SD, every run)
   lesionlab evaluate mine.csv --truth truth.csv --malignant mel,bcc,akiec
+  lesionlab evaluate test.csv --calib valid.csv --calibration platt --sets aps
 
 Research use only: no number here is advice to a patient.
 """
@@ -29,7 +31,7 @@ SHOWN = (
 
 
 @click.command("evaluate", epilog=EPILOG)
-@path_argument("source", metavar="RUN|PREDICTIONS.csv")
+@path_argument("sources", nargs=-1, required=True, metavar="RUN...|PREDICTIONS.csv")
 @path_option("--truth", metavar="CSV", help="Labels for a predictions table: image_id, label.")
 @click.option(
     "--split",
@@ -50,7 +52,39 @@ SHOWN = (
     help="Choose the operating point so, on validation (default: sensitivity_bound).",
 )
 @click.option("--target", type=float, help="Of the policy, e.g. 0.95.")
+@click.option("--point", is_flag=True, help="Choose by the point estimate of sensitivity.")
 @click.option("--threshold", type=float, help="A fixed operating point, chosen beforehand.")
+@click.option(
+    "--calib",
+    is_flag=False,
+    flag_value="calib",
+    metavar="[CSV]",
+    help="Choose on the run's part 'calib'; for a table, on this other table.",
+)
+@click.option(
+    "--calibration",
+    type=click.Choice(["temperature", "platt", "isotonic", "dirichlet"]),
+    help="Refit the probabilities of a table on --calib.",
+)
+@click.option(
+    "--sets",
+    type=click.Choice(["lac", "aps", "raps", "none"]),
+    help="Conformal sets (default lac, where another part can calibrate them).",
+)
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="The share of each class that its sets may miss.",
+)
+@click.option(
+    "--rare",
+    type=click.Choice(["refuse", "include"]),
+    default="refuse",
+    show_default=True,
+    help="A class with too few lesions to calibrate: no sets, or in every set.",
+)
 @click.option(
     "--prevalence",
     "prevalences",
@@ -69,13 +103,17 @@ SHOWN = (
 @click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)
 @seed_option
 @json_option
-def command(source: Path, as_json: bool, malignant: str, **options: Any) -> None:
-    """Measure a run or a predictions table, with intervals, and write report.html."""
+def command(sources: tuple[Path, ...], as_json: bool, malignant: str, **options: Any) -> None:
+    """Measure a run or a predictions table, with intervals, and write report.html.
+
+    Several runs, or a folder of runs, are repeats: mean, SD and every run.
+    """
     from lesionlab.api.evaluate import evaluate
 
     names = [name.strip() for name in malignant.split(",") if name.strip()]
-    result = evaluate(source, malignant=names, progress=Bar(), **options)
-    answer(result, as_json, lambda: _show(result))
+    result = evaluate(sources, malignant=names, progress=Bar(), **options)
+    show = _show_repeats if "runs" in result else _show
+    answer(result, as_json, lambda: show(result))
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -100,6 +138,9 @@ def _show(result: dict[str, Any]) -> None:
             cells = (_number(p[name][k]) for k in ("value", "low", "high"))
             table.add_row(f"{name} at {p['threshold']:.4g}", *cells)
     console.print(table)
+    for note in result["notes"]:
+        console.print(f"note: {escape(note)}", soft_wrap=True)
+    _show_sets(console, result["conformal"])
     if result["leaky"]:
         console.print("[bold red]LEAKY: these numbers are no honest estimate")
     if result["synthetic"]:
@@ -107,6 +148,45 @@ def _show(result: dict[str, Any]) -> None:
     if result["part"] == "test" and result["test_openings"]:
         console.print(f"The test set has now been opened {result['test_openings']} time(s).")
     console.print(f"Report: {escape(result['report'])}", soft_wrap=True)
+
+
+def _show_sets(console: Any, found: dict[str, Any] | None) -> None:
+    from rich.markup import escape
+
+    if found is None:
+        return
+    if "refused" in found:
+        console.print(f"No conformal sets: {escape(found['refused'])}", soft_wrap=True)
+        return
+    c, rule = found["coverage"], found["rule"]
+    console.print(
+        f"Sets ({rule['method']}, calibrated on {found['calibrated_on']}): {found['target']:.0%} "
+        f"asked, {_number(c['value'])} ({_number(c['low'])} to {_number(c['high'])}) achieved on "
+        f"{c['n']:,}, {found['mean_size']:.2f} classes on average",
+        soft_wrap=True,
+    )
+
+
+def _show_repeats(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console, runs = Console(), list(result["runs"])
+    varied = ", ".join(result["varied"]) or "nothing"
+    table = Table(
+        title=f"{len(runs)} runs, {result['part']}",
+        caption=f"The runs differ in: {varied}. SD over runs; it is no interval.",
+    )
+    for name in ("metric", "mean", "SD", *(escape(r) for r in runs)):
+        table.add_column(name, justify="left" if name == "metric" else "right")
+    shown = {k: result["metrics"][k] for k in SHOWN if k in result["metrics"]}
+    points = {f"{k} at its own point": m for k, m in result["at_points"].items()}
+    for name, m in (shown | points).items():
+        values = [m["mean"], m["sd"], *(m["runs"][r] for r in runs)]
+        table.add_row(name, *(_number(v) for v in values))
+    console.print(table)
+    console.print(f"Written: {escape(result['written'])}", soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

@@ -49,6 +49,7 @@ def section(content: ReportContent, words: Language) -> Section:
         blocks.append(_fitted(content.calibration, words))
         if content.calibration.get("fitted_on") == content.focus.name:
             blocks.append(Paragraph(words("calibration.same_part"), "note"))
+    blocks += _sets(e.get("conformal"), words)
     return Section("calibration", words("calibration.title"), tuple(blocks))
 
 
@@ -102,3 +103,36 @@ def _fitted(calibration: Json, words: Language) -> Paragraph:
             part=words.name("part", str(calibration.get("fitted_on", "valid"))),
         )
     )
+
+
+def _sets(found: Json | None, words: Language) -> list[Block]:
+    """Conformal sets: achieved coverage and sizes by class; or why there are none."""
+    if found is None:
+        return []
+    part = words.name("part", str(found["calibrated_on"]))
+    if "refused" in found:
+        return [Paragraph(words("sets.refused", part=part, reason=found["refused"]), "note")]
+    rule, k = found["rule"], len(found["rule"]["classes"])
+    intro = words(
+        "sets.intro", share=f"{found['target']:.0%}", method=rule["method"].upper(), part=part
+    )
+    rows = [(words("sets.all"), found)] + [(n, found["classes"][n]) for n in rule["classes"]]
+    groups = dict(zip(rule["classes"], rule["groups"], strict=True))
+    cells = tuple(
+        (
+            name,
+            f"{c['coverage']['n']:,}",
+            measure_text(c["coverage"]),
+            "–" if c["mean_size"] is None else f"{c['mean_size']:.2f}",
+            " / ".join(str(n) for n in c["sizes"]),
+            f"{groups[name]:,}" if name in groups else "",
+        )
+        for name, c in rows
+    )
+    columns = (
+        words("column.class"), words("column.n"), words("sets.coverage"), words("sets.size"),
+        words("sets.sizes", k=k), words("sets.groups"),
+    )  # fmt: skip
+    table = Table(columns, cells, words("sets.caption"))
+    warnings = [Paragraph(text, "note") for text in rule["warnings"]]
+    return [Paragraph(intro), table, *warnings]

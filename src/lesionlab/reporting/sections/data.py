@@ -67,6 +67,8 @@ def _warnings(content: ReportContent, words: Language) -> list[Paragraph]:
         found.append(Paragraph(words("data.unlabelled", n=f"{unlabelled:,}"), "note"))
     if content.focus.name == "train":
         found.append(Paragraph(words("data.on_train"), "warning"))
+    if content.focus.name == "valid" and content.config is not None:
+        found.append(Paragraph(words("data.on_valid"), "note"))
     return found
 
 
