@@ -46,7 +46,10 @@ def language(code: str) -> Language:
     if code not in LANGUAGES:
         raise BadInput(f"no language '{code}'", where="--lang", remedy=nearest(code, LANGUAGES))
     folder = resources.files("lesionlab.reporting") / "strings"
-    return Language(code, json.loads((folder / f"{code}.json").read_text(encoding="utf-8")))
+    strings: dict[str, str] = {}
+    for page in ("", ".explanations"):  # the report's words, and those of its sister page
+        strings |= json.loads((folder / f"{code}{page}.json").read_text(encoding="utf-8"))
+    return Language(code, strings)
 
 
 def share(value: float | None, digits: int = 3) -> str:
