@@ -7,7 +7,9 @@ import {
 import { drawPicture, evidence } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
-const state = { language: "en", models: [], model: null, bitmap: null, answer: null, turn: 0 };
+const state = {
+  language: "en", models: [], model: null, file: null, bitmap: null, answer: null, turn: 0,
+};
 const words = () => STRINGS[state.language];
 
 function preferred() {
@@ -36,6 +38,7 @@ function translate() {
   const other = LANGUAGES[(LANGUAGES.indexOf(state.language) + 1) % LANGUAGES.length];
   $("language").textContent = STRINGS[other].name;
   $("language").lang = other === "zh" ? "zh-Hans" : "en";
+  translateCase();
   $("not").replaceChildren(...words().not.map((text) => {
     const line = document.createElement("li");
     line.textContent = text;
@@ -45,8 +48,31 @@ function translate() {
   if (state.answer) showAnswer();
 }
 
+// What the model reads besides the image; fields that it does not read are not shown.
+function translateCase() {
+  const facts = state.model?.facts;
+  $("case").hidden = !facts;
+  const choices = { sex: ["female", "male"], site: facts?.sites ?? [] };
+  for (const column of ["age", "sex", "site"]) {
+    $(`${column}-box`).hidden = !facts?.columns.includes(column);
+    if (column === "age") continue;
+    const kept = $(column).value;
+    const shown = (name) => words().sexes[name] ?? name;
+    $(column).replaceChildren(
+      option("", words().unknown), ...choices[column].map((name) => option(name, shown(name))),
+    );
+    $(column).value = choices[column].includes(kept) ? kept : "";
+  }
+}
+
+function known() {
+  const facts = state.model.facts;
+  return Object.fromEntries((facts?.columns ?? []).map((column) => [column, $(column).value]));
+}
+
 function chooseModel(id) {
   state.model = state.models.find((m) => m.id === id);
+  translateCase();
   $("leaky").hidden = !state.model.leaky;
   $("synthetic").hidden = !state.model.synthetic;
   $("card").textContent = state.model.card;
@@ -76,14 +102,16 @@ async function start() {
 
 async function take(file) {
   if (!file || !state.model) return;
+  if (!$("age").reportValidity()) return;
   const turn = ++state.turn;
+  state.file = file;
   state.answer = null;
   $("result").hidden = true;
   $("strength").value = "0";
   say(words().working);
   try {
     const [answer, bitmap] = await Promise.all([
-      engine.predict(file, state.model),
+      engine.predict(file, state.model, known()),
       createImageBitmap(file).catch(() => null),
     ]);
     if (turn !== state.turn) return; // a newer image came meanwhile
@@ -106,6 +134,8 @@ function showAnswer() {
   $("result").hidden = false;
   showOod(answer);
   showDecision(answer, model);
+  $("note").hidden = !answer.note;
+  $("note").textContent = answer.note ?? "";
   showBars(answer);
   $("prior").textContent = fill(words().prior, model.training.dataset);
   showSet(answer);
@@ -231,7 +261,11 @@ function watchInputs() {
   });
   $("strength").addEventListener("input", draw);
   $("map-class").addEventListener("change", draw);
-  $("model").addEventListener("change", (event) => chooseModel(event.target.value));
+  $("model").addEventListener("change", (event) => {
+    chooseModel(event.target.value);
+    take(state.file); // the answer on the page must be this model's
+  });
+  for (const id of ["age", "sex", "site"]) $(id).addEventListener("change", () => take(state.file));
   $("language").addEventListener("click", () => {
     const next = LANGUAGES.indexOf(state.language) + 1;
     state.language = LANGUAGES[next % LANGUAGES.length];

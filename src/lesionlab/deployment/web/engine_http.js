@@ -30,8 +30,10 @@ export async function models() {
   return (await ask("v1/models")).models;
 }
 
-export async function predict(file, model) {
-  const query = new URLSearchParams({ model: model.id, heatmap: "true" });
+// known: { age, sex, site } as text, "" where unknown
+export async function predict(file, model, known = {}) {
+  const given = Object.entries(known).filter(([, value]) => value !== "");
+  const query = new URLSearchParams([["model", model.id], ["heatmap", "true"], ...given]);
   const said = await ask(`v1/predict?${query}`, {
     method: "POST",
     headers: { "content-type": "application/octet-stream" },

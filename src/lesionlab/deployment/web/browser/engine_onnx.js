@@ -2,6 +2,7 @@
 
 import * as ort from "../vendor/ort/ort.wasm.min.mjs";
 import { answer, pointName, ruleName } from "./answers.js";
+import { encodeCase } from "./cases.js";
 import { decode, start as startDecoder } from "./decode.js";
 import { readNpy, unitRows } from "./npy.js";
 import { normalise, prepare } from "./prepare.js";
@@ -72,16 +73,20 @@ async function selfTest() {
       }
     }
   }
-  const { logits } = await run(pixels);
+  const { logits } = await run(pixels, {});
   const limit = (precision === "int8" ? 0.5 : 1e-3) * Math.max(1, ...wanted.map(Math.abs));
   const difference = Math.max(...wanted.map((w, k) => Math.abs(w - logits[k])));
   if (!(difference <= limit)) throw new Error(`the self-test differs by ${difference}`);
 }
 
-async function run(pixels) {
+async function run(pixels, known) {
   const { info, session } = loaded, how = info.preprocessing;
   const shape = [1, how.channels, how.size, how.size];
   const feeds = { images: new ort.Tensor("float32", normalise(pixels, how), shape) };
+  if (info.facts) {
+    const facts = encodeCase(known, info.facts);
+    feeds.facts = new ort.Tensor("float32", facts, [1, facts.length]);
+  }
   const out = await session.run(feeds);
   return {
     logits: [...out.logits.data],
@@ -106,10 +111,10 @@ export async function pixelsOf(file) {
   return prepare(image, orientation, loaded.info.preprocessing);
 }
 
-export async function predict(file) {
+export async function predict(file, model, known = {}) {
   const { info, arrays } = loaded;
   if (info.training.regions) throw new Error("this model has learnt from regions: use a program");
-  const { logits, embedding, cam } = await run(await pixelsOf(file));
+  const { logits, embedding, cam } = await run(await pixelsOf(file), known);
   const said = answer(info, arrays, logits, embedding, info.operating_points[0] ?? null);
   return { name: file.name ?? "", ...said, cam };
 }
