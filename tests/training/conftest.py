@@ -81,7 +81,7 @@ def results(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = {str(p.relative_to(run)): p.read_bytes() for p in weights}
     for name in ("predictions-valid.csv", "calibration.json"):
         found[name] = (run / name).read_text()
-    times = ("seconds", "images_per_second")
+    times = ("seconds", "images_per_second", "frozen_features")  # the latter: whence they came
     with (run / "history.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     found["history"] = [{k: v for k, v in row.items() if k not in times} for row in rows]
@@ -93,6 +93,12 @@ def results(run: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def machine() -> Machine:
     return choose_machine("cpu", "float32", 1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(machine: Machine) -> None:
+    """Other tests choose other numbers of threads, and bits depend on them."""
+    torch.set_num_threads(machine.threads)
 
 
 @pytest.fixture(scope="session")

@@ -512,7 +512,8 @@ def test_a_damaged_pixel_cache_is_rebuilt(
     assert outcome(stopped) == outcome(reference)
 
 
-@pytest.mark.parametrize("damage", [truncated, flipped])
+@pytest.mark.parametrize("damage", [truncated, flipped, lambda path: path.write_text("")])
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
 def test_damaged_features_are_computed_again(
     data: Path,
     reference: Path,
@@ -521,23 +522,16 @@ def test_damaged_features_are_computed_again(
     tmp_path: Path,
     outcome: Outcome,
     damage: Callable[[Path], None],
+    suffix: str,
     lines: Any,
 ) -> None:
-    out, left = tmp_path / "run", iter(range(100))
-
-    def dying(*args: Any) -> float:
-        if next(left) == 2:
-            raise Crash
-        return step_module.do_step(*args)
-
-    with pytest.MonkeyPatch.context() as fault:
-        fault.setattr(engine, "do_step", dying)
-        with pytest.raises(Crash):
-            train(data, tiny(), out, machine=machine)
-    damage(out / "features" / "0-train.npy")
-    resume(out, machine=machine, progress=lines)
+    other = copy_of(data, tmp_path / "other")
+    for path in (other / "cache" / "features").glob(f"*/0*{suffix}"):
+        damage(path)
+    train(other, tiny(), tmp_path / "run", machine=machine, progress=lines)
     assert any("damaged" in line for line in lines.said)
-    assert outcome(out) == outcome(reference)
+    assert summary(tmp_path / "run")["frozen_features"]["head"]["from_cache"] == 0
+    assert outcome(tmp_path / "run") == outcome(reference)
 
 
 def uncached(data: Path, to: Path) -> Path:
@@ -604,7 +598,7 @@ def test_an_image_that_is_corrupt_before_the_cache_is_built_is_named(
     truncated(path)
     with pytest.raises(BadInput, match=path.name):
         train(other, tiny(), tmp_path / "run", machine=machine)
-    assert not list((other / "cache").iterdir())
+    assert not [p for p in (other / "cache").rglob("*.npy") if p.is_file()]
 
 
 def test_the_test_images_are_real_images(data: Path) -> None:

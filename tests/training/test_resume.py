@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -314,8 +315,10 @@ def test_a_signal_in_a_long_loop_ends_it_at_once(
             return None
 
     monkeypatch.setattr(engine, "QUIET", -1.0)  # show every bar
+    own = Path(shutil.copytree(data, tmp_path / "data"))
+    shutil.rmtree(own / "cache" / "features")
     with pytest.raises(Interrupted):
-        train(data, tiny(), tmp_path / "run", machine=machine, progress=Signalling())
+        train(own, tiny(), tmp_path / "run", machine=machine, progress=Signalling())
     resume(tmp_path / "run", machine=machine)
     assert outcome(tmp_path / "run") == outcome(reference)
 
@@ -390,8 +393,6 @@ def test_kill_9_at_random_times(
 
 def resume_copy(run: Path, copy: Path, machine: Machine) -> None:
     """How long the rest takes here and now."""
-    import shutil
-
     shutil.copytree(run, copy)
     child = in_child(lambda: resume(copy, machine=machine))
     os.waitpid(child, 0)

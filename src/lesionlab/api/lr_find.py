@@ -97,8 +97,9 @@ def _curve(
     network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with tempfile.TemporaryDirectory() as folder:
         made = Materials(Path(folder), settings, parts, coding, network, machine, progress)
-        inputs = stage_inputs(made, number)
-        batch, micro = batches(made, settings.stages[number], State())
+        state = State()
+        inputs = stage_inputs(made, number, state)
+        batch, micro = batches(made, settings.stages[number], state)
         return rate_curve(made, number, inputs, batch, micro)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,10 +42,17 @@ def open_array(path: Path, key: str, progress: Progress) -> Array | None:
 
 
 @contextmanager
-def new_array(path: Path, key: str, shape: tuple[int, ...], dtype: Any) -> Iterator[Array]:
+def new_array(
+    path: Path,
+    key: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    about: Mapping[str, Any] | None = None,
+) -> Iterator[Array]:
     """Yield an array to be filled; on success it lies at `path`, else nothing does.
 
-    Raises `OSError` where the disk has no room, before anything is yielded.
+    `about` is kept beside it (`read_side`). Raises `OSError` where the disk has no room, before
+    anything is yielded.
     """
     with files.stage_file(path) as aside:
         array = np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=shape)
@@ -56,7 +63,17 @@ def new_array(path: Path, key: str, shape: tuple[int, ...], dtype: Any) -> Itera
         array.flush()
         found = checksums(array)
         del array
-    files.write_json(side_path(path), {"schema_version": 1, "key": key, "crc32": found})
+    side = {"schema_version": 1, "key": key, "crc32": found, **(about or {})}
+    files.write_json(side_path(path), side)
+
+
+def read_side(path: Path) -> dict[str, Any]:
+    """What lies beside an array; empty where that is absent or damaged."""
+    try:
+        side = files.read_json(side_path(path))
+    except BadInput:
+        return {}
+    return side if isinstance(side, dict) else {}
 
 
 def side_path(path: Path) -> Path:

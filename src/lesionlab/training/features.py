@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from lesionlab.data.arrays import new_array, open_array
 from lesionlab.data.augment import augment, fixed_views, to_input
 from lesionlab.data.cache import Pixels
+from lesionlab.data.feature_store import (
+    StoredRows,
+    drop,
+    find_rows,
+    locked_store,
+    make_room,
+    new_segment,
+    segments_of,
+)
 from lesionlab.data.images import Preprocessing
 from lesionlab.errors import BadInput
 from lesionlab.models.classifier import Classifier
@@ -21,97 +30,161 @@ from lesionlab.progress import Progress
 from lesionlab.training.machine import Machine
 
 BATCH = 32  # images a forward pass: fits the processor's cache, and no more memory
+VERSION = 1  # of this computation: raise it when the numbers change
 
 Float32 = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 
-def feature_file(
-    path: Path,
-    network: Classifier,
-    pixels: Pixels,
-    rows: Rows,
-    how: Preprocessing,
-    machine: Machine,
-    views: int,
-    progress: Progress,
-) -> Float32:
-    """(views, len(rows), D) float32 on disk, memory-mapped; computed unless it is there, whole.
+@dataclass(frozen=True)
+class Features:
+    """(views, N, D) frozen features, memory-mapped, and where they came from."""
 
-    The body runs in float32 and eval mode, so the head sees what it will see when it predicts.
+    views: tuple[StoredRows, ...]
+    from_cache: int  # images x views found there
+    computed: int
+
+    def take(self, views: Rows, rows: Rows) -> Float32:
+        """(n, D) of one view of each row."""
+        first = self.views[0]
+        if len(self.views) == 1:
+            return first.take(rows)
+        result = np.empty((len(rows), first.segments[0].shape[1]), np.float32)
+        for number in np.unique(views):
+            result[views == number] = self.views[number].take(rows[views == number])
+        return result
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A frozen body and what its features follow from."""
+
+    network: Classifier
+    architecture: str
+    how: Preprocessing
+    machine: Machine
+    pixels: Callable[[], Pixels]  # all rows of the table; opened only where a row is absent
+    ids: Sequence[str]  # of all rows of the table
+    root: Path  # of the stores
+
+    def key(self, view: int) -> str:
+        """SHA-256 of weights, architecture, geometry, view, precision and machine."""
+        machine = self.machine.fingerprint()
+        same = {k: machine[k] for k in ("device", "threads", "capability", "torch")}
+        parts = (VERSION, BATCH, self.architecture, self.network.kind, asdict(self.how))
+        draws = fixed_views(8)[view].tolist()
+        digest = hashlib.sha256(repr((parts, draws, "float32", sorted(same.items()))).encode())
+        for name, value in self.network.body.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def width(self) -> int:
+        """D, by one empty image."""
+        blank = np.zeros((1, self.how.size, self.how.size, self.how.channels), np.uint8)
+        return int(self.embed(blank, 0).shape[1])
+
+    @torch.inference_mode()
+    def embed(self, pixels: npt.NDArray[np.uint8], view: int) -> Float32:
+        """(n, D) of at most `BATCH` images. The batch is filled up: a row's bits then depend
+        on nothing but its own image."""
+        filled = np.concatenate([pixels, np.repeat(pixels[-1:], BATCH - len(pixels), 0)])
+        images = torch.from_numpy(filled).to(self.machine.device)
+        draws = np.repeat(fixed_views(8)[view : view + 1], BATCH, 0)
+        shown = augment(images, draws, self.how) if view else to_input(images, self.how)
+        embedded: Float32 = self.network.embed(shown).float().cpu().numpy()
+        return embedded[: len(pixels)]
+
+
+def frozen_features(frozen: Frozen, rows: Rows, views: int, progress: Progress) -> Features:
+    """Features of the given rows of the table in the first `views` fixed views.
+
+    What the store has is mapped, the rest computed in float32 and eval mode and kept there, so
+    the head sees what it will see when it predicts. `BadInput` where the disk has no room.
     """
-    network.eval()
-    key = _key(network, rows, how, views)
-    features = open_array(path, key, progress)
-    machine.ranks.wait()  # before the first one writes, so that all decide alike
-    if features is None:
-        try:
-            _build(path, key, network, pixels, rows, how, machine, views, progress)
-        except OSError as error:
+    frozen.network.eval()
+    try:
+        found = [_view(frozen, rows, view, views, progress) for view in range(views)]
+    except OSError as error:
+        raise BadInput(
+            f"the frozen features cannot be written ({error.strerror or error})",
+            where=str(frozen.root),
+            remedy="free some space and resume",
+        ) from None
+    computed = sum(n for _, n in found)
+    return Features(tuple(v for v, _ in found), len(rows) * views - computed, computed)
+
+
+def _view(
+    frozen: Frozen, rows: Rows, view: int, views: int, progress: Progress
+) -> tuple[StoredRows, int]:
+    """The rows of one view, and how many of them had to be computed."""
+    ranks, key = frozen.machine.ranks, frozen.key(view)
+    folder, ids = frozen.root / key[:16], [frozen.ids[row] for row in rows]
+    lock = locked_store(folder, progress) if ranks.first else nullcontext()
+    with lock:
+        ranks.wait()  # the first one holds the store: all see the same of it
+        found = find_rows(folder, key, ids, progress)
+        ranks.wait()
+        absent = found.absent
+        if not len(absent):
+            return found, 0
+        width = frozen.width()
+        if ranks.first:
+            drop(found.damaged)
+            _say(frozen.root, folder, (len(ids), len(absent), width, views - view), progress)
+        unique = np.array(list({ids[i]: int(i) for i in absent}.values()), np.int64)
+        parts = segments_of(unique, width, BATCH * ranks.world)
+        blocks = sum(-(-len(part) // (BATCH * ranks.world)) for part in parts)
+        bar = iter(progress(range(blocks), "frozen features", blocks))
+        for part in parts:
+            _compute(frozen, folder, key, (rows[part], [ids[i] for i in part]), view, bar)
+        next(bar, None)
+        ranks.wait()
+        found = find_rows(folder, key, ids, progress)
+        if len(found.absent):
             raise BadInput(
-                f"the frozen features cannot be written ({error.strerror or error})",
-                where=str(path.parent),
-                remedy="free some space and resume",
-            ) from None
-        machine.ranks.wait()
-        features = open_array(path, key, progress)
-    if features is None:
-        raise BadInput("the features are damaged as soon as they are written", where=str(path))
-    return features
+                "the features are damaged as soon as they are written", where=str(folder)
+            )
+        ranks.wait()
+    return found, len(absent)
 
 
-def _key(network: Classifier, rows: Rows, how: Preprocessing, views: int) -> str:
-    """SHA-256 of all that the features follow from, but the images (which a run guards)."""
-    digest = hashlib.sha256(repr((asdict(how), views, network.kind)).encode())
-    digest.update(rows.tobytes())
-    for name, value in network.body.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _say(root: Path, folder: Path, sizes: tuple[int, int, int, int], progress: Progress) -> None:
+    """What will be computed and how large it gets; old stores make room."""
+    images, absent, width, views = sizes
+    need = 4 * width * absent
+    dropped = make_room(root, [folder], need)
+    progress.say(
+        f"frozen features: {images - absent:,} of {images:,} images cached, {absent:,} to be "
+        f"computed ({need * views / 2**20:.0f} MiB for {views} view(s))"
+    )
+    if dropped:
+        progress.say(f"dropped {len(dropped)} older feature store(s) to stay in bounds")
 
 
-def _build(
-    path: Path,
+def _compute(
+    frozen: Frozen,
+    folder: Path,
     key: str,
-    network: Classifier,
-    pixels: Pixels,
-    rows: Rows,
-    how: Preprocessing,
-    machine: Machine,
-    views: int,
-    progress: Progress,
-) -> None:
-    """Every rank computes its share of each block of rows; the first one writes them."""
-    ranks, size = machine.ranks, BATCH * machine.ranks.world
-    path.parent.mkdir(exist_ok=True)
-    width = _embed(network, pixels, rows[:1], how, machine, 0).shape[1]
-    shape = (views, len(rows), width)
-    places = [(v, i) for v in range(views) for i in range(0, len(rows), size)]
-    opened = new_array(path, key, shape, np.float32) if ranks.first else nullcontext()
-    with opened as array:
-        for view, i in progress(places, "frozen features", len(places)):
-            block = rows[i : i + size]
-            some = ranks.mine(block) if len(ranks.mine(block)) else block[:1]
-            made = _embed(network, pixels, some, how, machine, view)[: len(ranks.mine(block))]
-            whole = ranks.gathered(made, len(block))
-            if array is not None:
-                array[view, i : i + size] = whole
-
-
-@torch.inference_mode()
-def _embed(
-    network: Classifier,
-    pixels: Pixels,
-    rows: Rows,
-    how: Preprocessing,
-    machine: Machine,
+    what: tuple[Rows, list[str]],
     view: int,
-) -> Float32:
-    images = torch.from_numpy(pixels.take(rows)).to(machine.device)
-    draws = np.repeat(fixed_views(8)[view : view + 1], len(rows), 0)
-    shown = augment(images, draws, how) if view else to_input(images, how)
-    embedded: Float32 = network.embed(shown).float().cpu().numpy()
-    return embedded
+    bar: Iterator[int],
+) -> None:
+    """One segment. Every rank computes its share of each block; the first one writes them."""
+    (rows, ids), ranks, pixels = what, frozen.machine.ranks, frozen.pixels()
+    size, width = BATCH * ranks.world, frozen.width()
+    opened = new_segment(folder, key, ids, width) if ranks.first else nullcontext()
+    with opened as array:
+        for i in range(0, len(rows), size):
+            next(bar)
+            mine = ranks.mine(rows[i : i + size])
+            made = np.empty((0, width), np.float32)
+            if len(mine):
+                made = frozen.embed(pixels.take(mine), view)
+            whole = ranks.gathered(made, len(rows[i : i + size]))
+            if array is not None:
+                array[i : i + size] = whole
 
 
 @torch.inference_mode()

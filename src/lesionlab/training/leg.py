@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from torch import Tensor
 
 from lesionlab.config import Settings, Stage
 from lesionlab.data.facts import encode
+from lesionlab.data.feature_store import ROOT, can_hold, row_ids
 from lesionlab.evaluation.predictions import Ints
 from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import freeze, set_mode, trainable_groups
 from lesionlab.progress import Progress
 from lesionlab.run import FactsCoding
 from lesionlab.training.checkpoint import State
-from lesionlab.training.features import feature_file
+from lesionlab.training.features import Frozen, frozen_features
 from lesionlab.training.losses import as_tensor, class_weights, implied_prior
 from lesionlab.training.lr_finder import RateCurve, chosen_rate, find_rate
 from lesionlab.training.machine import Machine
@@ -79,7 +81,7 @@ def prepare_leg(made: Materials, number: int, state: State) -> Leg:
     norms = stage.frozen_batch_norm == "train"
     names = freeze(made.network, stage.trainable, norms)
     groups = trainable_groups(made.network, stage.trainable, norms)
-    inputs = stage_inputs(made, number)
+    inputs = stage_inputs(made, number, state)
     batch, micro = batches(made, stage, state)
     if stage.max_lr == "auto" and stage.name not in state.found_rates:
         found = chosen_rate(rate_curve(made, number, inputs, batch, micro), stage.name)
@@ -128,34 +130,43 @@ def step_context(made: Materials, stage: Stage, names: tuple[str, ...]) -> StepC
     )
 
 
-def stage_inputs(made: Materials, number: int) -> Inputs:
+def stage_inputs(made: Materials, number: int, state: State) -> Inputs:
     """Images, or cached features where the body is frozen and that is asked for."""
     stage = made.settings.stages[number]
-    return _features(made, number, stage) if stage.cached_views else _images(made, stage)
+    return _features(made, number, stage, state) if stage.cached_views else _images(made, stage)
 
 
-def _features(made: Materials, number: int, stage: Stage) -> FeatureInputs:
-    parts, shown = made.parts, preprocessing(made.settings)
-    pixels = stage_pixels(parts, made.settings, shown.size, made.progress)
-    train, valid = (
-        feature_file(
-            made.folder / FEATURES / f"{number}-{name}.npy",
-            made.network,
-            pixels,
-            rows,
-            shown,
-            made.machine,
-            views,
-            made.progress,
-        )
-        for name, rows, views in (
-            ("train", parts.train, stage.cached_views),
-            ("valid", parts.valid, 1),
-        )
+def _features(made: Materials, number: int, stage: Stage, state: State) -> FeatureInputs:
+    """Cached features, from the data set's cache where they have been computed before."""
+    parts, settings, shown = made.parts, made.settings, preprocessing(made.settings)
+    frozen = Frozen(
+        made.network,
+        settings.model.name,
+        shown,
+        made.machine,
+        cache(lambda: stage_pixels(parts, settings, shown.size, made.progress)),
+        row_ids(parts.dataset.table),
+        _store_root(made, number),
     )
+    train = frozen_features(frozen, parts.train, stage.cached_views, made.progress)
+    valid = frozen_features(frozen, parts.valid, 1, made.progress)
+    found, computed = (train.from_cache + valid.from_cache, train.computed + valid.computed)
+    state.features.setdefault(stage.name, {"from_cache": found, "computed": computed})
+    if not computed:
+        made.progress.say(f"{stage.name}: all frozen features come from the cache")
     return FeatureInputs(
         made.network, train, valid, parts.train, parts.valid, made.facts, made.machine
     )
+
+
+def _store_root(made: Materials, number: int) -> Path:
+    """The data set's store for a body that other runs share; the run's own for any other."""
+    before = made.settings.stages[:number]
+    shared = all(s.trainable == "head" and s.frozen_batch_norm == "eval" for s in before)
+    cache_folder = made.parts.dataset.folder / "cache"
+    if shared and can_hold(cache_folder):
+        return cache_folder / ROOT
+    return made.folder / FEATURES
 
 
 def _images(made: Materials, stage: Stage) -> ImageInputs:

@@ -35,6 +35,7 @@ def write_results(run: Run, state: State, parts: Parts, monitor: str, logits: Fl
         "skipped_batches": state.skipped,
         "micro_batches": state.micro_batches,
         "found_rates": state.found_rates,
+        "frozen_features": state.features,
         "notes": state.notes,
         "finished": now(),
     }

@@ -21,7 +21,7 @@ from lesionlab.data.randomness import philox, torch_seed
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import SILENT, Progress
 from lesionlab.training.distributed import StatisticsInOrder
-from lesionlab.training.features import image_logits
+from lesionlab.training.features import Features, image_logits
 from lesionlab.training.losses import loss_of
 from lesionlab.training.machine import Machine
 
@@ -106,8 +106,8 @@ class FeatureInputs:
     """Frozen features of the training part; each slot sees one of the cached views."""
 
     network: Classifier
-    features: Float32  # (views, Nt, D)
-    valid_features: Float32  # (1, Nv, D)
+    features: Features  # (views, Nt, D)
+    valid_features: Features  # (1, Nv, D)
     train: Rows
     valid: Rows
     facts: Float32 | None  # (len(table), F)
@@ -116,18 +116,22 @@ class FeatureInputs:
     def begin_epoch(self, seed: int, stage: int, epoch: int, order: Rows) -> None:
         self.order = order
         generator = philox(seed, "view", stage, epoch)
-        self.views = generator.integers(len(self.features), size=len(order))
+        self.views = generator.integers(len(self.features.views), size=len(order))
 
     def logits(self, slots: Rows) -> Tensor:
-        chosen = self.features[self.views[slots], self.order[slots]]
+        chosen = self.features.take(self.views[slots], self.order[slots])
         facts = on_device(self.facts, self.train[self.order[slots]], self.machine)
         embedded = torch.from_numpy(chosen).to(self.machine.device)
         return self.network.classify(embedded, facts).float()
 
+    def whole(self) -> Float32:
+        """(Nv, D) of the plain validation images."""
+        return self.valid_features.views[0].take(np.arange(len(self.valid)))
+
     def valid_logits(self, progress: Progress = SILENT) -> Float32:
         self.network.eval()
         with torch.inference_mode():
-            features = torch.from_numpy(np.array(self.valid_features[0]))
+            features = torch.from_numpy(self.whole())
             facts = on_device(self.facts, self.valid, self.machine)
             logits = self.network.classify(features.to(self.machine.device), facts)
         result: Float32 = logits.float().cpu().numpy()

@@ -202,7 +202,7 @@ class Trainer:
         stages, inputs = self.settings.stages, None
         while self.state.stage < len(stages):
             inputs = self._run_stage(self.state.stage, stages[self.state.stage])
-        self._finish(inputs or stage_inputs(self.made, len(stages) - 1))
+        self._finish(inputs or stage_inputs(self.made, len(stages) - 1, self.state))
 
     def _run_stage(self, number: int, stage: Stage) -> Inputs:
         leg = self._prepare(number)
