@@ -22,6 +22,9 @@ LINE = 14.0  # grey levels by which a hair is darker than what lies beside it
 WIDTH = 7  # pixels: what is thinner is a line
 LAGS = (4, 24)  # pixels between the marks of a ruler
 
+OUTER = np.ones((SIDE, SIDE), bool)  # the rim of a picture
+OUTER[RIM:-RIM, RIM:-RIM] = False
+
 INDICES = ("dark_corners", "hair", "ink", "ruler")
 
 
@@ -31,44 +34,38 @@ def artefact_indices(image: Image.Image) -> dict[str, float]:
     >>> artefact_indices(Image.new("RGB", (200, 150), (210, 170, 150)))
     {'dark_corners': 0.0, 'hair': 0.0, 'ink': 0.0, 'ruler': 0.0}
     """
-    small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    rgb = np.asarray(small)
-    grey = np.asarray(small.convert("L"), np.float32)
-    lines = _lines(grey)
+    small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+    red, green, blue = (np.asarray(plane) for plane in small.split())
+    light = np.maximum(np.maximum(red, green), blue)
+    lines = _lines(np.asarray(small.convert("L")))
     return {
-        "dark_corners": _dark_corners(rgb),
-        "hair": float((lines > LINE)[_rim()].mean()),
-        "ink": _ink(rgb),
+        "dark_corners": _dark_corners(light),
+        "hair": float((lines > LINE)[OUTER].mean()),
+        "ink": _ink(red, green, blue, light),
         "ruler": _ruler(lines),
     }
 
 
-def _rim() -> npt.NDArray[np.bool_]:
-    rim = np.ones((SIDE, SIDE), bool)
-    rim[RIM:-RIM, RIM:-RIM] = False
-    return rim
-
-
-def _lines(grey: Float32) -> Float32:
+def _lines(grey: UInt8) -> Float32:
     """How much darker a pixel is than what closes over it along one axis: thin dark lines."""
     across = ndimage.grey_closing(grey, size=(1, WIDTH)) - grey
     along = ndimage.grey_closing(grey, size=(WIDTH, 1)) - grey
-    lines: Float32 = np.maximum(across, along)
+    lines: Float32 = np.maximum(across, along).astype(np.float32)
     return lines
 
 
-def _dark_corners(rgb: UInt8) -> float:
-    dark = rgb.max(axis=2) < DARK
+def _dark_corners(light: UInt8) -> float:
+    dark = light < DARK
     c = CORNER
     corners = (dark[:c, :c], dark[:c, -c:], dark[-c:, :c], dark[-c:, -c:])
     return float(np.mean([corner.mean() for corner in corners]))
 
 
-def _ink(rgb: UInt8) -> float:
+def _ink(red: UInt8, green: UInt8, blue: UInt8, light: UInt8) -> float:
     """Share of the rim that is clearly blue, violet or green: no skin has these hues."""
-    red, green, blue = (rgb[..., k].astype(np.int16) for k in range(3))
-    coloured = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2) > 30
-    return float((coloured & (np.maximum(green, blue) > red + 5))[_rim()].mean())
+    coloured = light - np.minimum(np.minimum(red, green), blue) > 30
+    cold = np.maximum(green, blue) > red.astype(np.int16) + 5
+    return float((coloured & cold)[OUTER].mean())
 
 
 def _ruler(lines: Float32) -> float:
