@@ -1,12 +1,12 @@
 """How the nomination of near-duplicates grows: time, memory and recall at 10k, 100k and 400k.
 
-    python bench/duplicates_growth.py data/ham --out bench-out/growth.json
+    python bench/duplicates_growth.py data/ham --out bench-out/growth.json [--prepare]
 
 Pictures by the hundred thousand are made of real ones: two random windows of two random images,
 one mirrored, blended. One in fifty gets a twin: shifted and cropped by up to 5 %, and mirrored.
 Only the nomination is timed (descriptors to pairs), each size in a process of its own, whose
-peak memory is that of everything, descriptors included. The exponent is the slope of log time
-over log n by least squares.
+peak memory is that of the descriptors and of all that is made of them. The exponent is the slope
+of log time over log n by least squares. `--prepare` only makes the pictures.
 """
 
 from __future__ import annotations
@@ -73,9 +73,20 @@ def synthetic(thumbnails: UInt8, n: int) -> tuple[Any, Any]:
     return standardised(every), np.column_stack([rows, n + np.arange(len(rows))])
 
 
+def prepared(store: Path, n: int) -> Path:
+    """The file that holds the pictures of one size, made where it is absent."""
+    path = store.with_name(f"{store.stem}-{n}.npz")
+    if not path.is_file():
+        x, twins = synthetic(np.load(store), n)
+        with files.stage_file(path) as aside, aside.open("wb") as stream:
+            np.savez(stream, x=x, twins=twins)
+    return path
+
+
 def measure(store: Path, n: int) -> dict[str, Any]:
     """One size, in this process."""
-    x, twins = synthetic(np.load(store), n)
+    with np.load(prepared(store, n)) as stored:
+        x, twins = stored["x"], stored["twins"]
     wall, cpu = time.monotonic(), time.process_time()
     pairs = nominate(x)
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
@@ -110,6 +121,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--prepare", action="store_true", help="make the pictures, measure later")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     store = options.out.with_suffix(".npy")
@@ -121,12 +133,16 @@ def main() -> None:
         np.save(store, thumbnails_of(options.dataset))
     rows = []
     for n in options.sizes:
+        prepared(store, n)
+    for n in () if options.prepare else options.sizes:
         again = [sys.executable, __file__, str(options.dataset), "--out", str(options.out)]
         done = subprocess.run(
             [*again, "--one", str(n)], check=True, stdout=subprocess.PIPE, text=True
         )
         rows.append(json.loads(done.stdout))
         print(rows[-1], flush=True)
+    if options.prepare:
+        return
     files.write_json(
         options.out,
         {
