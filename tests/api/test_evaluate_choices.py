@@ -235,3 +235,29 @@ def test_what_is_no_repeat_is_refused(runs: Path, tables: tuple[Path, Path]) -> 
     shutil.rmtree(runs / "s1")
     shutil.rmtree(runs / "s2")
     assert "metrics" in evaluate(runs, **FAST)
+
+
+def test_the_unit_of_a_threshold_is_that_of_the_table_but_a_run_decides_by_image(
+    tables: tuple[Path, Path], runs: Path, tmp_path: Path
+) -> None:
+    p = draw("v", 400, 1)
+    pairs = p.y_true.copy()
+    pairs[1::2] = pairs[::2]  # the images of a lesion carry one label
+    for name, prefix in (("valid", "v"), ("test", "e")):
+        q = draw(prefix, 400, 1)
+        write_predictions(tmp_path / f"{name}.csv", Predictions(
+            q.image_id, q.patient_id, q.lesion_id, CLASSES, pairs, q.y_prob))  # fmt: skip
+    found = {
+        unit: evaluate(tables[0], calib=tables[1], unit=unit, policy="youden", **FAST)
+        for unit in ("image", "lesion")
+    }
+    points = {unit: f["operating_points"][0] for unit, f in found.items()}
+    assert points["image"]["chosen"]["sensitivity"]["n"] == int((pairs == 0).sum())
+    assert points["lesion"]["chosen"]["sensitivity"]["n"] == int((pairs[::2] == 0).sum())
+    write_predictions(
+        runs / "s0" / "predictions-valid.csv", draw("v", 400, 10).take(np.arange(0, 400, 2))
+    )
+    by_image = evaluate(runs / "s0", **FAST)["operating_points"][0]["threshold"]
+    by_lesion = evaluate(runs / "s0", unit="lesion", **FAST)
+    assert by_lesion["operating_points"][0]["threshold"] == by_image
+    assert any("chosen on single images" in n for n in by_lesion["notes"])

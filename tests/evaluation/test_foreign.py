@@ -42,7 +42,7 @@ def test_other_software_s_columns(tmp_path: Path, text: str, classes: tuple[str,
     assert found.image_id.tolist() == ["a", "b"]
     assert found.y_true.tolist() == [0, 1]
     assert found.y_prob.tolist() == [[0.75, 0.25], [0.5, 0.5]]
-    assert any("as 'image_id'" in n for n in notes)
+    assert any("as image_id" in n for n in notes)
     if "loss" in text:
         assert "not used: loss" in notes
     if "melanoma" in text:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from lesionlab import files
 from lesionlab.api.outside import of_outside
 from lesionlab.api.repeats import evaluate_repeats, repeated_runs
@@ -21,7 +23,7 @@ from lesionlab.evaluation.operating_point import OperatingPoint, choose_operatin
 from lesionlab.evaluation.predictions import Predictions, write_predictions
 from lesionlab.evaluation.readers import compare_with_readers, published_points
 from lesionlab.evaluation.subgroups import subgroups
-from lesionlab.evaluation.units import Unit
+from lesionlab.evaluation.units import Unit, to_unit
 from lesionlab.evaluation.votes import read_votes
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.language import language
@@ -122,7 +124,10 @@ def evaluate(
     else:
         other = None if calib is None else Path(calib)
         subject = of_table(source, truth, split, tuple(malignant), folder, out, other, calibration)
-    points, refusal = operating_points(subject, choice)
+    points, refusal = operating_points(subject, choice, unit)
+    if points and subject.run is not None and unit != "image":
+        note = f"the operating point was chosen on single images and is applied to each {unit}"
+        subject = dataclasses.replace(subject, notes=(*subject.notes, note))
 
     def measured(predictions: Predictions) -> Evaluation:
         return evaluate_predictions(
@@ -175,11 +180,15 @@ def _refuse_for_runs(
         )
 
 
-def operating_points(subject: Subject, choice: Choice) -> tuple[list[OperatingPoint], str]:
+def operating_points(
+    subject: Subject, choice: Choice, unit: Unit = "image"
+) -> tuple[list[OperatingPoint], str]:
     """The locked points to apply, and why there is none where there is none.
 
-    A run's stored points are read; without any, one is chosen on validation and stored by the
-    caller. Raises `BadInput` for a choice on test, or once test has been opened with this run.
+    A run decides by image, so its point is chosen on images; a table's on the unit that is
+    measured. A run's stored points are read; without any, one is chosen on validation and
+    stored by the caller. Raises `BadInput` for a choice on test, or once test has been opened
+    with this run.
     """
     if not subject.malignant:
         if choice.asked:
@@ -189,6 +198,8 @@ def operating_points(subject: Subject, choice: Choice) -> tuple[list[OperatingPo
             )
         return [], ""
     stored = None if subject.run is None else subject.run.folder / OPERATING_POINTS
+    if subject.run is None:
+        subject = _by_unit(subject, unit)
     if choice.threshold is not None and subject.run is None:
         return [_choose(subject, subject.predictions, "fixed", choice.threshold, subject.part)], ""
     if choice.asked:
@@ -198,6 +209,14 @@ def operating_points(subject: Subject, choice: Choice) -> tuple[list[OperatingPo
     elif subject.chooser is None or (subject.run is None and subject.chooser[0] == subject.part):
         return [], ""
     return _chosen(subject, choice)
+
+
+def _by_unit(subject: Subject, unit: Unit) -> Subject:
+    def joined(p: Predictions) -> Predictions:
+        return to_unit(p.take(np.flatnonzero(p.y_true >= 0)), unit, subject.malignant)
+
+    chooser = subject.chooser and (subject.chooser[0], joined(subject.chooser[1]))
+    return dataclasses.replace(subject, predictions=joined(subject.predictions), chooser=chooser)
 
 
 def _refuse_choice(subject: Subject, stored: Path | None) -> None:

@@ -61,7 +61,8 @@ def read_any(path: Path) -> tuple[Predictions, tuple[str, ...]]:
             remedy="name them prob_<class>, e.g. prob_mel,prob_nv",
         )
     ours = table.rename(columns=renamed | probabilities)
-    notes = [f"read '{a}' as '{b}'" for a, b in (renamed | probabilities).items() if a != b]
+    pairs = [f"'{a}' as {b}" for a, b in (renamed | probabilities).items() if a != b]
+    notes = [f"columns read: {', '.join(pairs)}"] if pairs else []
     if len(probabilities) == 1:
         notes.append(_complete(ours, next(iter(probabilities.values())), path))
     unused = [c for c in rest if c not in probabilities]
