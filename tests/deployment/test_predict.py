@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,10 @@ def test_evidence_ignores_what_all_classes_share() -> None:
     np.testing.assert_allclose(evidence(cam, 1), evidence(cam + shared, 1), atol=1e-6)
 
 
-def test_a_dicom_file_is_read(bundle_folder: Path, tmp_path: Path, tiny: Any) -> None:
+def test_a_dicom_file_is_read(
+    bundle_folder: Path, tmp_path: Path, tiny: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """15, 16: burned-in text is said; what names a person is not read and not logged."""
     pydicom = pytest.importorskip("pydicom")
     from pydicom.uid import (
         ExplicitVRLittleEndian,
@@ -220,10 +224,15 @@ def test_a_dicom_file_is_read(bundle_folder: Path, tmp_path: Path, tiny: Any) ->
     stored.BitsAllocated = stored.BitsStored = 8
     stored.HighBit = 7
     stored.PatientName, stored.BurnedInAnnotation = "Secret^Name", "YES"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stored.PatientAge = "Secret 45 years old"  # no age: pydicom warns, and quotes it
     stored.PixelData = np.asarray(image).tobytes()
     stored.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     image.save(tmp_path / "a.png")
-    one, other = predict(bundle_folder, tmp_path)["predictions"]
+    with caplog.at_level("DEBUG"), warnings.catch_warnings(record=True) as warned:
+        one, other = predict(bundle_folder, tmp_path)["predictions"]
+    assert "Secret" not in caplog.text + " ".join(str(w.message) for w in warned)
     assert one["note"] == "text is burned into the image"
     assert one["logits"] == pytest.approx(other["logits"], abs=1e-5)
     assert "Secret" not in json.dumps(one)

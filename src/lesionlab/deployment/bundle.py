@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import math
+import re
 import stat
 import struct
 import zipfile
@@ -41,6 +42,10 @@ ARRAYS = {
     "ood_mean.npy": "(D,) float32, mean of the training embeddings",
     "ood_basis.npy": "(r, D) float32, directions scaled by 1 / standard deviation",
 }
+NPY_HEADER = re.compile(
+    r"\{'descr': '(?P<dtype><[fi][248]|\|i1)', 'fortran_order': False, "
+    r"'shape': \((?P<shape>(?:\d{1,12},? ?){1,4})\), \}\s*"
+)
 # What the standard library raises at a damaged or hostile zip.
 DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError,
           ValueError, OverflowError, struct.error)  # fmt: skip
@@ -227,22 +232,28 @@ def _check_files(content: Mapping[str, bytes], info: BundleInfo, path: Path) -> 
 
 def read_array(data: bytes, where: str) -> npt.NDArray[Any]:
     """A .npy array without objects (numpy runs no pickle) whose length agrees with its header."""
-    stream = io.BytesIO(data)
     try:
-        version = np.lib.format.read_magic(stream)
-        if version != (1, 0):
-            raise ValueError(f"version {version}")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-        if fortran or dtype.hasobject or dtype.kind not in "fi":
-            raise ValueError("not a plain numeric array")
-        if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+        dtype, shape, start = _npy_header(data)
+        if math.prod(shape) * dtype.itemsize != len(data) - start:
             raise ValueError("its length does not fit its header")
-        array = np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape)
+        array = np.frombuffer(data, dtype, offset=start).reshape(shape)
     except ValueError as error:
         raise BadInput(f"not a plain .npy array ({error})", where=where) from None
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise BadInput("holds NaN or infinity", where=where)
     return array
+
+
+def _npy_header(data: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Type, shape and length of the header: a pattern, where numpy would parse Python."""
+    if data[:8] != b"\x93NUMPY\x01\x00":
+        raise ValueError("no .npy of version 1.0")
+    start = 10 + int.from_bytes(data[8:10], "little")
+    found = NPY_HEADER.fullmatch(data[10:start].decode("latin-1"))
+    if found is None:
+        raise ValueError("not a numeric array in C order")
+    shape = tuple(int(n) for n in found["shape"].split(",") if n.strip())
+    return np.dtype(found["dtype"]), shape, start
 
 
 def _check_arrays(arrays: Mapping[str, npt.NDArray[Any]], info: BundleInfo, path: Path) -> None:

@@ -9,6 +9,7 @@ and within `DRAFT_BOUND` grey levels of the full decode. `draft=False` turns it 
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ def _refuse_scans(data: bytes, name: str) -> None:
 def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
     if DEFLATED in data[:4096]:
         raise UnreadableImage("deflated DICOM is not accepted", where=name)
+    _silence_pydicom()
     try:
         found = read_dicom(data, name)
     except UnreadableImage:
@@ -82,6 +84,12 @@ def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
         raise UnreadableImage(str(error), where=name, status=415) from None
     burned = found.tags.get("BurnedInAnnotation", "").upper() == "YES"
     return View(prepare(found.image, how, roi), "text is burned into the image" if burned else "")
+
+
+def _silence_pydicom() -> None:
+    """Its warnings quote values of tags, which may name a patient: none reaches a log."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 
 def refuse_pixels(data: bytes, most: int, name: str = "") -> None:
