@@ -114,6 +114,12 @@ def _predictions(run: Run, split: str, data: Path | None, progress: Progress) ->
     from lesionlab.api.train import need_torch
 
     need_torch()
+    from lesionlab.training.members import is_ensemble
+
+    if is_ensemble(run.folder):
+        from lesionlab.api.ensemble import ensemble_part
+
+        return ensemble_part(run, split, dataset_folder=data, progress=progress)
     from lesionlab.training.predict import predict_part
 
     return predict_part(run.folder, split, dataset_folder=data, progress=progress)

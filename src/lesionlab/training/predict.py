@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from lesionlab import files
 from lesionlab.data.cache import open_pixels
@@ -17,11 +18,13 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.calibration import fit_temperature, log_prior_ratio, probabilities
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions
 from lesionlab.models.classifier import Classifier, build
+from lesionlab.models.mean import Member
 from lesionlab.models.weights import read_tensors
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run import BEST, CALIBRATION, Run, RunConfig, read_run
 from lesionlab.training.features import image_logits
 from lesionlab.training.machine import Machine, choose_machine
+from lesionlab.training.members import is_ensemble, mean_network
 from lesionlab.training.setup import preprocessing, refuse_changed_data
 
 
@@ -95,7 +98,9 @@ def bare_network(config: RunConfig) -> Classifier:
 
 
 def load_network(run: Run) -> Classifier:
-    """The run's best weights, in eval mode, float32, on the CPU."""
+    """The run's best weights, in eval mode, float32, on the CPU; of an ensemble its mean."""
+    if is_ensemble(run.folder):
+        return cast(Classifier, mean_network(run.folder, _member))  # has the same parts
     network = bare_network(run.config)
     tensors = read_tensors(run.folder / BEST)
     try:
@@ -106,6 +111,13 @@ def load_network(run: Run) -> Classifier:
             where=str(run.folder / BEST),
         ) from None
     return network.eval()
+
+
+def _member(run: Run) -> Member:
+    """A run as a member of an ensemble."""
+    fitted = read_calibration(run)
+    shift = torch.from_numpy(log_prior_ratio(fitted.prior, fitted.train_prior))
+    return Member(load_network(run), fitted.temperature, shift)
 
 
 def predictions_of(

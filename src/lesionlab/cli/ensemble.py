@@ -1,0 +1,55 @@
+"""`lesionlab ensemble`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+
+SHOWN = ("balanced_accuracy_prior_corrected", "roc_auc", "accuracy", "nll")
+EPILOG = """\b
+Examples:
+  lesionlab ensemble runs/a runs/b --tta --out runs/mean
+  lesionlab ensemble runs/repeat/a runs/repeat/b --method stack --handmade --out runs/stack
+"""
+
+
+@click.command("ensemble", epilog=EPILOG)
+@path_argument("members", nargs=-1, required=True, metavar="RUN...")
+@path_option("--out", required=True, help="The run folder to be made.")
+@click.option("--method", type=click.Choice(("mean", "rank", "stack")), default="mean",
+              show_default=True)  # fmt: skip
+@click.option("--tta", is_flag=True, help="Each member averages the 8 flips and quarter turns.")
+@click.option("--handmade", is_flag=True, help="Add a member of colours and lesion shape.")
+@click.option("--facts", help="stack: columns to read, e.g. age,sex,site ('' for none).")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of repeats.")
+@path_option("--data", help="The dataset folder, where it has moved.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="0: all cores.")
+@json_option
+def command(members: tuple[Path, ...], facts: str | None, as_json: bool, **options: Any) -> None:
+    """Join RUNs of one split, or folders of `repeat`, into one that evaluates like a run."""
+    from lesionlab.api.ensemble import ensemble
+
+    columns = None if facts is None else [c for c in facts.split(",") if c]
+    result = ensemble(members, facts=columns, progress=Bar(), **options)
+    answer(result, as_json, lambda: _show(result))
+
+
+def _show(result: dict[str, Any]) -> None:
+    views = f", {result['views']} views" if result["views"] > 1 else ""
+    print(f"{result['ensemble']}: {result['method']} of {len(result['members'])}{views}")
+    for name, metrics in {**result["members"], "together": result["valid"]}.items():
+        print(f"  {name:<24} " + ", ".join(_cell(n, metrics[n]) for n in SHOWN if n in metrics))
+    print(f"on {result['held_out']} (held out), n = {result['n']}, {result['groups']} groups.")
+    print(f"next: lesionlab evaluate {result['ensemble']}")
+
+
+def _cell(name: str, m: dict[str, Any]) -> str:
+    if m["value"] is None:
+        return f"{name} too little to say"
+    ends = "" if m["low"] is None else f" ({m['low']:.3f} to {m['high']:.3f})"
+    return f"{name} {m['value']:.3f}{ends}"

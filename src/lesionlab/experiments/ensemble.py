@@ -1,0 +1,287 @@
+"""Several runs as one: averaged, averaged by rank, or stacked on out-of-fold predictions.
+
+Members are runs trained on the same split (their validation part is then held out for all), or
+folders of `repeat` over the same folds (then each open image is held out by one of its folds).
+An ensemble is a run folder whose weights are those of its members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lesionlab import files
+from lesionlab.config import Settings, parse
+from lesionlab.data.facts import encode, fit_coding
+from lesionlab.data.manifest import Dataset
+from lesionlab.errors import BadInput
+from lesionlab.evaluation.predictions import Floats, Ints, read_predictions
+from lesionlab.experiments.handmade import (
+    crossed,
+    fit_trees,
+    handmade_features,
+    tree_probabilities,
+)
+from lesionlab.experiments.heldout import run_probabilities
+from lesionlab.experiments.repeat import PLAN
+from lesionlab.progress import Progress
+from lesionlab.run import BEST, CONFIG, Run, read_run
+from lesionlab.training.machine import Machine
+from lesionlab.training.members import (
+    EPSILON,
+    EnsembleRecord,
+    MemberRecord,
+    MemberRun,
+    read_record,
+)
+
+HANDMADE = "handmade"
+STACK = "stack.npz"  # what the trees learn from; they are fitted again when they are needed
+STACK_ITERATIONS = 80
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the members say of images that they had not seen.
+
+    `rows` (n,) of the table; `y_prob` (M, n, K); `folds` (n,) names, one name for a part.
+    """
+
+    rows: Rows
+    y_prob: Floats
+    folds: npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What predicting needs beside a record; `dataset` is `in_order`."""
+
+    dataset: Dataset
+    machine: Machine
+    progress: Progress
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return len(self.dataset.info.classes)
+
+    def labels(self, rows: Rows) -> Ints:
+        """(n,) class numbers."""
+        found: Ints = self.dataset.label_indices(self.dataset.table)[rows]
+        return found
+
+
+def member_of(folder: Path, seed: int) -> MemberRecord:
+    """A run folder, or a folder of `repeat`, as a member; `BadInput` for an unfinished one."""
+    if (folder / PLAN).is_file():
+        return _repeat_member(folder, seed)
+    run = read_run(folder)
+    if not (run.folder / BEST).is_file():
+        raise BadInput("the run is not finished", where=str(folder), remedy="lesionlab resume")
+    return MemberRecord(name=folder.resolve().name, kind="run", runs=(_weights(run),))
+
+
+def _repeat_member(folder: Path, seed: int) -> MemberRecord:
+    if not (folder / f"oof-seed{seed}.csv").is_file():
+        raise BadInput(
+            f"no out-of-fold predictions of seed {seed}",
+            where=str(folder),
+            remedy="finish the repeat, or choose another --seed",
+        )
+    names = sorted(p.stem for p in folder.glob(f"results/fold*-seed{seed}.json"))
+    runs = tuple(_weights(read_run(folder / "runs" / name)) for name in names)
+    return MemberRecord(name=folder.resolve().name, kind="repeat", runs=runs)
+
+
+def _weights(run: Run) -> MemberRun:
+    return MemberRun(folder=str(run.folder.resolve()), sha256=files.sha256_file(run.folder / BEST))
+
+
+def refuse_in_fold(folders: Sequence[Path], method: str) -> bool:
+    """Whether the members are repeats; `BadInput` for a mixture, and for stacking plain runs.
+
+    The predictions of a run for its own training part are too good: trees that learn from
+    them learn to trust what will not come again.
+    """
+    kinds = {(f / PLAN).is_file() for f in folders}
+    if len(kinds) > 1:
+        raise BadInput(
+            "runs and repeats cannot be mixed: they hold out other images",
+            remedy="give runs of one split, or folders of `repeat` over the same folds",
+        )
+    repeats = kinds == {True}
+    if method == "stack" and not repeats:
+        raise BadInput(
+            "stacking needs out-of-fold predictions, and a single run has none",
+            where=str(folders[0]),
+            remedy="make them first: lesionlab repeat DATASET --preset P --out DIR, then stack DIR",
+        )
+    return repeats
+
+
+def held_by_folds(folders: Sequence[Path], record: EnsembleRecord, context: Context) -> Held:
+    """The members' out-of-fold probabilities; the folds must be the same for all."""
+    seed = record.seed
+    dealt = [(f / f"folds-seed{seed}.csv").read_bytes() for f in folders]
+    if len(set(dealt)) > 1:
+        raise BadInput(
+            "the members have other folds", remedy="repeat them on the same data set and --folds"
+        )
+    table = pd.read_csv(folders[0] / f"folds-seed{seed}.csv", dtype=str, keep_default_na=False)
+    table = table.sort_values("image_id", kind="stable")
+    position = pd.Series(np.arange(len(context.dataset.table)), context.dataset.table["image_id"])
+    if not set(table["image_id"]) <= set(position.index):
+        raise BadInput("the folds are of another data set", where=str(folders[0]))
+    rows = position.loc[table["image_id"]].to_numpy()
+    folds = table["fold"].to_numpy(object)
+    found = []
+    for member, folder in zip(record.members, folders, strict=False):
+        if record.views == 1:
+            joined = read_predictions(folder / f"oof-seed{seed}.csv")
+            found.append(joined.y_prob)
+        else:
+            found.append(_turned_folds(member, rows, folds, record.views, context))
+    return Held(rows, np.array(found), folds)
+
+
+def _turned_folds(
+    member: MemberRecord, rows: Rows, folds: npt.NDArray[np.object_], views: int, context: Context
+) -> Floats:
+    """(n, K) out-of-fold probabilities over several views, each fold by its own run."""
+    y_prob = np.empty((len(rows), context.classes))
+    for saved in member.runs:
+        run = read_run(Path(saved.folder))
+        result = files.read_json(run.folder.parents[1] / "results" / f"{run.folder.name}.json")
+        inside = folds == result["fold"]
+        y_prob[inside] = run_probabilities(
+            run,
+            context.dataset,
+            rows[inside],
+            views=views,
+            machine=context.machine,
+            progress=context.progress,
+        )
+    return y_prob
+
+
+def member_probabilities(
+    member: MemberRecord, rows: Rows, record: EnsembleRecord, context: Context, fitting: Rows
+) -> Floats:
+    """(n, K) of images that no run of the member has seen; of several runs the mean.
+
+    A hand-made member is fitted on the rows `fitting`.
+    """
+    if member.kind == HANDMADE:
+        features = handmade_features(context.dataset, _side(record), context.progress)
+        trees = fit_trees(features[fitting], context.labels(fitting))
+        return tree_probabilities(trees, features[rows], context.classes)
+    each = [
+        run_probabilities(
+            read_run(Path(saved.folder)),
+            context.dataset,
+            rows,
+            views=record.views,
+            machine=context.machine,
+            progress=context.progress,
+        )
+        for saved in member.runs
+    ]
+    return np.asarray(np.mean(each, axis=0))
+
+
+def _side(record: EnsembleRecord) -> int:
+    """The size of the first network's images: their pixel cache is there already."""
+    first = next(run for m in record.members for run in m.runs)
+    return read_run(Path(first.folder)).config.settings.input.size
+
+
+def handmade_held(held: Held, record: EnsembleRecord, context: Context, fitting: Rows) -> Floats:
+    """(n, K) of the hand-made member for the held-out rows: crossed over the folds where several,
+    else fitted on the training rows `fitting`."""
+    features = handmade_features(context.dataset, _side(record), context.progress)
+    if len(set(held.folds)) > 1:
+        y = context.labels(held.rows)
+        return crossed(features[held.rows], y, held.folds, context.classes)
+    trees = fit_trees(features[fitting], context.labels(fitting))
+    return tree_probabilities(trees, features[held.rows], context.classes)
+
+
+def mean_logits(y_prob: Floats) -> Floats:
+    """(M, n, K) -> (n, K) log of the mean probability."""
+    return np.asarray(np.log(np.maximum(y_prob.mean(0), EPSILON)))
+
+
+def rank_logits(y_prob: Floats, reference: Floats) -> Floats:
+    """(M, n, K) -> (n, K) log of the mean rank among the held-out `reference` (M, m, K).
+
+    Each class's probability is replaced by the share of held-out images that have less, ties
+    half: what is averaged is the order, so that a member that is too sure counts no more.
+    """
+    ranks = np.empty_like(y_prob)
+    m = reference.shape[1]
+    for member in range(len(y_prob)):
+        for k in range(y_prob.shape[2]):
+            known = np.sort(reference[member, :, k])
+            below = np.searchsorted(known, y_prob[member, :, k], "left")
+            upto = np.searchsorted(known, y_prob[member, :, k], "right")
+            ranks[member, :, k] = (below + upto + 1) / (2 * m + 2)
+    return np.asarray(np.log(ranks.mean(0)))
+
+
+def stack_features(
+    y_prob: Floats, rows: Rows, record: EnsembleRecord, context: Context, fitting: Rows
+) -> Floats:
+    """(n, M K + F): log-probabilities of all members, then age, sex and site of the case."""
+    logs = np.log(np.maximum(y_prob, 1e-6)).transpose(1, 0, 2).reshape(y_prob.shape[1], -1)
+    if not record.facts:
+        return np.asarray(logs)
+    coding = fit_coding(context.dataset.table.iloc[fitting], record.facts)
+    return np.hstack([logs, encode(context.dataset.table, coding)[rows].astype(np.float64)])
+
+
+def stacked_held(features: Floats, y: Ints, folds: npt.NDArray[np.object_], k: int) -> Floats:
+    """(n, K) log-probabilities of each fold, by trees fitted on the other folds."""
+    y_prob = np.empty((len(y), k))
+    for fold in sorted(set(folds)):
+        inside = folds == fold
+        trees = fit_trees(features[~inside], y[~inside], STACK_ITERATIONS)
+        y_prob[inside] = tree_probabilities(trees, features[inside], k)
+    return np.asarray(np.log(np.maximum(y_prob, EPSILON)))
+
+
+def ensemble_logits(folder: Path, rows: Rows, context: Context) -> Floats:
+    """(n, K) logits of an ensemble for rows that its members have not seen."""
+    record = read_record(folder)
+    stored = np.load(folder / STACK, allow_pickle=False)
+    fitting = stored["fitting"].astype(np.int64)
+    y_prob = np.array(
+        [member_probabilities(m, rows, record, context, fitting) for m in record.members]
+    )
+    if record.method == "mean":
+        return mean_logits(y_prob)
+    if record.method == "rank":
+        return rank_logits(y_prob, stored["y_prob"])
+    held = stored["rows"].astype(np.int64)
+    known = stack_features(stored["y_prob"], held, record, context, held)
+    trees = fit_trees(known, context.labels(held), STACK_ITERATIONS)
+    asked = stack_features(y_prob, rows, record, context, held)
+    found = tree_probabilities(trees, asked, context.classes)
+    return np.asarray(np.log(np.maximum(found, EPSILON)))
+
+
+def settings_of(folder: Path, method: str, members: Sequence[str], first: Run) -> Settings:
+    """The first member's recipe under the ensemble's name: what a reader is shown."""
+    values = first.config.settings.model_dump(mode="json")
+    values |= {
+        "name": folder.resolve().name,
+        "description": f"{method} of {', '.join(members)}",
+        "source": "",
+        "expected": "",
+    }
+    return parse(Settings, values, CONFIG)

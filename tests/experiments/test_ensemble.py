@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import lesionlab
+from lesionlab.api.ensemble import ensemble
+from lesionlab.api.repeat import repeat
+from lesionlab.config import Settings
+from lesionlab.data.augment import augment, fixed_views
+from lesionlab.data.images import Preprocessing
+from lesionlab.data.manifest import read_dataset
+from lesionlab.errors import BadInput
+from lesionlab.evaluation.predictions import read_predictions
+from lesionlab.experiments.ensemble import rank_logits
+from lesionlab.experiments.handmade import colour_features, crossed
+from lesionlab.models.mean import turned
+
+Tiny = Callable[..., Settings]
+HOW: dict[str, Any] = {"device": "cpu", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def runs(lesions: Path, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs of one split, with other weights."""
+    folder = tmp_path_factory.mktemp("members")
+    for seed in (0, 1):
+        lesionlab.train(lesions, tiny(seed=seed), folder / f"r{seed}", **HOW)
+    return [folder / "r0", folder / "r1"]
+
+
+@pytest.fixture(scope="module")
+def repeats(lesions: Path, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("repeats")
+    recipes = [tiny(name="a"), tiny(name="b", optim={"name": "sgd"})]
+    repeat(lesions, recipes, folder, folds=2, train_part=False, **HOW)
+    return [folder / "a", folder / "b"]
+
+
+def test_views_of_the_network_are_those_of_training() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    how = Preprocessing(size=16)
+    plain = augment(torch.from_numpy(images), fixed_views(1).repeat(2, 0), how)
+    for view in range(8):
+        wanted = augment(torch.from_numpy(images), fixed_views(8)[[view, view]], how)
+        assert torch.equal(turned(plain, view), wanted), view
+
+
+def test_the_mean_is_that_of_the_calibrated_probabilities(runs: list[Path], tmp_path: Path) -> None:
+    told = ensemble(runs, tmp_path / "e", **HOW)
+    each = [read_predictions(run / "predictions-valid.csv") for run in runs]
+    both = read_predictions(tmp_path / "e" / "predictions-valid.csv")
+    assert list(both.image_id) == list(each[0].image_id)
+    assert both.logits is not None
+    wanted = np.log((each[0].y_prob + each[1].y_prob) / 2)
+    assert both.logits == pytest.approx(wanted, abs=2e-5)
+    assert set(told["members"]) == {"r0", "r1"}
+    assert told["held_out"] == "validation"
+    right = (both.y_prob.argmax(1) == both.y_true).mean()
+    assert told["valid"]["accuracy"]["value"] == pytest.approx(right)
+
+
+@pytest.mark.slow
+def test_it_evaluates_exports_and_predicts_like_a_run(
+    runs: list[Path], lesions: Path, tmp_path: Path
+) -> None:
+    ensemble(runs, tmp_path / "e", tta=True, **HOW)
+    shown = lesionlab.evaluate(tmp_path / "e", images=False, resamples=50)
+    assert shown["part"] == "valid"
+    assert Path(shown["report"]).is_file()
+    made = lesionlab.export(tmp_path / "e", tmp_path / "b")
+    assert made["parity"]["max_probability_difference"] < 1e-4
+    assert made["parity"]["max_difference_to_run"] < 1e-3  # the views are those of the run too
+    lesionlab.predict(tmp_path / "b", lesions / "images", csv=tmp_path / "p.csv")
+    assert (tmp_path / "p.csv").is_file()
+
+
+def test_turns_and_flips_of_a_single_run(runs: list[Path], tmp_path: Path) -> None:
+    told = ensemble(runs[:1], tmp_path / "e", tta=True, **HOW)
+    assert told["views"] == 8
+    one = read_predictions(runs[0] / "predictions-valid.csv")
+    many = read_predictions(tmp_path / "e" / "predictions-valid.csv")
+    assert np.abs(one.y_prob - many.y_prob).max() > 1e-6
+    with pytest.raises(BadInput, match="one member alone is no ensemble"):
+        ensemble(runs[:1], tmp_path / "f", **HOW)
+
+
+def test_test_predictions_come_from_the_members(
+    runs: list[Path], lesions: Path, tmp_path: Path
+) -> None:
+    from lesionlab.api.ensemble import ensemble_part
+    from lesionlab.run import read_run
+    from lesionlab.training.predict import predict_part
+
+    for method in ("mean", "rank"):
+        ensemble(runs, tmp_path / method, method=method, **HOW)  # type: ignore[arg-type]
+        found = ensemble_part(read_run(tmp_path / method), "test")
+        assert set(found.image_id) == set(read_dataset(lesions).part("test")["image_id"])
+        assert found.y_prob.sum(1) == pytest.approx(1)
+        with pytest.raises(BadInput, match="were trained on 'train'"):
+            ensemble_part(read_run(tmp_path / method), "train")
+    mean = ensemble_part(read_run(tmp_path / "mean"), "test")
+    network = predict_part(tmp_path / "mean", "test")  # the one network of `export`
+    assert network.y_prob == pytest.approx(mean.y_prob, abs=1e-4)
+
+
+def test_ranks_see_the_order_only() -> None:
+    generator = np.random.default_rng(0)
+    y_prob = generator.dirichlet([1, 1, 1], (2, 50))
+    squeezed = np.sqrt(y_prob)
+    assert rank_logits(y_prob, y_prob) == pytest.approx(rank_logits(squeezed, squeezed))
+    assert (np.exp(rank_logits(y_prob, y_prob)) < 1).all()
+
+
+def test_stacking_on_in_fold_predictions_is_refused(
+    runs: list[Path], repeats: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match="stacking needs out-of-fold predictions"):
+        ensemble(runs, tmp_path / "e", method="stack", **HOW)
+    with pytest.raises(BadInput, match="runs and repeats cannot be mixed"):
+        ensemble([runs[0], repeats[0]], tmp_path / "e", **HOW)
+    with pytest.raises(BadInput, match="no method 'median'"):
+        ensemble(runs, tmp_path / "e", method="median", **HOW)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="no out-of-fold predictions of seed 3"):
+        ensemble(repeats, tmp_path / "e", method="stack", seed=3, **HOW)
+    assert not (tmp_path / "e").exists()
+
+
+def test_a_stack_learns_out_of_fold_and_reads_facts(repeats: list[Path], tmp_path: Path) -> None:
+    told = ensemble(repeats, tmp_path / "e", method="stack", handmade=True, **HOW)
+    assert told["facts"] == ["age", "sex", "site"]
+    assert set(told["members"]) == {"a", "b", "handmade"}
+    assert set(told["folds"]) == {"0", "1"}
+    shown = lesionlab.evaluate(tmp_path / "e", images=False, resamples=50)
+    assert shown["n"] == told["n"]
+    with pytest.raises(BadInput, match="a stack ends in boosted trees: it cannot be one network"):
+        lesionlab.export(tmp_path / "e", tmp_path / "b")
+    with pytest.raises(BadInput, match="trained on 'calib'"):
+        lesionlab.evaluate(tmp_path / "e", split="calib")
+
+
+def test_a_fold_cannot_see_its_own_labels() -> None:
+    """Features that say nothing must stay at chance, even where each row is its own code."""
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 2, 300)
+    features = generator.normal(size=(300, 4))
+    folds = np.array([str(i % 3) for i in range(300)], object)
+    y_prob = crossed(features, y, folds, 2)
+    other = y.copy()
+    inside = folds == "1"
+    other[inside] = 1 - other[inside]
+    assert crossed(features, other, folds, 2)[inside] == pytest.approx(y_prob[inside])
+
+
+def test_fold_models_are_averaged_on_test_and_not_exported(
+    repeats: list[Path], tmp_path: Path
+) -> None:
+    from lesionlab.api.ensemble import ensemble_part
+    from lesionlab.run import read_run
+
+    for method in ("mean", "stack"):
+        ensemble(repeats, tmp_path / method, method=method, handmade=True, **HOW)  # type: ignore[arg-type]
+        found = ensemble_part(read_run(tmp_path / method), "test")
+        assert found.y_prob.sum(1) == pytest.approx(1)
+        again = ensemble_part(read_run(tmp_path / method), "test")
+        assert (again.y_prob == found.y_prob).all()  # the trees are fitted again, to the same bits
+    ensemble(repeats, tmp_path / "folds", tta=True, **HOW)
+    with pytest.raises(BadInput, match="fold runs have seen every image"):
+        lesionlab.export(tmp_path / "folds", tmp_path / "b")
+
+
+def test_changed_weights_are_found(
+    runs: list[Path], lesions: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    import shutil
+
+    from lesionlab.api.ensemble import ensemble_part
+    from lesionlab.run import read_run
+
+    copies = [Path(shutil.copytree(r, tmp_path / r.name)) for r in runs]
+    ensemble(copies, tmp_path / "e", **HOW)
+    shutil.copy(copies[1] / "best.safetensors", copies[0] / "best.safetensors")
+    with pytest.raises(BadInput, match="are not those that the ensemble was made of"):
+        ensemble_part(read_run(tmp_path / "e"), "test")
+
+
+def test_colours_are_shares() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    found = colour_features(images)
+    assert found[:, :125].sum(1) == pytest.approx(1)
+    assert found[1] == pytest.approx(colour_features(images[1:2])[0])
+
+
+def test_the_verb(runs: list[Path], tmp_path: Path) -> None:
+    from lesionlab.cli.ensemble import command
+
+    arguments = [*map(str, runs), "--out", str(tmp_path / "e"), "--threads", "1"]
+    shown = CliRunner().invoke(command, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "mean of 2" in shown.output
+    assert "together" in shown.output
