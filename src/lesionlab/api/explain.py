@@ -1,0 +1,113 @@
+"""`lesionlab.explain`: what a run's network looks at, and whether the picture can be believed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lesionlab import files
+from lesionlab.data import ledger
+from lesionlab.errors import BadInput
+from lesionlab.progress import SILENT, Progress
+from lesionlab.run import BEST
+
+SCHEMA_VERSION = 1
+PAGE, NUMBERS, PICTURES = "explanations.html", "explanations.json", "explanations"
+
+
+def explain(
+    run: Path | str,
+    *,
+    split: str = "valid",
+    methods: Sequence[str] = (),
+    masks: Path | str | None = None,
+    limit: int = 200,
+    checks: int = 24,
+    projection: str = "tsne",
+    data: Path | str | None = None,
+    out: Path | str | None = None,
+    lang: str = "en",
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Write `explanations.html`, its numbers as JSON, and overlays as PNG, beside the report.
+
+    Maps of `limit` images by each of `methods` (default: all that apply to the network) are
+    measured against the lesion masks; the dear checks use `checks` of them. `masks` is a folder
+    or archive of masks named by image id; without it, those that were imported are used.
+    `projection` of the embedding is tsne, or umap where umap-learn is installed. `split="test"`
+    opens the sealed test set, which is written to the ledger before anything is shown. `data`
+    says where the data set has moved.
+
+    Returns the content of `explanations.json` with `page`, its path. Raises `BadInput` for an
+    unfinished run, changed data, a method that does not apply, and masks that fit no image.
+    """
+    from lesionlab.api.explain_gather import Asked, gathered
+    from lesionlab.api.subject import of_run
+    from lesionlab.api.train import need_torch
+    from lesionlab.reporting.explanations import link_report, write_page
+    from lesionlab.reporting.language import language
+
+    need_torch()
+    language(lang)
+    _check(limit, checks, projection)
+    folder = Path(run)
+    subject = of_run(folder, split, None if data is None else Path(data), out, progress)
+    if subject.dataset is None or subject.run is None:
+        raise BadInput(
+            "its dataset folder is not there", where=str(folder), remedy="say where: --data DIR"
+        )
+    with contextlib.ExitStack() as stack:
+        tree = None
+        if masks is not None:
+            from lesionlab.data.archive import open_tree
+
+            tree = stack.enter_context(open_tree(Path(masks)))
+        asked = Asked(tuple(methods), limit, checks, projection, seed, lang)
+        found = gathered(subject, asked, tree, progress)
+    numbers = {"schema_version": SCHEMA_VERSION, **found.numbers}
+    openings = _open(subject, numbers)
+    subject.out.mkdir(parents=True, exist_ok=True)
+    pictures = subject.out / PICTURES
+    for name, picture in found.pictures.items():
+        path = pictures / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(path, picture)
+    for name, text in found.tables.items():
+        files.write_text(subject.out / name, text)
+    files.write_json(subject.out / NUMBERS, numbers)
+    write_page(subject.out / PAGE, found.content(openings), lang)
+    linked = link_report(subject.out / "report.html", PAGE, lang)
+    return {**numbers, "page": str(subject.out / PAGE), "linked": linked}
+
+
+def _check(limit: int, checks: int, projection: str) -> None:
+    if limit < 1 or checks < 1:
+        raise BadInput("at least one image is needed", where="--limit, --checks")
+    if projection not in ("tsne", "umap"):
+        raise BadInput(f"no projection '{projection}'", remedy="known: tsne, umap")
+    if projection == "umap":
+        from importlib.util import find_spec
+
+        if find_spec("umap") is None:
+            raise BadInput(
+                "UMAP is not installed", where="--projection", remedy="pip install umap-learn"
+            )
+
+
+def _open(subject: Any, numbers: dict[str, Any]) -> int:
+    """How often test was opened; this time among them where test is what is explained."""
+    folder = subject.dataset.folder
+    if subject.part == "test":
+        entry = {
+            "event": "opened",
+            "run": subject.title,
+            "split": "test",
+            "result": ledger.digest(numbers),
+        }
+        if (subject.run.folder / BEST).is_file():
+            entry["model"] = files.sha256_file(subject.run.folder / BEST)
+        ledger.append(folder, entry)
+    return len(ledger.openings(folder))

@@ -1,0 +1,365 @@
+"""Everything that `explain` finds out, before a byte is written. Needs the extra `train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lesionlab.api import explain_show
+from lesionlab.api.subject import Subject as Evaluated
+from lesionlab.data.abcd import NAMES, abcd_table
+from lesionlab.data.archive import Tree
+from lesionlab.data.cache import open_pixels
+from lesionlab.data.facts import encode
+from lesionlab.data.groups import united_groups
+from lesionlab.data.images import open_image
+from lesionlab.data.manifest import Dataset
+from lesionlab.data.masks import LesionMasks, masks_of
+from lesionlab.data.randomness import philox
+from lesionlab.errors import BadInput
+from lesionlab.evaluation.evaluate import cases_of, plain
+from lesionlab.evaluation.headline import headline
+from lesionlab.evaluation.measured import measure_cases
+from lesionlab.explanation import faithfulness, localisation
+from lesionlab.explanation.confusions import confused_pairs, errors
+from lesionlab.explanation.embedding import MOST, embed, plane
+from lesionlab.explanation.gallery import Gallery, gallery
+from lesionlab.explanation.methods import METHODS, Float32, Ints, Subject, chosen_methods
+from lesionlab.explanation.neighbours import Agreement, agreement, nearest
+from lesionlab.explanation.statistics import mean_measure
+from lesionlab.explanation.study import Question, Row, study
+from lesionlab.progress import Progress
+from lesionlab.reporting.explanations import ExplanationContent
+from lesionlab.run import Run, now
+from lesionlab.training.machine import choose_machine
+from lesionlab.training.predict import load_network, predictions_of, read_calibration
+from lesionlab.training.setup import preprocessing, refuse_changed_data
+
+REFIT = 1000  # training images of the check with permuted labels
+BANK = 20_000  # training images among which similar ones are sought
+RESAMPLES = 1000
+EMPTY = 0.05  # share of the picture below which nothing is left to see
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `explain`."""
+
+    methods: tuple[str, ...]
+    limit: int
+    checks: int
+    projection: str
+    seed: int
+    lang: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """`numbers` (JSON), `pictures` and `tables` by file name, and the page but for the ledger."""
+
+    numbers: dict[str, Any]
+    pictures: dict[str, bytes]
+    tables: dict[str, str]
+    content: Callable[[int], ExplanationContent]
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that the steps below share. `rows` are the part's rows of `dataset.table`."""
+
+    evaluated: Evaluated
+    run: Run
+    dataset: Dataset
+    subject: Subject
+    rows: Ints
+    groups: npt.NDArray[np.object_]  # (len(table),)
+    masks: LesionMasks | None
+    asked: Asked
+    progress: Progress
+
+    @property
+    def y(self) -> Ints:
+        """(len(table),) class numbers."""
+        return np.asarray(self.dataset.label_indices(self.dataset.table), np.int64)
+
+    @property
+    def called(self) -> Ints:
+        """(len(rows),) the class that the network calls."""
+        return np.asarray(self.evaluated.predictions.y_prob.argmax(1), np.int64)
+
+
+def opened(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Progress) -> Case:
+    """Load the network and the pixels; `BadInput` where the data have changed."""
+    run, dataset = evaluated.run, evaluated.dataset
+    assert run is not None
+    assert dataset is not None
+    refuse_changed_data(run.folder, run.config, dataset)
+    table = dataset.table.sort_values("image_id", kind="stable").reset_index(drop=True)
+    dataset = Dataset(dataset.folder, table, dataset.info)
+    how, machine = preprocessing(run.config.settings), choose_machine()
+    network = load_network(run).to(machine.device)
+    chosen_methods(asked.methods, network)  # refuses before any work
+    masks = masks_of(dataset, table, how, tree)
+    facts = None if run.config.facts is None else encode(table, run.config.facts)
+    pixels = open_pixels(dataset, how, progress=progress)
+    place = pd.Series(np.arange(len(table)), index=table["image_id"])
+    rows = place.reindex(evaluated.predictions.image_id.astype(str))
+    if rows.isna().any():
+        raise BadInput(
+            f"image '{rows.index[rows.isna()][0]}' of the predictions is not in the data set",
+            where=str(dataset.folder),
+        )
+    return Case(
+        evaluated,
+        run,
+        dataset,
+        Subject(network, pixels, how, machine.device, facts),
+        rows.to_numpy(np.int64),
+        np.asarray(united_groups(table), object),
+        masks if masks.known.any() else None,
+        asked,
+        progress,
+    )
+
+
+def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Progress) -> Found:
+    """Run every step."""
+    case = opened(evaluated, asked, tree, progress)
+    names = chosen_methods(asked.methods, case.subject.network)
+    some = sampled(case)
+    bank = case.dataset.table.index[case.dataset.table["split"] == "train"].to_numpy(np.int64)
+    if len(bank) > BANK:
+        bank = np.sort(philox(asked.seed, "bank").permutation(bank)[:BANK])
+    known = embed(case.subject, bank, progress, "embedding training")
+    mine = embed(case.subject, case.rows, progress, "embedding the part")
+    question = _question(case, some, bank)
+    rows = study(case.subject, names, question, progress)
+    parts = parts_of_pictures(case)
+    predictions = case.evaluated.predictions
+    table = case.dataset.table.iloc[case.rows]
+    chosen = gallery(predictions, table["path"].map(_file).to_numpy(object), asked.seed)
+    near, cosine = nearest(mine, case.groups[case.rows], known, case.groups[bank])
+    agreed = agreement(near, case.y[case.rows], case.y[bank], case.groups[case.rows],
+                       predictions.classes)  # fmt: skip
+    spots = _cloud(case, mine)
+    lesions = lesion_numbers(case)
+    main = names[0]
+    shown = explain_show.Shown(case, chosen, names, rows, main)
+    cards, pictures = explain_show.cards(shown)
+    similar = explain_show.similar(shown, bank, near, cosine)
+    numbers = _numbers(case, names, question, rows, parts, chosen, agreed)
+    tables = {f"embedding-{case.evaluated.part}.csv": spots.to_csv(index=False)}
+    if lesions is not None:
+        tables[f"abcd-{case.evaluated.part}.csv"] = lesions.to_csv(index=False)
+
+    def content(openings: int) -> ExplanationContent:
+        data, sprite = explain_show.cloud(shown, spots)
+        return ExplanationContent(
+            title=case.evaluated.title,
+            part=case.evaluated.part,
+            classes=predictions.classes,
+            n=len(predictions),
+            explained=len(some),
+            checks=min(asked.checks, len(some)),
+            main_method=main,
+            study=numbers["study"],
+            parts=numbers["parts"],
+            masks=numbers["masks"]["images"],
+            mask_area=numbers["masks"]["area"],
+            empty_background=numbers["masks"]["empty_background"],
+            losses=cards.losses,
+            confident=cards.confident,
+            correct=cards.correct,
+            strips=cards.strips,
+            similar=similar,
+            cloud=data,
+            sprite=sprite,
+            projection=asked.projection,
+            pairs=numbers["confused_pairs"],
+            errors=errors(predictions),
+            agreement=numbers["neighbours"],
+            bank=len(bank),
+            lesions=_lesions_by_class(case, lesions),
+            refused=numbers["refused"] if not asked.methods else {},
+            synthetic=case.run.config.dataset.synthetic,
+            leaky=case.run.config.dataset.leaky,
+            openings=openings,
+            created=now(),
+        )
+
+    return Found(numbers, pictures, tables, content)
+
+
+def _file(path: str) -> str:
+    return PurePosixPath(path).name
+
+
+def sampled(case: Case) -> Ints:
+    """Places among `case.rows` of the images whose maps are measured: with a mask, at random."""
+    there = np.arange(len(case.rows))
+    if case.masks is not None and case.masks.known[case.rows].any():
+        there = there[case.masks.known[case.rows]]
+    draw = philox(case.asked.seed, "explain").permutation(there)
+    return np.asarray(draw[: case.asked.limit], np.int64)
+
+
+def _question(case: Case, some: Ints, bank: Ints) -> Question:
+    draw = philox(case.asked.seed, "refit").permutation(bank)[:REFIT]
+    seen = embed(case.subject, draw, case.progress, "embedding for labels", places=True)
+    return Question(
+        rows=case.rows[some],
+        target=case.called[some],
+        groups=case.groups[case.rows[some]],
+        classes=len(case.evaluated.predictions.classes),
+        masks=case.masks,
+        checks=min(case.asked.checks, len(some)),
+        known=(seen, case.y[draw]),
+        seed=case.asked.seed,
+    )
+
+
+def parts_of_pictures(case: Case) -> list[dict[str, Any]]:
+    """Balanced accuracy where only a part of each picture is left; [] without masks."""
+    masks = case.masks
+    if masks is None:
+        return []
+    where = case.rows[masks.known[case.rows]]
+    calibration, found = read_calibration(case.run), []
+    for part in localisation.PARTS:
+
+        def change(
+            views: npt.NDArray[np.uint8], rows: Ints, part: str = part
+        ) -> npt.NDArray[np.uint8]:
+            return localisation.only(part, views, masks.take(rows))
+
+        logits = faithfulness.logits_of(case.subject, where, change, case.progress, part)
+        predictions = predictions_of(case.dataset, where, logits, calibration)
+        malignant = case.run.config.dataset.malignant
+        cases = cases_of(predictions, malignant, case.evaluated.prior)
+        measured = measure_cases(cases, resamples=RESAMPLES, seed=case.asked.seed, bands=False)
+        numbers = headline(measured, None)
+        keys = ("balanced_accuracy", "balanced_accuracy_prior_corrected", "roc_auc")
+        found.append({"part": part, "left": _left(case, part, where)} | plain(
+            {k: numbers[k] for k in keys}
+        ))  # fmt: skip
+    return found
+
+
+def _left(case: Case, part: str, rows: Ints) -> float:
+    assert case.masks is not None
+    shares = [
+        localisation.left_over(part, case.masks.take(rows[i : i + 256]))
+        for i in range(0, len(rows), 256)
+    ]
+    return float(np.concatenate(shares).mean())
+
+
+def _mask_facts(case: Case) -> dict[str, Any]:
+    """How many masks, how large the lesions are, and how many leave no background."""
+    if case.masks is None:
+        return {"images": 0, "area": None, "empty_background": 0}
+    rows = case.rows[case.masks.known[case.rows]]
+    areas, left = [], []
+    for i in range(0, len(rows), 256):
+        some = case.masks.take(rows[i : i + 256])
+        areas.append(some.mean((1, 2)))
+        left.append(localisation.left_over("background_only", some))
+    area = mean_measure(np.concatenate(areas), case.groups[rows])
+    empty = int((np.concatenate(left) < EMPTY).sum())
+    return {"images": len(rows), "area": plain(area), "empty_background": empty}
+
+
+def lesion_numbers(case: Case) -> pd.DataFrame | None:
+    """The ABCD numbers of the part's images, at the size of the originals; None without masks."""
+    masks = case.masks
+    if masks is None or not masks.known[case.rows].any():
+        return None
+    table = case.dataset.table
+    progress = iter(case.progress(range(len(case.rows)), "lesion geometry", len(case.rows)))
+
+    def picture(i: int) -> npt.NDArray[np.uint8]:
+        path = case.dataset.image_path(str(table["path"].iloc[case.rows[i]]))
+        return np.asarray(open_image(path).convert("RGB"))
+
+    def mask(i: int) -> npt.NDArray[np.bool_] | None:
+        next(progress, None)
+        row = int(case.rows[i])
+        return masks.original(row) if masks.known[row] else None
+
+    ids = [str(v) for v in table["image_id"].iloc[case.rows]]
+    found = abcd_table(ids, picture, mask)
+    next(progress, None)
+    return found.assign(label=table["label"].iloc[case.rows].to_numpy())
+
+
+def _lesions_by_class(case: Case, lesions: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Quartiles of each number by class."""
+    if lesions is None:
+        return []
+    rows = []
+    for name in case.evaluated.predictions.classes:
+        mine = lesions[(lesions["label"] == name) & lesions["area"].notna()]
+        quartiles = {
+            k: [None if pd.isna(v) else float(v) for v in mine[k].quantile([0.25, 0.5, 0.75])]
+            for k in NAMES
+        }
+        rows.append({"label": name, "n": len(mine), **quartiles})
+    return rows
+
+
+def _cloud(case: Case, mine: Float32) -> pd.DataFrame:
+    """`image_id, x, y, row` of the embedding map; at most `MOST` images, drawn at random."""
+    places = np.arange(len(mine))
+    if len(places) > MOST:
+        places = np.sort(philox(case.asked.seed, "cloud").permutation(places)[:MOST])
+    case.progress.say(f"laying out {len(places):,} images ({case.asked.projection})")
+    xy = plane(mine[places], case.asked.seed, case.asked.projection)
+    ids = case.dataset.table["image_id"].iloc[case.rows[places]].to_numpy()
+    return pd.DataFrame({"image_id": ids, "x": xy[:, 0].round(5), "y": xy[:, 1].round(5)})
+
+
+def _numbers(
+    case: Case,
+    names: tuple[str, ...],
+    question: Question,
+    rows: list[Row],
+    parts: list[dict[str, Any]],
+    chosen: Gallery,
+    agreed: Agreement,
+) -> dict[str, Any]:
+    predictions = case.evaluated.predictions
+    wrong, total = errors(predictions)
+    network = case.subject.network
+    result: dict[str, Any] = plain(
+        {
+            "run": case.evaluated.title,
+            "part": case.evaluated.part,
+            "n": len(predictions),
+            "explained": len(question.rows),
+            "checks": question.checks,
+            "methods": names,
+            "refused": {n: r for n, m in METHODS.items() if (r := m.refusal(network))},
+            "explains": "logit of the called class less the mean of the others",
+            "study": [row.to_json() for row in rows],
+            "masks": _mask_facts(case),
+            "parts": parts,
+            "errors": {"wrong": wrong, "n": total},
+            "confused_pairs": [vars(p) for p in confused_pairs(predictions)],
+            "neighbours": vars(agreed),
+            "gallery": {
+                "losses": [vars(c) for c in chosen.losses],
+                "confident": {k: [vars(c) for c in v] for k, v in chosen.confident.items()},
+                "correct": [vars(c) for c in chosen.correct],
+            },
+            "synthetic": case.run.config.dataset.synthetic,
+            "leaky": case.run.config.dataset.leaky,
+            "created": now(),
+        }
+    )
+    return result

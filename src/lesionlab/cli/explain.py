@@ -1,0 +1,88 @@
+"""`lesionlab explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
+
+VERDICTS = {True: "[green]passed", False: "[bold red]FAILED", None: "[yellow]too few"}
+EPILOG = """\b
+Examples:
+  lesionlab explain runs/ham --masks HAM10000_segmentations.zip
+  lesionlab explain runs/ham --method gradcam --method occlusion --limit 50
+"""
+
+
+@click.command("explain", epilog=EPILOG)
+@path_argument("run", metavar="RUN")
+@click.option("--split", default="valid", show_default=True, help="The part to explain.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    help="cam, gradcam, attention_rollout, saliency, smoothgrad, integrated_gradients or "
+    "occlusion; repeatable. Default: all that apply to the network.",
+)
+@path_option("--masks", help="Lesion masks, a folder or an archive, named by image id.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=200, show_default=True,
+    help="Images whose maps are measured against the masks.",
+)  # fmt: skip
+@click.option(
+    "--checks", type=click.IntRange(1), default=24, show_default=True,
+    help="Images of the dear checks (randomisation, insertion, shifts).",
+)  # fmt: skip
+@click.option(
+    "--projection", default="tsne", show_default=True, help="Of the embedding: tsne or umap."
+)
+@path_option("--data", help="The dataset folder, where it has moved.")
+@path_option("--out", help="Where to write, if not into RUN.")
+@click.option("--lang", default="en", show_default=True, help="Of the page: en or zh.")
+@seed_option
+@json_option
+def command(run: Path, as_json: bool, **options: Any) -> None:
+    """Show what the network of RUN looks at, and check whether the maps can be believed.
+
+    Writes explanations.html, explanations.json and overlays as PNG beside the report.
+    """
+    from lesionlab.api.explain import explain
+
+    result = explain(run, progress=Bar(), **options)
+    answer(result, as_json, lambda: _show(result))
+
+
+def _show(result: dict[str, Any]) -> None:
+    console = Console()
+    table = Table(title=f"Maps of {escape(result['run'])}, {result['part']}", title_justify="left")
+    for name in ("method", "randomisation", "in the lesion", "insertion less centre's"):
+        table.add_column(name)
+    for row in result["study"]:
+        verdict = "reference" if row["reference"] else VERDICTS[row["sanity"]["passed"]]
+        table.add_row(
+            row["name"], verdict, *(_text(row[k]) for k in ("pointing", "insertion_gain"))
+        )
+    console.print(table)
+    for part in result["parts"]:
+        console.print(f"{part['part']}: balanced accuracy {_text(part['balanced_accuracy'])}")
+    if result["leaky"]:
+        console.print("[bold red]LEAKY: these numbers are no honest estimate")
+    if result["synthetic"]:
+        console.print("[yellow]SYNTHETIC: drawn images; the numbers say nothing about patients")
+    console.print("Research use only: a map is no diagnosis.")
+    console.print(f"Page: {escape(result['page'])}", soft_wrap=True)
+
+
+def _text(measure: dict[str, Any] | None) -> str:
+    if measure is None or measure["value"] is None:
+        return "–"
+    interval = ""
+    if measure["low"] is not None:
+        interval = f" ({measure['low']:.3f} to {measure['high']:.3f})"
+    return f"{measure['value']:.3f}{interval}"

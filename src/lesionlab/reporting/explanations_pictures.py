@@ -1,0 +1,73 @@
+"""Pictures of the page on explanations: what the network saw, maps over it, thumbnails."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy import ndimage
+
+from lesionlab.data.images import UInt8
+from lesionlab.deployment.heatmap import overlay
+
+SHOWN = 224  # pixels a side on the page
+QUALITY = 78
+OUTLINE = (255, 255, 255)
+SHEET = ((1000, 64), (3000, 48), (10_000, 32))  # up to n images: pixels a side of a thumbnail
+SHEET_QUALITY = 72
+
+Bool = npt.NDArray[np.bool_]
+Float32 = npt.NDArray[np.float32]
+
+
+def over(view: UInt8, found: Float32, mask: Bool | None = None) -> Image.Image:
+    """The network's view with the positive part of a map over it, and the lesion's outline."""
+    # `overlay` shows a class against the mean of the others: of m and -m that is 2 m.
+    picture = overlay(view, np.stack([found, -found]), 0)
+    return picture if mask is None else outlined(picture, mask)
+
+
+def outlined(picture: Image.Image, mask: Bool) -> Image.Image:
+    """A thin line around the mask."""
+    large = Image.fromarray(mask.astype(np.uint8) * 255).resize(picture.size, Image.Resampling.BOX)
+    on = np.asarray(large) > 127
+    width = max(1, picture.width // 220)
+    rim = on & ~ndimage.binary_erosion(on, iterations=width)
+    pixels = np.array(picture)
+    pixels[rim] = OUTLINE
+    return Image.fromarray(pixels)
+
+
+def plain(view: UInt8) -> Image.Image:
+    """The network's view as an RGB picture."""
+    return Image.fromarray(view.squeeze()).convert("RGB")
+
+
+def jpeg(picture: Image.Image, side: int = SHOWN, quality: int = QUALITY) -> bytes:
+    """A JPEG of `side` x `side` pixels, without metadata."""
+    stream = io.BytesIO()
+    picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC).save(
+        stream, "JPEG", quality=quality, optimize=True
+    )
+    return stream.getvalue()
+
+
+def sheet(views: Callable[[npt.NDArray[np.int64]], UInt8], n: int) -> tuple[bytes, int, int]:
+    """One JPEG with the thumbnails of `n` views, row by row; its columns, and a thumbnail's side.
+
+    `views(rows)` gives (k, S, S, C) uint8; they are asked for a few at a time.
+    """
+    side = next((s for most, s in SHEET if n <= most), SHEET[-1][1])
+    columns = max(1, math.isqrt(max(n - 1, 0)) + 1)
+    page = Image.new("RGB", (columns * side, max(1, -(-n // columns)) * side))
+    for i in range(0, n, 256):
+        for j, view in enumerate(views(np.arange(i, min(i + 256, n))), i):
+            small = plain(view).resize((side, side), Image.Resampling.BOX)
+            page.paste(small, (j % columns * side, j // columns * side))
+    stream = io.BytesIO()
+    page.save(stream, "JPEG", quality=SHEET_QUALITY, optimize=True)
+    return stream.getvalue(), columns, side
