@@ -4,9 +4,9 @@
     python bench/training_speed.py --work SCRATCH --report docs/benchmarks.md
 
 The first command makes an environment for each peer under SCRATCH (a few GB of downloads), then
-does the jobs of PIECES one after the other, each in a process of its own. A job that has its
-result is not repeated; `--seconds` begins no further job after so long. `--quiet` counts steps at
-real-time priority (Linux, root), so that other work on the machine does not count as theirs.
+does the jobs of PIECES, each in a process of its own, only one of which measures at any time. A
+job that has its result is not repeated; `--seconds` begins no further job after so long. `--quiet`
+counts at real-time priority (Linux, root), so that other work on the machine does not count.
 The trial: MobileNetV2, 224 px, batch 64, flips and lighting, the data set's own lesion-grouped
 split; all peers see the same 1,280 training images and the same weights.
 """
@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,6 @@ import numpy as np
 
 HERE = Path(__file__).parent / "peers"
 IMAGES = 1280  # of the trial: the slow peers would need hours for all
-STEPS = 17  # that are counted
 SEEDS = (0, 1, 2)
 KEPT = Path(__file__).parent / "results" / "training-speed.json"
 
@@ -50,24 +50,21 @@ class Piece:
 
 
 SCRIPTS = {"ours": "ours.py", "torch": "torch_peer.py", "keras": "keras_peer.py",
-           "fastai": "fastai_peer.py", "lightning": "lightning_peer.py"}  # fmt: skip
-OWN_ENVIRONMENT = ("keras", "fastai", "lightning")
+           "fastai": "fastai_peer.py"}  # fmt: skip
+OWN_ENVIRONMENT = ("keras", "fastai")
 PIECES = (
     Piece("ours", "speed", "bfloat16"),
     Piece("keras", "speed"),
     Piece("keras", "frozen-speed"),
     Piece("fastai", "speed"),
     Piece("torch", "speed", "bfloat16"),
+    Piece("ours", "frozen-stage", "bfloat16", "some"),  # the trial's images only
     Piece("ours", "frozen-stage", "bfloat16", "cold"),
     Piece("ours", "frozen-stage", "bfloat16", "warm"),
     Piece("fastai", "frozen-speed"),
-    Piece("keras", "speed", variant="plain"),
-    Piece("keras", "frozen-speed", variant="plain"),
+    Piece("keras", "speed", variant="xla"),
     Piece("keras", "speed", "bfloat16"),
     Piece("keras", "frozen-speed", "bfloat16"),
-    Piece("lightning", "speed"),
-    Piece("lightning", "speed", "bfloat16"),
-    Piece("lightning", "frozen-speed", "bfloat16"),
     Piece("ours", "speed"),
     *(Piece("ours", "quality", "bfloat16", seed=s) for s in SEEDS),
     *(Piece("keras", "quality", seed=s) for s in SEEDS),
@@ -88,7 +85,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="words that a piece's name holds")
     parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=17, help="that are counted, of 64 images")
     parser.add_argument("--quiet", action="store_true")
+    parser.add_argument("--together", type=int, default=1, help="processes; one measures at a time")
+    parser.add_argument("--lock", type=Path, help="a lock file shared with other work")
     parser.add_argument("--report", type=Path)
     options = parser.parse_args()
     results = options.work / "results"
@@ -101,20 +101,19 @@ def main() -> None:
     if options.dataset is None or options.weights is None:
         parser.error("a data set and --weights are needed")
     results.mkdir(parents=True, exist_ok=True)
-    trial = make_trial(options.dataset, options.weights, options.work)
-    began = time.monotonic()
-    for piece in PIECES:
-        if all(word in piece.name.split("_") for word in options.only):
-            if time.monotonic() - began > options.seconds:
-                print(f"time is over before {piece.name}")
-                return
-            do(piece, trial, options)
+    trial = make_trial(options.dataset, options.weights, options.work, options.steps)
+    ends = time.monotonic() + options.seconds
+    wanted = [p for p in PIECES if set(options.only) <= set(p.name.split("_"))]
+    for peer in {p.peer for p in wanted}:
+        environment(peer, options.work)
+    with ThreadPoolExecutor(options.together) as pool:
+        list(pool.map(lambda piece: do(piece, trial, ends, options), wanted))
 
 
-def do(piece: Piece, trial: Path, options: argparse.Namespace) -> None:
+def do(piece: Piece, trial: Path, ends: float, options: argparse.Namespace) -> None:
     """One piece in its own process and environment, unless its result is there."""
     out = options.work / "results" / f"{piece.name}.json"
-    if out.is_file():
+    if out.is_file() or time.monotonic() > ends:
         return
     python = environment(piece.peer, options.work)
     words = [str(python), str(HERE / SCRIPTS[piece.peer]), "--trial", str(trial)]
@@ -123,6 +122,7 @@ def do(piece: Piece, trial: Path, options: argparse.Namespace) -> None:
     words += ["--variant", piece.variant] if piece.variant else []
     words += ["--quiet"] if options.quiet else []
     hidden = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(options.threads)}
+    hidden["TRAINING_SPEED_LOCK"] = str(options.lock or options.work / "measuring.lock")
     began = time.monotonic()
     log = out.with_suffix(".log")
     with log.open("w") as stream:
@@ -146,7 +146,7 @@ def environment(peer: str, work: Path) -> Path:
     return python
 
 
-def make_trial(source: Path, weights: Path, work: Path) -> Path:
+def make_trial(source: Path, weights: Path, work: Path, steps: int) -> Path:
     """`trial.json` and two data set folders: the trial's rows, and all of train and valid."""
     path = work / "trial.json"
     if path.is_file():
@@ -166,7 +166,7 @@ def make_trial(source: Path, weights: Path, work: Path) -> Path:
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
         "weights": str(weights.resolve()),
-        "steps": STEPS,
+        "steps": steps,
         "frozen_epochs": 10,
         "tuned_epochs": 3,
         "dataset": part_of(dataset, np.concatenate([some, valid]), work / "some"),

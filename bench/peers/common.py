@@ -6,10 +6,12 @@ Runs in each peer's own environment: the standard library and numpy only.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ JOBS = ("speed", "frozen-speed", "frozen-stage", "quality")
 LIGHTING = 0.1  # brightness and contrast, either way
 WARM_UP = 3  # steps that are not counted
 QUIET_SECONDS = 50.0  # the longest time at real-time priority
+PAUSE_SECONDS = 8.0  # for everybody else, after it
+LOCK = "TRAINING_SPEED_LOCK"  # names the lock file of all measurements
 
 
 def arguments() -> argparse.Namespace:
@@ -46,43 +50,86 @@ class Enough(Exception):
     """The clock has counted as many steps as are wanted."""
 
 
+_turn: list[int] = []
+
+
+def wait_for_turn() -> None:
+    """Take the lock of all measurements, once; it is let go when the process ends."""
+    if os.environ.get(LOCK) and not _turn:
+        _turn.append(os.open(os.environ[LOCK], os.O_CREAT | os.O_RDWR, 0o666))
+        fcntl.flock(_turn[0], fcntl.LOCK_EX)
+
+
+class Quiet:
+    """A measurement: its wall clock and processor time, alone on the machine where that is asked.
+
+    It waits for the lock of all measurements, and with `wanted` runs at real-time priority (Linux,
+    root), so that other work does not count as ours. `breathe()` lets the others have the
+    machine after QUIET_SECONDS for a while, which is not counted.
+    """
+
+    def __init__(self, wanted: bool) -> None:
+        self.wanted = wanted
+        self.seconds = self.cpu = 0.0
+
+    def begin(self) -> None:
+        """Wait for the other measurements, then start to count."""
+        wait_for_turn()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.wanted:
+            set_priority(real_time=True)
+        self.since, self.cpu_since = time.perf_counter(), cpu_seconds()
+
+    def _pause(self) -> None:
+        self.seconds += time.perf_counter() - self.since
+        self.cpu += cpu_seconds() - self.cpu_since
+        if self.wanted:
+            set_priority(real_time=False)
+
+    def breathe(self) -> None:
+        """To be called now and then."""
+        if self.wanted and time.perf_counter() - self.since > QUIET_SECONDS:
+            self._pause()
+            time.sleep(PAUSE_SECONDS)
+            self._go_on()
+
+    def end(self) -> None:
+        """Stop to count."""
+        self._pause()
+
+    def so_far(self) -> float:
+        """Counted seconds."""
+        return self.seconds + time.perf_counter() - self.since
+
+
 class Clock:
     """Times the steps of a job after the warm-up; `tick()` once a step, after it.
 
-    With `quiet` the counted steps run at real-time priority (Linux, root), at most
-    QUIET_SECONDS, so that other work on the machine does not count as ours. `tick` says True
-    when that is over.
+    It says True when as many steps are counted as are wanted.
     """
 
     def __init__(self, quiet: bool, steps: int) -> None:
-        self.quiet, self.steps = quiet, steps
+        self.quiet, self.steps = Quiet(quiet), steps
         self.seconds: list[float] = []
-        self.done = self.cpu = self.began = 0.0
-        self.last: float | None = None
+        self.done = 0
+        self.last = 0.0
 
     def tick(self) -> bool:
         now = time.perf_counter()
-        if self.last is not None and self.done > WARM_UP:
-            self.seconds.append(now - self.last)
         self.done += 1
-        if self.done == WARM_UP + 1:
-            self.began, self.cpu = now, cpu_seconds()
-            if self.quiet:
-                set_priority(real_time=True)
-        over = len(self.seconds) >= self.steps
-        over |= self.quiet and self.done > WARM_UP + 1 and now - self.began > QUIET_SECONDS
-        if over:
-            self.stop()
+        if self.done > WARM_UP:
+            self.seconds.append(now - self.last)
+        if self.done == WARM_UP:
+            self.quiet.begin()
+        if len(self.seconds) >= self.steps:
+            self.quiet.end()
+            return True
+        if self.seconds:
+            self.quiet.breathe()
         self.last = time.perf_counter()
-        return over
-
-    def stop(self) -> None:
-        """Back to the usual priority; the processor's time ends here."""
-        if self.quiet:
-            set_priority(real_time=False)
-        if self.cpu >= 0 and self.began:
-            self.cpu = cpu_seconds() - self.cpu
-            self.began = 0.0
+        return False
 
     def result(self, images: int = BATCH) -> dict[str, Any]:
         """Images per second by the median step, and by all counted steps."""
@@ -91,8 +138,17 @@ class Clock:
             "steps": len(steps),
             "images_per_second": round(images / float(np.median(steps)), 2),
             "images_per_second_mean": round(images * len(steps) / float(steps.sum()), 2),
-            "images_per_two_core_seconds": round(2 * images * len(steps) / max(self.cpu, 1e-9), 2),
+            "images_per_two_core_seconds": round(2 * images * len(steps) / self.quiet.cpu, 2),
         }
+
+
+def rate(quiet: bool, images: int, do: Callable[[], object]) -> float:
+    """Images per second of `do`, measured alone."""
+    alone = Quiet(quiet)
+    alone.begin()
+    do()
+    alone.end()
+    return round(images / alone.seconds, 2)
 
 
 def cpu_seconds() -> float:
@@ -136,6 +192,12 @@ def set_priority(real_time: bool) -> None:
                 os.sched_setscheduler(int(task.name), policy, os.sched_param(2 * real_time))
             except OSError:
                 continue
+
+
+def reached(began: float, cpu: float, auc: float) -> list[float]:
+    """Seconds since `began`, seconds of two cores since `cpu`, and the macro AUC then."""
+    two_cores = (cpu_seconds() - cpu) / 2
+    return [round(time.perf_counter() - began, 2), round(two_cores, 2), round(auc, 5)]
 
 
 def write_result(options: argparse.Namespace, peer: str, version: str, **values: Any) -> None:

@@ -42,7 +42,8 @@ class Reached(Callback):
     order = 60
 
     def __init__(self, y_true: np.ndarray) -> None:
-        self.y_true, self.rows, self.began = y_true, [], time.perf_counter()
+        self.y_true, self.rows = y_true, []
+        self.began, self.cpu = time.perf_counter(), common.cpu_seconds()
 
     def before_validate(self) -> None:
         self.some: list[torch.Tensor] = []
@@ -55,7 +56,7 @@ class Reached(Callback):
 
     def after_fit(self) -> None:
         auc = common.macro_auc(self.y_true, torch.cat(self.some).numpy())
-        self.rows.append([round(time.perf_counter() - self.began, 2), round(auc, 5)])
+        self.rows.append(common.reached(self.began, self.cpu, auc))
 
 
 def loaders(trial: dict[str, Any], valid: list[Any]) -> ImageDataLoaders:
@@ -120,9 +121,8 @@ def main() -> None:
 
 def predict_speed(learn: Learner, quiet: bool) -> float:
     """Images per second of the forward pass in validation, decoding included."""
-    began = time.perf_counter()
-    predicted, _ = learn.get_preds(dl=learn.dls.valid)
-    return round(len(predicted) / (time.perf_counter() - began), 2)
+    valid = learn.dls.valid
+    return common.rate(quiet, len(valid.dataset), lambda: learn.get_preds(dl=valid))
 
 
 if __name__ == "__main__":

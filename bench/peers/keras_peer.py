@@ -38,13 +38,13 @@ class Reached(keras.callbacks.Callback):
     def __init__(self, data: tf.data.Dataset, y_true: np.ndarray) -> None:
         super().__init__()
         self.data, self.y_true, self.rows = data, y_true, []
-        self.began = time.perf_counter()
+        self.began, self.cpu = time.perf_counter(), common.cpu_seconds()
 
     def on_train_end(self, logs: Any = None) -> None:
         logits = self.model.predict(self.data, verbose=0).astype(np.float64)
         y_prob = np.exp(logits - logits.max(1, keepdims=True))
         auc = common.macro_auc(self.y_true, y_prob / y_prob.sum(1, keepdims=True))
-        self.rows.append([round(time.perf_counter() - self.began, 2), round(auc, 5)])
+        self.rows.append(common.reached(self.began, self.cpu, auc))
 
 
 def data_of(trial: dict[str, Any], rows: list[Any], training: bool, seed: int) -> tf.data.Dataset:
@@ -169,14 +169,13 @@ def timed(
     clock = common.Clock(options.quiet, trial["steps"])
     with contextlib.suppress(common.Enough):
         model.fit(train, epochs=9, verbose=0, callbacks=[Ticks(clock)])
-    clock.stop()
-    model.predict(valid, verbose=0)
-    began = time.perf_counter()
     n = len(model.predict(valid, verbose=0))
     return {
         **clock.result(),
         "jit": str(model.jit_compile),
-        "valid_images_per_second": round(n / (time.perf_counter() - began), 2),
+        "valid_images_per_second": common.rate(
+            options.quiet, n, lambda: model.predict(valid, verbose=0)
+        ),
     }
 
 

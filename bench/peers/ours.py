@@ -25,23 +25,26 @@ SIGHT = {"flips": "both", "brightness": common.LIGHTING, "contrast": common.LIGH
 class Ticks:
     """Progress that hands the training steps to the clock, and remembers when epochs ended."""
 
-    def __init__(self, clock: common.Clock | None) -> None:
-        self.clock, self.ended = clock, {}
-        self.began = time.perf_counter()
+    def __init__(self, clock: common.Clock | None, alone: common.Quiet) -> None:
+        self.clock, self.alone = clock, alone
+        self.ended: dict[tuple[str, int], list[float]] = {}
+        self.began, self.cpu = time.perf_counter(), common.cpu_seconds()
 
     def __call__(
         self, items: Iterable[T], description: str, total: int | None = None
     ) -> Iterator[T]:
         for item in items:
             yield item
-            if self.clock and re.search(r" \d+/\d+$", description) and self.clock.tick():
+            if self.clock is None:
+                self.alone.breathe()
+            elif re.search(r" \d+/\d+$", description) and self.clock.tick():
                 raise common.Enough
 
     def say(self, line: str) -> None:
         """An epoch's line, such as `all epoch 2 of 3: ...`."""
         found = re.match(r"(\S+) epoch (\d+) of \d+", line)
         if found:
-            self.ended[found[1], int(found[2])] = time.perf_counter() - self.began
+            self.ended[found[1], int(found[2])] = common.reached(self.began, self.cpu, 0.0)
 
 
 def recipe(options: argparse.Namespace, trial: dict[str, Any]) -> Settings:
@@ -80,33 +83,35 @@ def main() -> None:
     options = common.arguments()
     trial = common.read_trial(options.trial)
     whole = options.job == "frozen-stage"
-    data = Path(trial["whole" if whole else "dataset"])
+    data = Path(trial["whole" if options.variant in ("cold", "warm") else "dataset"])
     out = options.out.with_suffix(".run")
     shutil.rmtree(out, ignore_errors=True)
     if whole and options.variant == "cold":
         shutil.rmtree(data / "cache", ignore_errors=True)
     clock = common.Clock(options.quiet, trial["steps"]) if options.job == "speed" else None
-    ticks = Ticks(clock)
     settings = recipe(options, trial)
     machine = choose_machine("cpu", settings.precision, options.threads)
-    cpu, began = common.cpu_seconds(), time.perf_counter()
+    alone = common.Quiet(options.quiet and whole)
+    ticks = Ticks(clock, alone)
+    if whole:
+        alone.begin()
     try:
         weights = Path(trial["weights"])
         train(data, settings, out, weights=weights, machine=machine, progress=ticks)
     except common.Enough:
         pass
-    seconds, cpu = time.perf_counter() - began, common.cpu_seconds() - cpu
-    values = clock.result() if clock else {"seconds": round(seconds, 2), "cpu": round(cpu, 2)}
-    if clock is None:
-        values["reached"] = reached(out, ticks, seconds)
+    values = clock.result() if clock else {"reached": reached(out, ticks)}
+    if whole:
+        alone.end()
+        values |= {"seconds": round(alone.seconds, 2), "cpu": round(alone.cpu, 2)}
     values["micro_batch"] = read_run(out).config.settings.micro_batch
     options.precision = machine.precision
     common.write_result(options, "lesionlab", __version__, **values)
     shutil.rmtree(out, ignore_errors=True)
 
 
-def reached(out: Path, ticks: Ticks, seconds: float) -> list[list[float]]:
-    """Seconds since the start (decoding and features included) and macro AUC, by epoch said."""
+def reached(out: Path, ticks: Ticks) -> list[list[float]]:
+    """Seconds, two-core seconds (decoding and features included) and macro AUC, by epoch said."""
     rows: list[list[float]] = []
     counts: dict[str, int] = {}
     for row in read_history(out):
@@ -114,7 +119,7 @@ def reached(out: Path, ticks: Ticks, seconds: float) -> list[list[float]]:
         counts[stage] = counts.get(stage, 0) + 1
         at = ticks.ended.get((stage, counts[stage]))
         if at is not None:
-            rows.append([round(at, 2), round(float(row["valid_roc_auc"]), 5)])
+            rows.append([*at[:2], round(float(row["valid_roc_auc"]), 5)])
     return rows
 
 

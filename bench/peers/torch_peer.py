@@ -126,10 +126,10 @@ def main() -> None:
         network.body.requires_grad_(options.job == "speed")
         with contextlib.suppress(common.Enough):
             train(options, trial, network, data, 9, 1e-3, tick)
-        began = time.perf_counter()
-        predict(network, data[0][:256], trial)
         values = clock.result()
-        values["valid_images_per_second"] = round(256 / (time.perf_counter() - began), 2)
+        values["valid_images_per_second"] = common.rate(
+            options.quiet, 256, lambda: predict(network, data[0][:256], trial)
+        )
     common.write_result(options, "bare torch loop", torch.__version__, **values)
 
 
@@ -142,7 +142,7 @@ def judged(
     """The head on the frozen body, then all layers; seconds and macro AUC after each."""
     pixels, labels = decoded(trial, trial["valid"])
     reached = []
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), common.cpu_seconds()
     for epochs, peak, moves in (
         (trial["frozen_epochs"], 3e-3, False),
         (trial["tuned_epochs"], 1e-3, True),
@@ -150,7 +150,7 @@ def judged(
         network.body.requires_grad_(moves)
         train(options, trial, network, data, epochs, peak, lambda: None)
         auc = common.macro_auc(labels.numpy(), predict(network, pixels, trial))
-        reached.append([round(time.perf_counter() - began, 2), round(auc, 5)])
+        reached.append(common.reached(began, cpu, auc))
     return reached
 
 
