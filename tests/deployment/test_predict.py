@@ -263,6 +263,22 @@ def test_the_command_line(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_57_a_name_cannot_forge_a_line(
+    bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny: Any
+) -> None:
+    name = "a\nforged.png: positive\x1b[31m.png"
+    tiny.picture("nv", np.random.default_rng(0), 40).save(tmp_path / name)
+    (tmp_path / "b\n.png").write_bytes(b"x")
+    assert run(["predict", str(bundle_folder), str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert not [line for line in out.splitlines() if line.startswith("forged")]
+    assert run(["predict", str(bundle_folder), str(tmp_path / "absent\n\x1b[31m")]) == 2
+    error = capsys.readouterr().err
+    assert "\x1b" not in error
+    assert error.count("\n") == 1
+
+
 def test_no_torch_on_the_way(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:
     """What predicts at a clinic has no torch, no onnx, no timm: they must not even be asked for."""
     shutil.copytree(bundle_folder, tmp_path / "b")

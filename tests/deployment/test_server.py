@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,12 @@ def test_each_abstention(web: TestClient, good: bytes, abstain: str) -> None:
     assert post(web, good, params={"abstain": abstain}).status_code == 200
 
 
+def header_of(png: bytes, side: int) -> bytes:
+    """A PNG whose header claims side x side pixels, with a checksum that fits."""
+    head = png[12:16] + side.to_bytes(4, "big") * 2 + png[24:29]
+    return png[:12] + head + zlib.crc32(head).to_bytes(4, "big") + png[33:]
+
+
 def picture_files(tmp: Any = None) -> dict[str, tuple[bytes, int]]:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8))
     huge = bytearray(encoded(image, "BMP"))
@@ -116,6 +123,7 @@ def picture_files(tmp: Any = None) -> dict[str, tuple[bytes, int]]:
         "2 text": (b"this is no image", 415),
         "3 truncated": (encoded(image, "JPEG")[:-200], 422),
         "4 50,000 x 50,000": (bytes(huge), 413),
+        "5 tiny file, huge dimensions": (header_of(encoded(image, "PNG"), 30_000), 413),
         "6 PDF": (b"%PDF-1.4 ...", 415),
         "6 SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
         "6 FITS": (b"SIMPLE  =                    T" + b" " * 2850, 415),
@@ -147,6 +155,79 @@ def test_images(web: TestClient, case: str) -> None:
     assert answer.status_code == 200, answer.text
     assert b"<script>" not in answer.content
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def dicom(preamble: bytes = bytes(128), syntax: str = "1.2.840.10008.1.2.1", **tags: Any) -> bytes:
+    """A DICOM file of 40 x 40 greys that names a person, with changes."""
+    pydicom = pytest.importorskip("pydicom")
+    head = pydicom.dataset.FileMetaDataset()
+    head.TransferSyntaxUID = pydicom.uid.UID(syntax)
+    head.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+    head.MediaStorageSOPInstanceUID = "1.2.3"
+    stored = pydicom.dataset.FileDataset("a", {}, file_meta=head, preamble=preamble)
+    values = {"Rows": 40, "Columns": 40, "SamplesPerPixel": 1, "BitsAllocated": 8}
+    values |= {"BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0}
+    values |= {"PhotometricInterpretation": "MONOCHROME2", "PatientName": "Secret^Name"}
+    values |= {"PixelData": bytes(range(40)) * 40, **tags}
+    for name, value in values.items():
+        setattr(stored, name, value)
+    stream = io.BytesIO()
+    pydicom.dcmwrite(
+        stream, stored, enforce_file_format=True, implicit_vr=False, little_endian=True
+    )
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "status"),
+    [
+        ("15 names a person", {}, 200),
+        ("16 burned-in text", {"BurnedInAnnotation": "YES"}, 200),
+        ("18 absurd dimensions", {"Rows": 60_000, "Columns": 60_000}, 413),
+        ("18 wrong bits", {"BitsAllocated": 1}, 422),
+        ("18 less data than it says", {"PixelData": b"\0\0"}, 422),
+        ("19 unknown transfer syntax", {"syntax": "1.2.3.4.5"}, 422),
+        ("20 MONOCHROME1", {"PhotometricInterpretation": "MONOCHROME1"}, 200),
+        ("21 program", {"preamble": b"MZ" + bytes(126)}, 415),
+        ("21 program", {"preamble": b"\x7fELF" + bytes(124)}, 415),
+        ("more than one frame", {"NumberOfFrames": 2}, 422),
+    ],
+)
+def test_dicom(
+    web: TestClient,
+    case: str,
+    changes: dict[str, Any],
+    status: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data = dicom(**changes)
+    with caplog.at_level("DEBUG"):
+        answer = post(web, data, headers={"content-type": "application/dicom"})
+    assert answer.status_code == status, answer.text
+    assert "Secret" not in answer.text + caplog.text
+    if case == "16 burned-in text":
+        assert answer.json()["predictions"][0]["note"] == "text is burned into the image"
+    if case == "20 MONOCHROME1":
+        plain = post(web, dicom()).json()["predictions"][0]
+        assert answer.json()["predictions"][0]["logits"] != plain["logits"]
+
+
+def test_17_a_dicomdir_that_points_elsewhere(web: TestClient) -> None:
+    """A directory of files is no image; nothing that it names is opened."""
+    pydicom = pytest.importorskip("pydicom")
+    record = pydicom.Dataset()
+    record.DirectoryRecordType, record.ReferencedFileID = "IMAGE", ["..", "..", "etc", "passwd"]
+    head = pydicom.dataset.FileMetaDataset()
+    head.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    head.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    head.MediaStorageSOPInstanceUID = "1.2.3"
+    stored = pydicom.dataset.FileDataset("DICOMDIR", {}, file_meta=head, preamble=bytes(128))
+    stored.DirectoryRecordSequence = [record]
+    stream = io.BytesIO()
+    pydicom.dcmwrite(
+        stream, stored, enforce_file_format=True, implicit_vr=False, little_endian=True
+    )
+    refused(post(web, stream.getvalue()), 422, "image")
 
 
 def test_13_a_blank_image_is_not_like_the_training_images(web: TestClient) -> None:
@@ -418,6 +499,21 @@ def test_a_bearer_token(bundle_folder: Path, good: bytes) -> None:
         assert post(web, good, headers={"authorization": f"Bearer {token}"}).status_code == 200
         assert web.get("/health/ready").status_code == 200
         assert web.get("/").status_code == 200
+
+
+def test_58_a_token_is_never_said(
+    bundle_folder: Path, good: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = "0123456789abcdef-secret"
+    app, house = build([bundle_folder], ServeSettings(workers=1, token=token))
+    headers = {"authorization": f"Bearer {token}"}
+    with caplog.at_level("DEBUG"), client(app) as web:
+        said = [post(web, good, headers={"authorization": f"Bearer {token[:-1]}x"}).text]
+        said += [
+            web.get(p, headers=headers).text for p in ("/metrics", "/openapi.json", "/v1/models")
+        ]
+        said += [post(web, b"broken", headers=headers).text, caplog.text, repr(house)]
+    assert not [text for text in said if "secret" in text]
 
 
 def test_an_exposed_address_needs_a_token(bundle_folder: Path, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
 
 def _silence_pydicom() -> None:
     """Its warnings quote values of tags, which may name a patient: none reaches a log."""
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("pydicom").disabled = True  # a level would be undone by its import
     warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 
