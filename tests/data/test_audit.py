@@ -299,6 +299,8 @@ def test_counts_that_are_not_the_published_ones(clean: Dataset) -> None:
     dataset = with_table(clean, table, source="ham10000", classes=ham10000.CLASSES)
     counts = by_key(audit_dataset(dataset))["published_counts"]
     assert "10015" in counts.grids[0].rows[0][0]
+    chosen = with_table(dataset, table, counts={"expected": {}})  # only a part was asked for
+    assert "published_counts" not in by_key(audit_dataset(chosen))
 
 
 def test_the_inventory_counts_everything(clean: Dataset, clean_audit: Audit) -> None:

@@ -123,9 +123,12 @@ def _words(words: tuple[str, ...], rules: tuple[str, ...]) -> tuple[Path | None,
 
 def _show(result: dict[str, Any]) -> None:
     console = Console()
-    table = Table(title=escape(f"{result['name']}: {result['images']:,} images"))
+    regions = result["rows"] != result["images"]
+    told = f"{result['rows']:,} regions of {result['images']:,} images"
+    title = told if regions else f"{result['images']:,} images"
+    table = Table(title=escape(f"{result['name']}: {title}"))
     table.add_column("class")
-    table.add_column("images", justify="right")
+    table.add_column("regions" if regions else "images", justify="right")
     for name, n in result["classes"].items():
         mark = " (malignant)" if name in result["malignant"] else ""
         table.add_row(escape(name + mark), f"{n:,}")

@@ -265,7 +265,11 @@ def _info(
         modality=found.modality or source.modality,
         synthetic=source.synthetic,
         forbidden_inputs=tuple(known),
-        counts={**counts, "rejected": [{"path": r.path, "reason": r.reason} for r in rejected]},
+        counts={
+            **counts,
+            "expected": dict(expected),
+            "rejected": [{"path": r.path, "reason": r.reason} for r in rejected],
+        },
         notes=(*found.notes, *differences(counts, expected), *_twins(table)),
         lesionlab_version=__version__,
     )

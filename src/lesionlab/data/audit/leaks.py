@@ -133,9 +133,10 @@ def _siblings(material: Material, hit: Bool, earlier: Bool) -> tuple[Example, ..
     labels = material.table["label"].to_numpy(str)
     rows = np.flatnonzero(hit)
     turn = pd.Series(labels[rows]).groupby(labels[rows]).cumcount().to_numpy()
+    closest = dict(reversed(_keys(material).items()))  # a copy tells more than a patient
     examples = []
     for k in rows[np.lexsort((rows, turn))][:EXAMPLES]:
-        for name, keys in _keys(material).items():
+        for name, keys in closest.items():
             same = np.flatnonzero(earlier & (keys == keys[k]) & (keys != ""))
             if len(same):
                 part = material.table["split"].iloc[same[0]]
