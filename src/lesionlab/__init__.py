@@ -38,6 +38,7 @@ _VERBS = {
     "train": "lesionlab.api.train",
     "resume": "lesionlab.api.train",
     "repeat": "lesionlab.api.repeat",
+    "tune": "lesionlab.api.tune",
     "ensemble": "lesionlab.api.ensemble",
     "describe_model": "lesionlab.api.models",
     "lr_find": "lesionlab.api.lr_find",

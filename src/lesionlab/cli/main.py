@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "Train a classifier by a preset."),
     "resume": ("resume", "Go on with an interrupted run, exactly where it stopped."),
     "repeat": ("repeat", "A recipe over grouped folds and seeds: mean, spread, every run."),
+    "tune": ("tune", "Better settings of a recipe, by trials on validation; never sees test."),
     "ensemble": ("ensemble", "Several runs as one: averaged, by rank, or stacked; flips and turns."),
     "lr-find": ("lr_find", "A learning rate by the range test, with its figure."),
     "augmentations": ("augmentations", "A picture of what the network sees in training."),

@@ -10,6 +10,7 @@ import errno
 import math
 import shutil
 import time
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from lesionlab.training import checkpoint
 from lesionlab.training.average import Average, all_finite
 from lesionlab.training.begin import begin, plan, refuse_impossible
 from lesionlab.training.checkpoint import Checkpoint, best_path
+from lesionlab.training.distributed import is_lost_peer
 from lesionlab.training.leg import FEATURES, Leg, Materials, prepare_leg, stage_inputs
 from lesionlab.training.lessons import Lessons
 from lesionlab.training.losses import implied_prior
@@ -53,6 +55,7 @@ from lesionlab.training.stop import StopRequest, Watchful
 from lesionlab.training.tracking import open_trackers
 
 STAGES = "stages"
+OnEpoch = Callable[[Mapping[str, object]], None]  # sees a row of the history; may raise to end it
 QUIET = 1.0  # seconds; an epoch shorter than this gets no bar and no line of its own
 SAVE_AFTER = 10.0  # seconds since the last checkpoint, at the end of an epoch
 
@@ -66,6 +69,7 @@ def train(
     start: Path | None = None,
     machine: Machine | None = None,
     progress: Progress = SILENT,
+    on_epoch: OnEpoch | None = None,
 ) -> Run:
     """Train by `settings` on a split data set, into a new run folder `out`.
 
@@ -84,7 +88,7 @@ def train(
         except OSError as error:
             raise _unwritable(error, out) from None
     machine.ranks.wait()
-    return resume(out, machine=machine, progress=progress)
+    return resume(out, machine=machine, progress=progress, on_epoch=on_epoch)
 
 
 def resume(
@@ -93,6 +97,7 @@ def resume(
     dataset_folder: Path | None = None,
     machine: Machine | None = None,
     progress: Progress = SILENT,
+    on_epoch: OnEpoch | None = None,
 ) -> Run:
     """Go on with a run from its newest whole checkpoint; a finished run is returned as it is.
 
@@ -105,6 +110,7 @@ def resume(
         progress.say(f"{folder} is finished")
         return run
     machine = machine or choose_machine(run.config.device, run.config.precision, run.config.threads)
+    progress = progress if machine.ranks.first else SILENT
     lock = locked(folder) if machine.ranks.first else nullcontext()
     with lock, StopRequest() as stop:
         if machine.ranks.first:
@@ -120,13 +126,15 @@ def resume(
             _say_if_inexact(found, machine, progress)
             lessons.apply(found.state)
             try:
-                Trainer(run, parts, machine, found, stop, progress).run_stages()
+                Trainer(run, parts, machine, found, stop, progress, on_epoch).run_stages()
                 return run
             except NonFiniteStep as error:
                 progress.say(lessons.skip(error, folder))
             except OSError as error:
                 raise _unwritable(error, folder) from None
             except (RuntimeError, MemoryError) as error:
+                if machine.ranks.world > 1 and is_lost_peer(error):
+                    raise _one_died(folder) from None
                 if machine.ranks.world > 1 or not is_out_of_memory(error):
                     raise
                 progress.say(lessons.halve(run.config.settings, found.state, folder))
@@ -138,6 +146,14 @@ def _say_if_inexact(found: Checkpoint, machine: Machine, progress: Progress) -> 
         line = f"not bit-exact with the uninterrupted run: {differs}"
         progress.say(line)
         found.state.note(line)
+
+
+def _one_died(folder: Path) -> BadInput:
+    return BadInput(
+        "another process of this run has died",
+        where=str(folder),
+        remedy="go on with the same command, but `resume`: the last checkpoint is whole",
+    )
 
 
 def _unwritable(error: OSError, folder: Path) -> Exception:
@@ -162,13 +178,16 @@ class Trainer:
         found: Checkpoint,
         stop: StopRequest,
         progress: Progress,
+        on_epoch: OnEpoch | None = None,
     ) -> None:
         self.run, self.settings, self.parts = run, run.config.settings, parts
         self.machine, self.state, self.stop = machine, found.state, stop
-        self.folder = run.folder
-        self.progress: Progress = progress if machine.ranks.first else SILENT
+        self.folder, self.on_epoch = run.folder, on_epoch
+        self.progress = progress
         self.how_to_go_on = f"stopped and saved; go on with: lesionlab resume {run.folder}"
-        self.watchful = Watchful(self.progress, stop, self.how_to_go_on)
+        # Of several processes none leaves a loop alone: all stop together, at the next step.
+        alone = machine.ranks.world == 1
+        self.watchful = Watchful(progress, stop, self.how_to_go_on) if alone else progress
         self.prior = parts.counts / parts.counts.sum()
         self.train_prior = implied_prior(self.settings.loss, self.settings.sampling, parts.counts)
         self.monitor = checked_monitor(self.settings.monitor, len(parts.counts))
@@ -247,7 +266,7 @@ class Trainer:
                 state.loss_count += batch
                 self.average.update(state.steps_done, moving)
             state.step = step + 1
-            if self._stop_requested() or self._due(self.settings.checkpoint_seconds):
+            if self._due(self.settings.checkpoint_seconds):
                 state.seconds += time.monotonic() - started
                 self._save(leg)
                 started = time.monotonic()
@@ -312,6 +331,8 @@ class Trainer:
             state.plateau_factor, state.plateau_wait = state.plateau_factor * PLATEAU_FACTOR, 0
         state.epoch, state.step, state.epochs_done = state.epoch + 1, 0, state.epochs_done + 1
         state.loss_sum, state.loss_count, state.seconds = 0.0, 0, 0.0
+        if self.on_epoch is not None:
+            self.on_epoch(row)
 
     def _say_epoch(self, stage: Stage, value: float) -> None:
         row, number = self.state.history[-1], self.state.epoch + 1
@@ -364,7 +385,10 @@ class Trainer:
         return read_tensors(best_path(self.folder / CHECKPOINTS, self.state.best_epoch))
 
     def _due(self, seconds: float) -> bool:
-        return time.monotonic() - self.saved_at >= seconds
+        """Whether to save now: all processes answer alike, by the first one's clock."""
+        late = self.machine.ranks.first and time.monotonic() - self.saved_at >= seconds
+        stop, due = self.machine.ranks.total(float(self.stop.requested), float(late))
+        return stop + due > 0
 
     def _stop_requested(self) -> bool:
         return self.machine.ranks.total(float(self.stop.requested))[0] > 0

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("optuna", reason="tuning needs the extra 'tune'")
+
+from lesionlab.api.tune import tune
+from lesionlab.config import Settings, parse
+from lesionlab.data import ledger
+from lesionlab.data.manifest import read_dataset
+from lesionlab.errors import BadInput
+from lesionlab.experiments import tune as parts
+from lesionlab.experiments.presets import load_preset, preset_names
+from lesionlab.experiments.spaces import FOLDER, Range, check_space, load_space, to_toml
+
+Tiny = Callable[..., Settings]
+HOW: dict[str, Any] = {"device": "cpu", "threads": 1}
+SPACE = """
+["stages.0.max_lr"]
+low = 1e-4
+high = 0.1
+log = true
+
+["model.dropout"]
+choices = [0.0, 0.3]
+
+["stages.0.epochs"]
+low = 2
+high = 4
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    path = tmp_path / "space.toml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in FOLDER.glob("*.toml")))
+def test_every_space_fits_its_preset(name: str) -> None:
+    assert name == "default" or name in preset_names()
+    for preset in preset_names() if name == "default" else [name]:
+        check_space(load_space(name), load_preset(preset))
+
+
+def test_a_recipe_survives_toml(tmp_path: Path) -> None:
+    for name in preset_names():
+        settings = load_preset(name)
+        again = parse(Settings, tomllib.loads(to_toml(settings)), "toml")
+        assert again == settings, name
+
+
+def test_bad_spaces(tmp_path: Path, tiny: Tiny) -> None:
+    with pytest.raises(BadInput, match="give either choices, or low and high"):
+        parse(Range, {"low": 1}, "s")
+    with pytest.raises(BadInput, match="log scale"):
+        parse(Range, {"low": 0.0, "high": 1.0, "log": True}, "s")
+    with pytest.raises(BadInput, match="low must lie below high"):
+        parse(Range, {"low": 2, "high": 1}, "s")
+    with pytest.raises(BadInput, match=r"unknown setting 'optim\.max_lrr'"):
+        check_space({"optim.max_lrr": Range(low=0.1, high=0.2)}, tiny())
+    with pytest.raises(BadInput, match=r"model\.dropout"):
+        check_space({"model.dropout": Range(low=0.1, high=1.5)}, tiny())
+    (tmp_path / "empty.toml").write_text("")
+    with pytest.raises(BadInput, match="the space is empty"):
+        load_space("x", tmp_path / "empty.toml")
+
+
+def test_trials_go_on_and_never_see_test(
+    lesions: Path, tiny: Tiny, space: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    before = (lesions / "manifest.csv").read_bytes()
+    first = tune(lesions, tiny(), out, trials=2, space=space, **HOW)
+    assert [row["trial"] for row in first["trials"]] == [0, 1]
+    assert first["first"] == first["trials"][0]["value"]
+    twin = read_dataset(out / "data").table
+    sealed = set(read_dataset(lesions).part("test")["image_id"])
+    assert set(twin.loc[twin["image_id"].isin(sealed), "split"]) == {""}
+    for run in (out / "runs").iterdir():
+        seen = (run / "predictions-valid.csv").read_text()
+        assert not any(image in seen for image in sealed)
+    assert ledger.openings(lesions) == []
+    assert (lesions / "manifest.csv").read_bytes() == before
+    more = tune(lesions, tiny(), out, trials=3, space=space, **HOW)
+    assert more["trials"][:2] == first["trials"]
+    assert len(more["trials"]) == 3
+    best = max(row["value"] for row in more["trials"] if row["value"] is not None)
+    assert more["best"]["value"] == best
+    assert "optimistic" in more["sentence"]
+    recipe = load_preset(more["recipe"])
+    assert recipe.name == "tiny-tuned"
+    assert recipe.model.dropout == more["best"]["params"]["model.dropout"]
+    with pytest.raises(BadInput, match="was begun with another settings"):
+        tune(lesions, tiny(batch_size=8), out, trials=3, space=space, **HOW)
+
+
+def test_a_trial_that_falls_behind_is_pruned(
+    lesions: Path, tiny: Tiny, space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "STARTUP", 1)
+    optuna = parts.need_optuna()
+    out = tmp_path / "out"
+    tune(lesions, tiny(), out, trials=1, space=space, **HOW)
+    monkeypatch.setattr(optuna.Trial, "should_prune", lambda self: True)
+    told = tune(lesions, tiny(), out, trials=2, space=space, **HOW)
+    assert told["pruned"] == 1
+    assert told["trials"][1]["state"] == "pruned"
+    assert told["trials"][1]["epochs"] == 1
+    assert not (out / "runs" / "trial1" / "checkpoints").exists()
+    assert told["best"]["trial"] == 0
+
+
+def test_a_killed_trial_is_tried_again_with_its_settings(
+    lesions: Path, tiny: Tiny, space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    told = tune(lesions, tiny(), out, trials=1, space=space, **HOW)
+    task = parts.Task(str(out), {}, {}, None, "cpu", 1, 0, told["monitor"], False)
+    study = parts.open_study(task)
+    killed = study.ask()
+    killed.suggest_float("stages.0.max_lr", 1e-4, 0.1, log=True)
+    killed.suggest_categorical("model.dropout", [0.0, 0.3])
+    killed.suggest_int("stages.0.epochs", 2, 4)
+    again = tune(lesions, tiny(), out, trials=2, space=space, **HOW)
+    assert again["retried"] == [1]
+    assert [row["state"] for row in again["trials"]] == ["complete", "fail", "complete"]
+    assert again["trials"][2]["params"] == again["trials"][1]["params"]
+
+
+def test_the_verb(lesions: Path, space: Path, tmp_path: Path) -> None:
+    from lesionlab.cli.tune import command
+
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(
+        'name = "tiny"\nmodel = { name = "test_resnet", pretrained = false }\n'
+        "input = { size = 32 }\n[[stages]]\n"
+        'name = "head"\ntrainable = "head"\nepochs = 1\ncached_views = 1\n'
+    )
+    arguments = [str(lesions), "--preset", str(recipe), "--out", str(tmp_path / "o")]
+    arguments += ["--trials", "1", "--space", str(space), "--threads", "1"]
+    shown = CliRunner().invoke(command, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "best valid_roc_auc" in shown.output
