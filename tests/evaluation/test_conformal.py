@@ -79,6 +79,17 @@ def test_aps_by_hand() -> None:
     np.testing.assert_allclose(conformal.lac_scores(y_prob), [[0.8, 0.3, 0.9]])
 
 
+@pytest.mark.parametrize("method", ["aps", "raps"])
+def test_a_very_sure_case_has_its_class_in_the_set(method: str) -> None:
+    rule = fit_conformal(lesions(120, 0), calibrated_on="calib", method=method, alpha=0.4)
+    sure = np.array([[0.998, 0.001, 0.001], [0.001, 0.998, 0.001]])
+    assert max(rule.quantile) < 0.998
+    assert prediction_sets(rule, sure).tolist() == [[True, False, False], [False, True, False]]
+    assert measure_sets(rule, lesions(150, 1))["sizes"][0] == 0
+    lac = fit_conformal(lesions(120, 0), calibrated_on="calib", alpha=0.4)
+    assert not prediction_sets(lac, np.full((1, 3), 1 / 3)).any()
+
+
 def test_round_trip_and_summary() -> None:
     rule = fit_conformal(lesions(24, 0), calibrated_on="calib", rare="include")
     again = conformal.Conformal.from_json(json.loads(json.dumps(rule.to_json(), allow_nan=False)))
@@ -86,7 +97,8 @@ def test_round_trip_and_summary() -> None:
     summary = measure_sets(rule, lesions(30, 1))
     json.dumps(summary, allow_nan=False)
     assert summary["coverage"]["value"] == 1.0
-    assert summary["mean_size"] == 3.0
+    assert summary["mean_size"] == summary["size"]["value"] == 3.0
+    assert 2 < summary["size"]["low"] < 3
     assert summary["classes"]["mel"]["sizes"] == [0, 0, 0, 20]
 
 

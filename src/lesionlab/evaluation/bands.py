@@ -1,7 +1,8 @@
-"""Pointwise 95 % bands of ROC and precision-recall curves, by the same rule as single points.
+"""Pointwise 95 % bands of ROC and precision-recall curves.
 
-A point of a ROC curve is a sensitivity at a specificity, so it gets that metric's interval: t on
-the logit scale with the variance of the replicates, and none below the fewest groups.
+Each point of a curve is a share, so it gets a share's interval: Wilson's, on the effective n that
+the variance of the replicates stands for, with a t quantile. None below the fewest groups, nor at
+the beginning of a precision-recall curve, where the precision hangs on a few groups.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import stdtrit
 
-from lesionlab.evaluation.intervals import FEWEST, wilson
+from lesionlab.evaluation.intervals import FEWEST, LEVEL
 from lesionlab.evaluation.measured import MOST_UNDEFINED, Measured
 from lesionlab.evaluation.predictions import Floats
-from lesionlab.evaluation.resampled import t_quantile
 from lesionlab.evaluation.statistics import FPR_GRID, RECALL_GRID
 
 # kind -> (axis, its grid, the statistic, whose fewest groups rule it)
@@ -33,9 +33,12 @@ def bands(m: Measured, name: str) -> dict[str, Any]:
         if fewest < FEWEST[family]:
             found[kind] = None
             continue
-        low, high = logit_band(m.point[f"{key}:{name}"], _variance(drawn), fewest)
+        low, high = wilson_band(m.point[f"{key}:{name}"], _variance(drawn), fewest)
         if kind == "roc":  # everyone is called positive: nothing is left to chance
             low[-1] = high[-1] = 1.0
+        else:
+            few = grid * fewest < FEWEST["share"] - 1e-9
+            low[few] = high[few] = np.nan
         found[kind] = {axis: grid.tolist(), "low": low, "high": high}
     return found
 
@@ -51,18 +54,19 @@ def _variance(drawn: Floats) -> Floats:
     return np.where(enough, squares / np.maximum(n - 1, 1), np.nan)
 
 
-def logit_band(value: Floats, variance: Floats, fewest: float) -> tuple[Floats, Floats]:
-    """Limits (M,) around values (M,) in [0, 1]; as `resampled.logit_limits`, for a whole curve.
+def wilson_band(value: Floats, variance: Floats, fewest: float) -> tuple[Floats, Floats]:
+    """Limits (M,) around shares (M,) with these variances; NaN where either is.
 
-    NaN where the value or its variance is.
+    Without any variation, as at 0 and 1, each of the scarcer side's `fewest` groups counts as one
+    case. `intervals.wilson` for a whole curve.
     """
-    known = ~np.isnan(value) & ~np.isnan(variance)
-    inner = known & (value > 0) & (value < 1) & (variance > 0)
-    low, high = np.full(len(value), np.nan), np.full(len(value), np.nan)
-    for at in np.unique(value[known & ~inner]):  # at a border each group counts as one case
-        rows = known & ~inner & (value == at)
-        low[rows], high[rows] = wilson(float(at), fewest)
-    x = value[inner]
-    half = t_quantile(fewest - 1) * np.sqrt(variance[inner]) / (x * (1 - x))
-    low[inner], high[inner] = expit(logit(x) - half), expit(logit(x) + half)
-    return low, high
+    spread = value * (1 - value)
+    varies = (spread > 0) & (variance > 0)
+    n = np.where(varies, spread / np.where(varies, variance, 1.0), float(fewest))
+    t = float(stdtrit(max(fewest - 1, 1), 0.5 + LEVEL / 2))
+    centre = (value + t * t / (2 * n)) / (1 + t * t / n)
+    half = t / (1 + t * t / n) * np.sqrt(spread / n + t * t / (4 * n * n))
+    low = np.where(value <= 0, 0.0, np.maximum(centre - half, 0.0))
+    high = np.where(value >= 1, 1.0, np.minimum(centre + half, 1.0))
+    unknown = np.isnan(value) | np.isnan(variance)
+    return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)

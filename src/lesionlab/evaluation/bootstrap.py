@@ -18,7 +18,7 @@ Statistics = Callable[[Floats], Mapping[str, Floats]]
 # Replicates x images worked on at once: a few arrays that fit the cache. At least 8 replicates,
 # for the sake of the sparse products; with 400,000 images that is some 25 MB an array.
 CHUNK_CELLS = 1 << 19
-CHUNK_REPLICATES = (8, 32)
+CHUNK_REPLICATES = (8, 512)
 
 
 def group_codes(groups: npt.NDArray[np.object_]) -> tuple[Ints, int]:

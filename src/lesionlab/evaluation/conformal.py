@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import group_codes
-from lesionlab.evaluation.intervals import proportion_measure
+from lesionlab.evaluation.intervals import FEWEST, proportion_measure
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.shares import mean_measure
 
 ALPHA = 0.1
 ROUNDING = 1e-9  # sums of probabilities reach 1 only up to rounding
@@ -75,7 +76,7 @@ def lac_scores(y_prob: Floats) -> Floats:
 
 
 def aps_scores(y_prob: Floats) -> Floats:
-    """`(N, K)` probability of all classes at least as likely: never empty (Romano et al. 2020)."""
+    """`(N, K)` probability of all classes at least as likely (Romano et al. 2020)."""
     order = np.argsort(-y_prob, axis=1, kind="stable")
     total = np.cumsum(np.take_along_axis(y_prob, order, axis=1), axis=1)
     scores = np.empty_like(total)
@@ -166,9 +167,16 @@ def one_a_group(predictions: Predictions, seed: int) -> Ints:
 
 
 def prediction_sets(rule: Conformal, y_prob: Floats) -> npt.NDArray[np.bool_]:
-    """`(N, K)`: which classes are in the set of each case."""
+    """`(N, K)`: which classes are in the set of each case.
+
+    By `aps` and `raps` the most probable class is always in it, which only adds to the coverage:
+    a very sure case may score above every quantile.
+    """
     scores = SCORES[rule.method](np.asarray(y_prob, np.float64))
-    return np.asarray(scores <= np.array(rule.quantile) + ROUNDING)
+    sets = np.asarray(scores <= np.array(rule.quantile) + ROUNDING)
+    if rule.method != "lac":
+        sets[np.arange(len(sets)), np.asarray(y_prob).argmax(axis=1)] = True
+    return sets
 
 
 def measure_sets(rule: Conformal, predictions: Predictions) -> dict[str, Any]:
@@ -185,6 +193,13 @@ def measure_sets(rule: Conformal, predictions: Predictions) -> dict[str, Any]:
         return {
             "coverage": proportion_measure(covered & rows, rows, codes).to_json(),
             "mean_size": float(size[rows].mean()) if rows.any() else None,
+            "size": mean_measure(
+                size.astype(np.float64),
+                rows.astype(np.float64),
+                codes,
+                needed=FEWEST["share"],
+                bounds=(0.0, float(len(rule.classes))),
+            ).to_json(),
             "sizes": sizes.tolist(),
         }
 

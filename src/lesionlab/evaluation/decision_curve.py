@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtrit
 
 from lesionlab.evaluation.intervals import FEWEST
 from lesionlab.evaluation.predictions import Floats, Ints
@@ -95,7 +95,7 @@ def _mean(values: Floats, weights: Floats, codes: Ints, told: bool) -> tuple[flo
     if not told:
         return value, float("nan"), float("nan")
     spread = np.sqrt(m / (m - 1) * (off**2).sum()) / weights.sum()
-    half = float(stats.t.ppf(0.975, m - 1) * spread)
+    half = float(stdtrit(m - 1, 0.975) * spread)
     return value, value - half, value + half
 
 

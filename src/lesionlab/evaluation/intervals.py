@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from lesionlab.evaluation.predictions import Floats, Ints
 
@@ -76,7 +76,7 @@ def wilson(
     if not n > 0 or not math.isfinite(p):
         return float("nan"), float("nan")
     tail = 0.5 + level / 2
-    z = float(stats.norm.ppf(tail) if df is None else stats.t.ppf(tail, max(df, 1)))
+    z = float(special.ndtri(tail) if df is None else special.stdtrit(max(df, 1), tail))
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(max(p * (1 - p), 0) / n + z * z / (4 * n * n))
     low = 0.0 if p <= 0 else max(0.0, centre - half)
@@ -86,14 +86,14 @@ def wilson(
 def clopper_pearson(hits: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     """The exact binomial interval; `hits` and `n` may be effective, thus fractional."""
     tail = (1 - level) / 2
-    low = float(stats.beta.ppf(tail, hits, n - hits + 1)) if hits > 0 else 0.0
-    high = float(stats.beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    low = float(special.betaincinv(hits, n - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(special.betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
     return low, high
 
 
 def lower_bound(hits: float, n: float, confidence: float = 0.95) -> float:
     """The exact one-sided lower bound of a proportion (59 of 59 gives 0.9505)."""
-    return float(stats.beta.ppf(1 - confidence, hits, n - hits + 1)) if hits > 0 else 0.0
+    return float(special.betaincinv(hits, n - hits + 1, 1 - confidence)) if hits > 0 else 0.0
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from scipy.special import expit, logit
+from scipy.special import expit, logit, stdtrit
 
 from lesionlab.evaluation.intervals import LEVEL, wilson
 from lesionlab.evaluation.predictions import Floats, Ints
@@ -29,7 +28,7 @@ class Limits:
 
 def t_quantile(df: float, level: float = LEVEL) -> float:
     """Two-sided quantile of Student's t; at least one degree of freedom."""
-    return float(stats.t.ppf(0.5 + level / 2, max(df, 1)))
+    return float(stdtrit(max(df, 1), 0.5 + level / 2))
 
 
 def logit_limits(

@@ -46,7 +46,10 @@ def operating_point_section(
     is_positive = np.isin(names, list(point.score))
     here = two_by_two(m, is_positive, called)
     own = [float(is_positive.mean())] if 0 < is_positive.mean() < 1 else []
-    at = sorted({*PREVALENCES, *prevalences, *own})
+    at = sorted({*PREVALENCES, *prevalences} - {*own})
+    rows = values_at(here["sensitivity"], here["specificity"], at)
+    # At the data's own prevalence the values are those that were seen: it is no assumption.
+    rows += [{"prevalence": p, **{k: here[k].to_json() for k in ("ppv", "npv")}} for p in own]
     return {
         "chosen": point.to_json(),
         "threshold": point.threshold,
@@ -58,7 +61,7 @@ def operating_point_section(
             "tn": int((~called & ~is_positive).sum()),
         },
         "prevalence": own[0] if own else None,
-        "at_prevalence": values_at(here["sensitivity"], here["specificity"], at),
+        "at_prevalence": sorted(rows, key=lambda row: float(row["prevalence"])),
     }
 
 

@@ -123,7 +123,7 @@ def _sets(found: Json | None, words: Language) -> list[Block]:
             name,
             f"{c['coverage']['n']:,}",
             measure_text(c["coverage"]),
-            "–" if c["mean_size"] is None else f"{c['mean_size']:.2f}",
+            measure_text(c["size"], 2),
             " / ".join(str(n) for n in c["sizes"]),
             f"{groups[name]:,}" if name in groups else "",
         )
