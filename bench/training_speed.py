@@ -27,7 +27,6 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent / "peers"
-IMAGES = 1280  # of the trial: the slow peers would need hours for all
 SEEDS = (0, 1, 2)
 KEPT = Path(__file__).parent / "results" / "training-speed.json"
 
@@ -85,23 +84,26 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="words that a piece's name holds")
     parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--images", type=int, default=1280, help="of the trial's training part")
+    parser.add_argument("--tuned-epochs", type=int, default=3, help="after 10 frozen ones")
     parser.add_argument("--steps", type=int, default=17, help="that are counted, of 64 images")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument("--together", type=int, default=1, help="processes; one measures at a time")
     parser.add_argument("--lock", type=Path, help="a lock file shared with other work")
-    parser.add_argument("--report", type=Path)
+    parser.add_argument("--report", type=Path, help="put the tables into this page")
+    parser.add_argument("--also", type=Path, nargs="*", default=[], help="further scratch folders")
     options = parser.parse_args()
     results = options.work / "results"
     if options.report:
         from training_speed_report import write_page
 
-        keep(results)
+        keep([options.work, *options.also])
         write_page(KEPT, options.report)
         return
     if options.dataset is None or options.weights is None:
         parser.error("a data set and --weights are needed")
     results.mkdir(parents=True, exist_ok=True)
-    trial = make_trial(options.dataset, options.weights, options.work, options.steps)
+    trial = make_trial(options)
     ends = time.monotonic() + options.seconds
     wanted = [p for p in PIECES if set(options.only) <= set(p.name.split("_"))]
     for peer in {p.peer for p in wanted}:
@@ -146,18 +148,19 @@ def environment(peer: str, work: Path) -> Path:
     return python
 
 
-def make_trial(source: Path, weights: Path, work: Path, steps: int) -> Path:
+def make_trial(options: argparse.Namespace) -> Path:
     """`trial.json` and two data set folders: the trial's rows, and all of train and valid."""
-    path = work / "trial.json"
+    work, weights = options.work, options.weights
+    path: Path = work / "trial.json"
     if path.is_file():
         return path
     from lesionlab.data.manifest import read_dataset
 
-    dataset = read_dataset(source)
+    dataset = read_dataset(options.dataset)
     table = dataset.table.sort_values("image_id").reset_index(drop=True)
     train = np.flatnonzero(table["split"] == "train")
     valid = np.flatnonzero(table["split"] == "valid")
-    some = np.sort(np.random.default_rng(0).permutation(train)[:IMAGES])
+    some = np.sort(np.random.default_rng(0).permutation(train)[: options.images])
     classes = sorted(dataset.info.classes)
     rows = {"train": some, "valid": valid}
     trial = {
@@ -166,9 +169,9 @@ def make_trial(source: Path, weights: Path, work: Path, steps: int) -> Path:
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
         "weights": str(weights.resolve()),
-        "steps": steps,
+        "steps": options.steps,
         "frozen_epochs": 10,
-        "tuned_epochs": 3,
+        "tuned_epochs": options.tuned_epochs,
         "dataset": part_of(dataset, np.concatenate([some, valid]), work / "some"),
         "whole": part_of(dataset, np.concatenate([train, valid]), work / "whole"),
         "whole_images": {"train": len(train), "valid": len(valid)},
@@ -213,20 +216,18 @@ def write_probe(trial: dict[str, object]) -> None:
     np.savez(str(trial["probe"]), images=images, features=features)
 
 
-def keep(results: Path) -> None:
-    """All results in one file, without anything of this machine's paths."""
-    rows = [json.loads(p.read_text()) for p in sorted(results.glob("*.json"))]
-    if not rows:
-        return
-    trial = json.loads((results.parent / "trial.json").read_text())
-    about = {
-        k: trial[k] for k in ("size", "steps", "frozen_epochs", "tuned_epochs", "whole_images")
-    }
-    about |= {"train_images": len(trial["train"]), "valid_images": len(trial["valid"])}
-    KEPT.parent.mkdir(exist_ok=True)
-    KEPT.write_text(
-        json.dumps({"schema_version": 1, "trial": about, "rows": rows}, indent=1) + "\n"
-    )
+def keep(folders: list[Path]) -> None:
+    """All results of scratch folders in one file, without anything of this machine's paths."""
+    rows = []
+    for folder in folders:
+        trial = json.loads((folder / "trial.json").read_text())
+        about = {k: trial[k] for k in ("size", "frozen_epochs", "tuned_epochs", "whole_images")}
+        about |= {"train_images": len(trial["train"]), "valid_images": len(trial["valid"])}
+        found = sorted((folder / "results").glob("*.json"))
+        rows += [{**json.loads(path.read_text()), "trial": about} for path in found]
+    if rows:
+        KEPT.parent.mkdir(exist_ok=True)
+        KEPT.write_text(json.dumps({"schema_version": 1, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ GOALS = {"speed": (4.0, 1.5), "frozen": (40.0, 5.0)}  # of fastai, of the fastes
 def write_page(kept: Path, page: Path) -> None:
     """Put the tables between the marks of a page."""
     content = json.loads(kept.read_text())
-    rows, trial = content["rows"], content["trial"]
+    rows = content["rows"]
     parts = [
-        *about(rows, trial),
+        *about(rows),
         *speed_table(rows),
-        *frozen_table(rows, trial),
-        *quality_table(rows, trial),
-        *goals_table(rows, trial),
+        *frozen_table(rows),
+        *quality_table(rows),
+        *goals_table(rows),
     ]
     replace_between(page, BEGIN, END, "\n".join(parts))
 
@@ -35,9 +35,10 @@ def quiet(rows: list[Row]) -> bool:
     return bool(measured) and all(r["quiet"] for r in measured)
 
 
-def about(rows: list[Row], trial: dict[str, Any]) -> list[str]:
+def about(rows: list[Row]) -> list[str]:
     """What was measured and how."""
     steps = sorted({r["steps"] for r in rows if "steps" in r})
+    counted = " to ".join(map(str, dict.fromkeys((steps[0], steps[-1])))) if steps else "no"
     loads = [r["load"][0] for r in rows]
     threads = sorted({r["threads"] for r in rows})
     how = (
@@ -48,9 +49,9 @@ def about(rows: list[Row], trial: dict[str, Any]) -> list[str]:
         f"{' or '.join(map(str, threads))} thread(s) each: ratios hold, wall clocks do not"
     )
     return [
-        f"MobileNetV2 at {trial['size']} px, batch 64, flips and lighting, HAM10000 split by "
+        f"MobileNetV2 at {rows[0]['trial']['size']} px, batch 64, flips and lighting, HAM10000 split by "
         f"lesion, ImageNet weights (the same file for all; Keras' features differ from torch's by "
-        f"{apart(rows)}). Each job is its own process; {steps[0]} to {steps[-1]} steps of 64 "
+        f"{apart(rows)}). Each job is its own process; {counted} steps of 64 "
         f"images are counted after 3 of warm-up, {how}. "
         f"2 cores, AVX-512 BF16; {min(r['when'] for r in rows)[:10]}.",
         "",
@@ -102,8 +103,9 @@ def speed_table(rows: list[Row]) -> list[str]:
     return [*lines, ""]
 
 
-def stage_seconds(row: Row, trial: dict[str, Any], alone: bool) -> float:
+def stage_seconds(row: Row, alone: bool) -> float:
     """Seconds of a frozen stage of all images: measured (ours), or extrapolated from its rates."""
+    trial = row["trial"]
     images, epochs = trial["whole_images"], trial["frozen_epochs"]
     if row["job"] == "frozen-speed":
         scale = 1.0 if alone else rate(row, alone) / float(row["images_per_second_mean"])
@@ -122,10 +124,10 @@ def frozen_rows(rows: list[Row]) -> list[Row]:
     return [*(whole or ours), *(r for r in rows if r["job"] == "frozen-speed")]
 
 
-def frozen_table(rows: list[Row], trial: dict[str, Any]) -> list[str]:
+def frozen_table(rows: list[Row]) -> list[str]:
     """A frozen stage of 10 epochs."""
-    alone, images = quiet(rows), trial["whole_images"]
-    ours = our_stage(rows, trial)
+    alone, trial = quiet(rows), rows[0]["trial"]
+    images, ours = trial["whole_images"], our_stage(rows)
     lines = [
         f"### A frozen stage of {trial['frozen_epochs']} epochs",
         "",
@@ -138,23 +140,24 @@ def frozen_table(rows: list[Row], trial: dict[str, Any]) -> list[str]:
         "| | seconds | lesionlab is faster by |",
         "|---|---|---|",
     ]
-    for row in sorted(frozen_rows(rows), key=lambda r: stage_seconds(r, trial, alone)):
-        seconds = stage_seconds(row, trial, alone)
+    for row in sorted(frozen_rows(rows), key=lambda r: stage_seconds(r, alone)):
+        seconds = stage_seconds(row, alone)
         ratio = f"{seconds / ours:.1f}" if ours else "not measured"
         lines.append(f"| {label(row)} | {seconds:,.0f} | {ratio} |")
     return [*lines, ""]
 
 
-def our_stage(rows: list[Row], trial: dict[str, Any]) -> float | None:
+def our_stage(rows: list[Row]) -> float | None:
     """Our frozen stage from the images on: the slowest of ours (nothing cached before)."""
     alone = quiet(rows)
-    mine = [stage_seconds(r, trial, alone) for r in frozen_rows(rows) if r["peer"] == OURS]
+    mine = [stage_seconds(r, alone) for r in frozen_rows(rows) if r["peer"] == OURS]
     return max(mine, default=None)
 
 
-def quality_table(rows: list[Row], trial: dict[str, Any]) -> list[str]:
+def quality_table(rows: list[Row]) -> list[str]:
     """Macro AUC after the same epochs, and the time to it."""
     some = [r for r in rows if r["job"] == "quality"]
+    trial = some[0]["trial"] if some else rows[0]["trial"]
     lines = [
         "### Macro AUC on validation after the same epochs",
         "",
@@ -189,17 +192,17 @@ def spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.3f}{sd}"
 
 
-def goals_table(rows: list[Row], trial: dict[str, Any]) -> list[str]:
+def goals_table(rows: list[Row]) -> list[str]:
     """Each goal, what was measured, and whether it is reached."""
     lines = ["### Goals", "", "| goal | measured | |", "|---|---|---|"]
     for name, (of_fastai, of_fastest) in GOALS.items():
-        ratios = ratios_of(rows, trial, name)
+        ratios = ratios_of(rows, name)
         for who, least in (("fastai", of_fastai), ("the fastest peer", of_fastest)):
             lines.append(goal(f"{name}: at least {least:g} times {who}", ratios.get(who), least))
     return [*lines, goal_of_time(rows), ""]
 
 
-def ratios_of(rows: list[Row], trial: dict[str, Any], name: str) -> dict[str, float]:
+def ratios_of(rows: list[Row], name: str) -> dict[str, float]:
     """How many times faster we are than fastai and than the fastest peer."""
     alone = quiet(rows)
     if name == "speed":
@@ -207,11 +210,11 @@ def ratios_of(rows: list[Row], trial: dict[str, Any], name: str) -> dict[str, fl
         others = {p: best(rows, "speed", p, alone) for p in peers(rows)}
         found = {p: rate(ours, alone) / rate(r, alone) for p, r in others.items() if r and ours}
     else:
-        stage = our_stage(rows, trial)
+        stage = our_stage(rows)
         some = [r for r in rows if r["job"] == "frozen-speed" and r["peer"] in peers(rows)]
         seconds: dict[str, float] = {}
         for row in some:
-            time = stage_seconds(row, trial, alone)
+            time = stage_seconds(row, alone)
             seconds[row["peer"]] = min(time, seconds.get(row["peer"], time))
         found = {p: s / stage for p, s in seconds.items() if stage}
     if found:
