@@ -2,7 +2,8 @@
 
 Static quantisation (QDQ, standard operators), calibrated on training images. Weights keep to
 7 bits: on processors without VNNI the eight-bit product sums saturate at 16 bits, and with 7 bits
-they cannot (255 * 64 * 2 < 32768), so such a processor computes the same integers.
+they cannot (255 * 64 * 2 < 32768). Kernels may still round apart between layers: between AVX-512
+VNNI and WebAssembly, which has no VNNI, see docs/deployment-figures.md.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ def _refitted(
         **cost,
         "calibration_images": int8.CALIBRATION_IMAGES,
         "weight_bits": 7,
-        "without_vnni": "the same integers: with 7-bit weights no product sum saturates",
+        "without_vnni": "no product sum saturates (7-bit weights), but kernels may round apart",
     }
     changes = {"operating_points": points, "precision": "int8", "int8": about}
     ready = replace(warm, info=warm.info.model_copy(update=changes))
