@@ -226,6 +226,21 @@ def test_a_leak_is_counted_by_class_and_by_cause(clean: Dataset, tmp_path: Path)
     assert leak.examples[0].images[0] == "twin"
 
 
+def test_an_official_split_that_leaks_is_told_before_it_is_taken(
+    clean: Dataset, tmp_path: Path
+) -> None:
+    dataset = copy_of(clean, tmp_path / "set")
+    table = twin_in_test(dataset.folder, dataset.table.copy(), "near")
+    table = table.assign(official_split=table["split"], split="")
+    leak = by_key(audit_dataset(with_table(dataset, table)))["leak_test"]
+    assert leak.title == "The official test part leaks"
+    assert leak.count == 1
+    assert leak.remedy.endswith("--official")
+    assert "in train" in leak.examples[0].caption
+    sound = table[table["image_id"] != "twin"].reset_index(drop=True)
+    assert not audit_dataset(with_table(dataset, sound)).fails
+
+
 def test_lesions_numbered_within_patients_are_no_leak(clean: Dataset) -> None:
     """ "1" and "2" in every patient's rows are not one lesion each."""
     table = clean.table.assign(lesion_id="1")

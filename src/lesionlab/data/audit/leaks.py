@@ -13,6 +13,7 @@ from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, coun
 from lesionlab.data.audit.material import Material, lesion_keys
 from lesionlab.data.audit.twins import split_command
 from lesionlab.data.duplicates import ORIENTATIONS
+from lesionlab.data.parts import OFFICIAL
 from lesionlab.data.sources.table import SHAPES
 from lesionlab.data.taxonomy import counterparts
 
@@ -37,7 +38,7 @@ SEEN_BEFORE = {
 
 
 def check_split(material: Material) -> Iterator[Finding]:
-    """Groups that cross the parts of an existing split."""
+    """Groups that cross the parts of the split, or of the makers' own where there is none yet."""
     if material.dataset.info.leaky:
         yield Finding(
             "marked_leaky",
@@ -51,9 +52,12 @@ def check_split(material: Material) -> Iterator[Finding]:
             fails=True,
         )
     parts = material.table["split"].to_numpy(str)
+    own = bool((parts != "").any())
+    if not own and OFFICIAL in material.table:
+        parts = material.table[OFFICIAL].to_numpy(str)
     for part, before in SEEN_BEFORE.items():
         if (parts == part).any():
-            yield from _leak(material, parts, part, before)
+            yield from _leak(material, parts, part, before, "" if own else "official ")
 
 
 def _keys(material: Material) -> dict[str, npt.NDArray[np.object_]]:
@@ -72,7 +76,11 @@ def _twin_keys(material: Material) -> npt.NDArray[np.object_]:
 
 
 def _leak(
-    material: Material, parts: npt.NDArray[np.str_], part: str, before: tuple[str, ...]
+    material: Material,
+    parts: npt.NDArray[np.str_],
+    part: str,
+    before: tuple[str, ...],
+    whose: str,
 ) -> Iterator[Finding]:
     inside = parts == part
     earlier = np.isin(parts, before)
@@ -88,17 +96,17 @@ def _leak(
     yield Finding(
         f"leak_{part}",
         "error",
-        f"The {name} part leaks",
-        f"{counted(int(anyhow.sum()), 'image')} of {int(inside.sum()):,} in the {name} part "
+        f"The {whose}{name} part leaks",
+        f"{counted(int(anyhow.sum()), 'image')} of {int(inside.sum()):,} in the {whose}{name} part "
         f"({share(int(anyhow.sum()), int(inside.sum()))}) have a sibling in another part "
         f"({', '.join(before)}): by {by}.",
         int(anyhow.sum()),
         int(inside.sum()),
         INFLATION,
-        split_command(material),
+        split_command(material) + " --official" * bool(whose),
         fails=True,
         grids=(_by_class(material, inside, {**hit, "any": anyhow}),),
-        examples=_siblings(material, anyhow, earlier),
+        examples=_siblings(material, anyhow, earlier, parts),
         data={
             "images": int(inside.sum()),
             "affected": {k: int(v.sum()) for k, v in {**hit, "any": anyhow}.items()},
@@ -127,7 +135,9 @@ def _shares(material: Material, inside: Bool, hit: Bool) -> dict[str, float | No
     }
 
 
-def _siblings(material: Material, hit: Bool, earlier: Bool) -> tuple[Example, ...]:
+def _siblings(
+    material: Material, hit: Bool, earlier: Bool, parts: npt.NDArray[np.str_]
+) -> tuple[Example, ...]:
     """A leaking image beside one that it shares something with, of as many classes as there are."""
     ids = material.table["image_id"].to_numpy(object)
     labels = material.table["label"].to_numpy(str)
@@ -139,10 +149,8 @@ def _siblings(material: Material, hit: Bool, earlier: Bool) -> tuple[Example, ..
         for name, keys in closest.items():
             same = np.flatnonzero(earlier & (keys == keys[k]) & (keys != ""))
             if len(same):
-                part = material.table["split"].iloc[same[0]]
-                examples.append(
-                    Example((ids[k], ids[same[0]]), f"{labels[k]}: same {name}, in {part}")
-                )
+                told = f"{labels[k]}: same {name}, in {parts[same[0]]}"
+                examples.append(Example((ids[k], ids[same[0]]), told))
                 break
     return tuple(examples)
 
