@@ -5,8 +5,8 @@
     uv run python scripts/lock.py --check     say where pins and declarations differ (no network)
 
 Writes `[tool.uv] constraint-dependencies` and `build-constraint-dependencies` (which bind every
-`uv run` and `uv sync`), and `requirements/{base,train,dev}.lock` with hashes (for plain pip and
-for a clinic's mirror). No file names a registry: `uv.lock` would, so git ignores it.
+`uv run` and `uv sync`), and `requirements/{base,serve,train,dev}.lock` with hashes (for plain pip
+and a clinic's mirror). No file names a registry: `uv.lock` would, so git ignores it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from typing import Any
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("base", "train", "dev")
+LOCKS = ("base", "serve", "train", "dev")
+EXTRAS = {"serve": ("serve", "sign", "dicom"), "train": ("train",)}  # of a lock, beside the base
 PINS, BUILD_PINS = "constraint-dependencies", "build-constraint-dependencies"
 COMPILE = [
     "uv",
@@ -71,7 +72,7 @@ def wanted(project: dict[str, Any], lock: str) -> list[str]:
         return declared(project, extras=sorted(extras), groups=project["dependency-groups"])
     return declared(
         project,
-        extras=["train"] if lock == "train" else [],
+        extras=EXTRAS.get(lock, ()),
         groups=["dev"] if lock == "dev" else [],
     )
 
