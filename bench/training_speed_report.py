@@ -49,10 +49,10 @@ def about(rows: list[Row]) -> list[str]:
         f"{' or '.join(map(str, threads))} thread(s) each: ratios hold, wall clocks do not"
     )
     return [
-        f"MobileNetV2 at {rows[0]['trial']['size']} px, batch 64, flips and lighting, HAM10000 split by "
-        f"lesion, ImageNet weights (the same file for all; Keras' features differ from torch's by "
-        f"{apart(rows)}). Each job is its own process; {counted} steps of 64 "
-        f"images are counted after 3 of warm-up, {how}. "
+        f"MobileNetV2 at {rows[0]['trial']['size']} px, batch 64, flips and lighting, HAM10000 "
+        f"split by lesion, ImageNet weights (the same file for all; Keras' features differ from "
+        f"torch's by {apart(rows)}). Each job is its own process; {counted} steps of 64 images are "
+        f"counted after a warm-up, {how}. "
         f"2 cores, AVX-512 BF16; {min(r['when'] for r in rows)[:10]}.",
         "",
     ]

@@ -34,6 +34,7 @@ _VERBS = {
     "merge": "lesionlab.api.merge",
     "join": "lesionlab.api.join",
     "list_models": "lesionlab.api.models",
+    "presets": "lesionlab.api.presets",
     "inflation": "lesionlab.api.inflation",
     "train": "lesionlab.api.train",
     "resume": "lesionlab.api.train",

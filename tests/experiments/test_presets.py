@@ -8,7 +8,10 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from lesionlab.api.presets import presets
+from lesionlab.cli.presets import command
 from lesionlab.config import Settings, with_max_epochs, with_overrides
 from lesionlab.errors import BadInput
 from lesionlab.experiments.presets import load_preset, preset_names
@@ -164,3 +167,18 @@ def test_absent_recipes_and_names_are_said(tmp_path: Path) -> None:
         load_preset(str(folder))
     with pytest.raises(BadInput, match="did you mean 'melanoma-baseline'"):
         load_preset("melanoma-baselin")
+
+
+def test_presets_are_listed_and_one_is_shown_whole() -> None:
+    listed = presets()["presets"]
+    assert [row["name"] for row in listed] == preset_names()
+    one = presets("ham10000-resnet34")
+    assert one["settings"]["stages"][1]["max_lr"] == [1e-4, 1e-5]
+    assert Settings.model_validate({**one["settings"], "name": one["name"]}).input.size == 448
+
+
+@pytest.mark.parametrize("words", [[], ["melanoma-baseline"], ["melanoma-baseline", "--json"]])
+def test_the_verb_prints_them(words: list[str]) -> None:
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 0
+    assert "melanoma-baseline" in result.output

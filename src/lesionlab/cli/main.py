@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "merge": ("merge", "Unite data sets: one taxonomy, the same picture once."),
     "join": ("join", "Join a second table (reader votes, metadata) to a data set by id."),
     "models": ("models", "The networks by name, and the layer table of one."),
+    "presets": ("presets", "The recipes by name: source, expected result, commands."),
     "inflation": ("inflation", "What a split by image would have claimed, by training both ways."),
     "train": ("train", "Train a classifier by a preset."),
     "resume": ("resume", "Go on with an interrupted run, exactly where it stopped."),
