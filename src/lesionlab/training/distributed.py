@@ -67,7 +67,8 @@ class Ranks:
         start = 0
         for parameter in parameters:
             end = start + parameter.numel()
-            parameter.grad = flat[start:end].view_as(parameter).clone()
+            # In the parameter's own memory format: fused optimisers walk both alike.
+            parameter.grad.copy_(flat[start:end].view_as(parameter))  # type: ignore[union-attr]
             start = end
 
     def mine(self, rows: Rows) -> Rows:
@@ -108,6 +109,12 @@ def leave_ranks(ranks: Ranks) -> None:
     if ranks.world > 1 and dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether an error of a collective says that another process is gone."""
+    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo")
+    return isinstance(error, dist.DistError) or any(w in str(error) for w in words)
 
 
 class StatisticsInOrder:

@@ -144,7 +144,7 @@ def _features(made: Materials, number: int, stage: Stage, state: State) -> Featu
         settings.model.name,
         shown,
         made.machine,
-        cache(lambda: stage_pixels(parts, settings, shown.size, made.progress)),
+        cache(lambda: stage_pixels(parts, settings, shown.size, made.progress, made.machine.ranks)),
         row_ids(parts.dataset.table),
         _store_root(made, number),
     )
@@ -172,10 +172,10 @@ def _store_root(made: Materials, number: int) -> Path:
 def _images(made: Materials, stage: Stage) -> ImageInputs:
     parts, settings = made.parts, made.settings
     shown, how = preprocessing(settings), preprocessing(settings, stage.size)
-    pixels = stage_pixels(parts, settings, shown.size, made.progress)
+    pixels = stage_pixels(parts, settings, shown.size, made.progress, made.machine.ranks)
     small = pixels
     if how.size != shown.size:
-        small = stage_pixels(parts, settings, how.size, made.progress)
+        small = stage_pixels(parts, settings, how.size, made.progress, made.machine.ranks)
     forward: Callable[..., Tensor] = made.network
     if settings.compile:
         forward = torch.compile(made.network)

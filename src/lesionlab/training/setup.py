@@ -20,6 +20,7 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Floats, Ints
 from lesionlab.progress import Progress
 from lesionlab.run import DatasetReference, RunConfig
+from lesionlab.training.distributed import ALONE, Ranks
 
 SNAPSHOT = "dataset.csv"  # the rows a run was trained on, so that a later change can be named
 
@@ -137,6 +138,12 @@ def preprocessing(settings: Settings, size: int | None = None) -> Preprocessing:
     return Preprocessing(size or shown.size, shown.fit, shown.channels, shown.mean, shown.std)
 
 
-def stage_pixels(parts: Parts, settings: Settings, size: int, progress: Progress) -> Pixels:
-    """All rows of the data set at one size."""
-    return open_pixels(parts.dataset, preprocessing(settings, size), progress=progress)
+def stage_pixels(
+    parts: Parts, settings: Settings, size: int, progress: Progress, ranks: Ranks = ALONE
+) -> Pixels:
+    """All rows of the data set at one size; of several processes the first one decodes."""
+    how = preprocessing(settings, size)
+    if ranks.first:
+        pixels = open_pixels(parts.dataset, how, progress=progress)
+    ranks.wait()
+    return pixels if ranks.first else open_pixels(parts.dataset, how, progress=progress)
