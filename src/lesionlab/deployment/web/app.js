@@ -147,6 +147,7 @@ function showAnswer() {
 function showOod(answer) {
   const far = answer.ood?.flagged ?? false;
   $("ood").hidden = !far;
+  $("result").classList.toggle("far", far);
   if (far) $("ood").textContent = fill(words().ood, answer.ood.score.toFixed(1));
 }
 
