@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,20 @@ def test_a_rim_alone_makes_no_duplicate() -> None:
         pores = gaussian_filter(draw.normal(size=(128, 128)), 1.2) * 20
         spots.append((200 - 150 * spot + pores).clip(0, 255).astype(np.uint8))
     assert near_duplicates(spots) == []
+
+
+def barred(image: Image.Image, bar: int = 45) -> Image.Image:
+    """A scanned slide: black to the left and right of it."""
+    array = np.asarray(image.resize((160, 160))).copy()
+    array[:, :bar] = array[:, -bar + 10 :] = 3
+    return Image.fromarray(array)
+
+
+def test_a_black_frame_makes_no_duplicate_and_hides_none() -> None:
+    slides = {f"s{n}": barred(skin(n)) for n in range(8)}
+    assert near_duplicates(slides) == []
+    slides["copy"] = Image.open(io.BytesIO(encoded(slides["s3"], "JPEG", quality=40)))
+    assert found(near_duplicates(slides)) == {frozenset(("s3", "copy"))}
 
 
 def bent(image: Image.Image, seed: int, pixels: float) -> Image.Image:

@@ -2,7 +2,8 @@
 
 A lesion's rim is the strongest edge of its picture and alone makes two dark spots correlate. So
 detail is divided by the local contrast: pores, hairs and dots all over the picture have to agree.
-On HAM10000 the scores of look-alikes end below 0.4 and those of copies begin above 0.5.
+Black bars and corners, whose edges fit any other picture in the same frame, do not count. On
+HAM10000 the scores of look-alikes end below 0.4 and those of copies begin above 0.5.
 
 Two photographs of one lesion, taken a moment apart, may agree as well as a copy does. But skin
 under a dermatoscope gives way, so that parts of the second photograph have drifted against the
@@ -32,6 +33,9 @@ AGAIN = 0.65  # the same for a second photograph, which no rigid copy backs up
 DRIFT = 0.40  # pixels by which half of the tiles may have drifted in a copy
 FINE, NEAR = 2.5, 6.0  # pixels: what is finer is detail; how far the local contrast reaches
 NOISE = 2.0  # grey levels of contrast below which nothing is told apart
+BLACK = 20  # grey levels: darker pixels that touch the border belong to a frame
+REACH = 6  # pixels to which the edge of a frame changes the detail
+SHOWN = 0.15  # least share of the picture that both show outside their frames
 STEPS = 4
 TILE = 16  # pixels
 PIECES = 8  # of a product, each so small that the linear algebra library wakes no threads for it
@@ -99,6 +103,10 @@ def agreement(still: Float32, moving: Float32, motion: Sequence[float] | Float32
     if mask.mean() < SEEN:
         return Agreement(0.0, 0.0)
     one, two = local_detail(still), local_detail(moved)
+    skin = mask & ~framed(still) & ~framed(moved)
+    if skin.mean() < SHOWN:
+        return Agreement(0.0, 0.0)
+    mask = skin
     a, b = one[mask] - one[mask].mean(), two[mask] - two[mask].mean()
     score = float(a @ b) / max(float(np.sqrt((a @ a) * (b @ b))), 1e-9)
     return Agreement(score, _drift(one, two, mask) if score > SAME else 0.0)
@@ -128,6 +136,18 @@ def local_detail(grey: Float32) -> Float32:
     contrast = np.sqrt(ndimage.gaussian_filter(fine * fine, NEAR))
     detail: Float32 = fine / (contrast + np.float32(NOISE))
     return detail
+
+
+def framed(grey: Float32) -> Bool:
+    """(S, S) the black bars or corners around a picture, and what their edge reaches into.
+
+    Two pictures in one frame are not one picture, however well the frames agree.
+    """
+    dark = np.pad(grey < BLACK, 1, constant_values=True)
+    labels, _ = ndimage.label(dark)
+    frame = (labels == labels[0, 0])[1:-1, 1:-1]
+    wide: Bool = ndimage.binary_dilation(frame, iterations=REACH) if frame.any() else frame
+    return wide
 
 
 def _grid(side: int) -> Float32:
