@@ -79,7 +79,10 @@ function members(rule, prob) {
       scores[k] = total + (rule.method === "raps" ? 0.01 * Math.max(rank + 1 - 2, 0) : 0);
     });
   }
-  return rule.classes.filter((_, k) => scores[k] <= (rule.quantile[k] ?? Infinity) + 1e-9);
+  const surest = rule.method === "lac" ? -1 : order[0]; // APS and RAPS never leave it out
+  return rule.classes.filter((_, k) => (
+    k === surest || scores[k] <= (rule.quantile[k] ?? Infinity) + 1e-9
+  ));
 }
 
 function measureDistance(info, arrays, embedding) {
