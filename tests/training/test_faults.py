@@ -127,6 +127,28 @@ def test_a_death_at_any_call_of_a_write_leaves_a_whole_checkpoint(tmp_path: Path
     assert deaths >= 8  # two files: write, sync, move, sync the folder; then the old ones go
 
 
+def test_file_and_folder_are_synced_before_the_pointer_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        calls.append("sync folder" if path.is_dir() else f"sync {path.name.split('.')[2]}")
+        sync(descriptor)
+
+    def moved(self: Path, target: Path) -> Path:
+        calls.append(f"move {target.suffix[1:]}")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", moved)
+    saved(tmp_path / "checkpoints", 0)
+    weights = ["sync safetensors", "move safetensors", "sync folder"]
+    assert calls == [*weights, "sync json", "move json", "sync folder"]
+
+
 def test_only_the_newest_checkpoints_and_the_best_they_name_are_kept(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     folder.mkdir()
@@ -269,6 +291,51 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_first_step(
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
         train(data, tiny(), tmp_path / "file" / "run", machine=machine)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_disk_that_is_read_only(
+    data: Path, tiny: Recipe, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(disk)])
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    monkeypatch.setattr(engine, "do_step", None)  # no step is reached
+    try:
+        with pytest.raises(BadInput, match="Read-only file system"):
+            train(data, tiny(), disk / "run", machine=machine)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+# --- 12: the scaler of float16 ------------------------------------------------------------
+
+
+def test_the_scaler_of_float16_is_restored(
+    data: Path, tiny: Recipe, tmp_path: Path, outcome: Outcome
+) -> None:
+    half = Machine("cpu", "float16", 1)
+    settings = tiny(stages=[{"name": "all", "epochs": 2}], checkpoint_seconds=0.0)
+    train(data, settings, tmp_path / "whole", machine=half)
+    left = iter(range(100))
+
+    def dying(*args: Any) -> float:
+        if next(left) == 4:
+            raise Crash
+        return step_module.do_step(*args)
+
+    with pytest.MonkeyPatch.context() as fault:
+        fault.setattr(engine, "do_step", dying)
+        with pytest.raises(Crash):
+            train(data, settings, tmp_path / "run", machine=half)
+    found = checkpoint.latest(tmp_path / "run" / "checkpoints", engine.SILENT)
+    assert found.state.scaler["scale"] > 0
+    assert found.state.scaler["_growth_tracker"] == 4 or found.state.scaler["scale"] < 65536
+    resume(tmp_path / "run", machine=half)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
 # --- 13, 14: what has changed since -------------------------------------------------------
