@@ -1,4 +1,4 @@
-"""The tutorials' trunks, counted: Keras counts batch-norm statistics as parameters, torch does not."""
+"""The tutorials' trunks, counted: Keras counts batch-norm statistics as parameters."""
 
 from __future__ import annotations
 
