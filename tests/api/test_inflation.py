@@ -48,7 +48,9 @@ def test_the_sealed_test_part_is_left_alone(lesions: Path, tmp_path: Path) -> No
     used: set[str] = set()
 
     def fit(data: Path, run: Path, seed: int) -> dict[str, float]:
-        used.update(read_dataset(data).table["image_id"])
+        table = read_dataset(data).table
+        used.update(table["image_id"][table["split"] != ""])
+        assert len(table) == len(read_dataset(lesions).table)
         return {"accuracy": 0.5}
 
     inflation(lesions, "p", tmp_path / "o", seeds=2, fit=fit)

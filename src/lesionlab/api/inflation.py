@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lesionlab import files
 from lesionlab.api.split import known_pairs
 from lesionlab.data.groups import united_groups
-from lesionlab.data.inflation import Arms, arms
-from lesionlab.data.manifest import Dataset, read_dataset, with_table
+from lesionlab.data.inflation import arms
+from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.data.split import Parts
 from lesionlab.data.twin import write_twin
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.repeats import compare_repeats
@@ -49,16 +51,20 @@ def inflation(
     """
     if seeds < 2:
         raise BadInput(f"{seeds} seeds give no interval", remedy="ask for at least 3")
-    dataset, out = _unsealed(read_dataset(Path(folder))), Path(out)
+    dataset, out = read_dataset(Path(folder)), Path(out)
     origin, twins = known_pairs(dataset, None, False, progress)
-    groups = united_groups(dataset.table, twins)
+    free = (dataset.table["split"] != "test").to_numpy()  # what is sealed stays so
+    groups = united_groups(dataset.table, twins)[free]
     out.mkdir(parents=True, exist_ok=True)
     fit = fit or _trainer(preset, weights, overrides, progress)
     rows: list[dict[str, Any]] = []
     pairs = []
     for seed in range(seeds):
-        both = arms(dataset.table, groups, seed, test, valid)
-        told = {name: _arm(dataset, both, name, out, seed, fit) for name in ("leaky", "clean")}
+        both = arms(dataset.table[free].reset_index(drop=True), groups, seed, test, valid)
+        told = {
+            name: _arm(dataset, _whole(parts, free), name, out, seed, fit)
+            for name, parts in (("leaky", both.leaky), ("clean", both.clean))
+        }
         rows.append({"seed": seed, "tested": both.tested, "with_siblings": both.with_siblings,
                      "training_images": int((both.clean == "train").sum()), **told})  # fmt: skip
         pairs.append((told["leaky"], told["clean"]))
@@ -78,14 +84,15 @@ def inflation(
     return result
 
 
-def _unsealed(dataset: Dataset) -> Dataset:
-    """The rows that are not in the sealed test part, which this experiment leaves alone."""
-    table = dataset.table[dataset.table["split"] != "test"].reset_index(drop=True)
-    return with_table(dataset, table)
+def _whole(parts: Parts, free: npt.NDArray[np.bool_]) -> Parts:
+    """Parts of all rows: the others have none. No row leaves the table, so its caches hold."""
+    result = np.full(len(free), "", object)
+    result[free] = parts
+    return result
 
 
 def _arm(
-    dataset: Dataset, both: Arms, name: str, out: Path, seed: int, fit: Fit
+    dataset: Dataset, parts: Parts, name: str, out: Path, seed: int, fit: Fit
 ) -> dict[str, float]:
     """One training and its metrics on test; read from `out` where it was done before."""
     kept = out / f"seed{seed}-{name}.json"
@@ -97,7 +104,7 @@ def _arm(
         shutil.rmtree(leftover, ignore_errors=True)
     write_twin(
         dataset,
-        both.leaky if name == "leaky" else both.clean,
+        parts,
         data,
         split_policy={"policy": f"inflation, {name} arm"},
         leaky=name == "leaky",
