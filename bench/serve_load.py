@@ -256,6 +256,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--overload", type=float, default=60)
     parser.add_argument("--queue", type=int, default=16)
+    parser.add_argument("--parts", default="throughput,overload,swap,restart")
     given = parser.parse_args()
     images = [p.read_bytes() for p in given.images]
     with tempfile.TemporaryDirectory() as room:
@@ -263,13 +264,18 @@ def main() -> None:
         server = Server(folder, given.queue)
         result: dict[str, Any] = {}
         try:
-            result["throughput"] = throughput(server, folder, images, given)
-            places = CORES + given.queue
-            result["overload"] = overload(server, images, places, given.overload)
-            result["swap"] = swap(server, folder, images)
-            server.stop(signal.SIGKILL)
-            result["restart_after_kill_seconds"] = round(server.start(), 2)
-            result["after_restart"] = load(server.port, images, 1, 3).summary()
+            parts = given.parts.split(",")
+            if "throughput" in parts:
+                result["throughput"] = throughput(server, folder, images, given)
+            if "overload" in parts:
+                places = CORES + given.queue
+                result["overload"] = overload(server, images, places, given.overload)
+            if "swap" in parts:
+                result["swap"] = swap(server, folder, images)
+            if "restart" in parts:
+                server.stop(signal.SIGKILL)
+                result["restart_after_kill_seconds"] = round(server.start(), 2)
+                result["after_restart"] = load(server.port, images, 1, 3).summary()
             result["exit_code_on_sigterm"] = server.stop()
         finally:
             if server.process.poll() is None:
