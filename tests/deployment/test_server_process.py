@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -57,14 +58,20 @@ def connected(port: int) -> Iterator[socket.socket]:
 
 
 def answered(made: socket.socket) -> str:
-    """All that comes until the server closes, or until the answer is whole."""
+    """One whole answer, or all that comes until the server closes."""
     text = b""
-    while b"\r\n\r\n" not in text:
+    while not whole(text):
         piece = made.recv(65_536)
         if not piece:
             break
         text += piece
     return text.decode("latin-1")
+
+
+def whole(text: bytes) -> bool:
+    head, end, body = text.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    return bool(end) and len(body) >= (int(length.group(1)) if length else 0)
 
 
 def raw(port: int, *lines: str, body: bytes = b"") -> str:
@@ -192,6 +199,14 @@ def test_43_too_many_connections(port: int, monkeypatch: pytest.MonkeyPatch) -> 
     assert httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
 
 
+def inside(url: str) -> float:
+    """Images that wait or run."""
+    text = httpx.get(f"{url}/metrics", timeout=60).text
+    found = re.search(r"^lesionlab_images_inside (\S+)$", text, re.MULTILINE)
+    assert found is not None
+    return float(found.group(1))
+
+
 @pytest.mark.slow
 def test_sigterm_drains_and_the_next_start_is_ready(
     bundle_folder: Path, tmp_path: Path, tiny: Any
@@ -209,7 +224,7 @@ def test_sigterm_drains_and_the_next_start_is_ready(
         url = f"http://127.0.0.1:{port}"
         for _ in range(200):
             with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/health/ready").status_code == 200:
+                if httpx.get(f"{url}/health/ready", timeout=60).status_code == 200:
                     break
             time.sleep(0.05)
         statuses: list[int] = []
@@ -217,12 +232,15 @@ def test_sigterm_drains_and_the_next_start_is_ready(
         def ask(url: str = url, into: list[int] = statuses) -> None:
             headers = {"content-type": "image/png"}
             with contextlib.suppress(httpx.HTTPError):
-                got = httpx.post(f"{url}/v1/predict", content=stream.getvalue(), headers=headers)
+                got = httpx.post(
+                    f"{url}/v1/predict", content=stream.getvalue(), headers=headers, timeout=60
+                )
                 into.append(got.status_code)
 
         asking = threading.Thread(target=ask)
         asking.start()
-        time.sleep(0.15)  # the request is under way
+        while not statuses and inside(url) == 0:  # until the request is under way
+            time.sleep(0.005)
         os.kill(process.pid, how)
         asking.join(30)
         process.wait(30)
