@@ -41,6 +41,7 @@ _VERBS = {
     "repeat": "lesionlab.api.repeat",
     "tune": "lesionlab.api.tune",
     "ensemble": "lesionlab.api.ensemble",
+    "reproductions": "lesionlab.api.reproduce",
     "describe_model": "lesionlab.api.models",
     "lr_find": "lesionlab.api.lr_find",
     "augmentations": "lesionlab.api.augmentations",

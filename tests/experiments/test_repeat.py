@@ -236,6 +236,26 @@ def test_bad_requests(lesions: Path, tiny: Tiny, tmp_path: Path) -> None:
         repeat(lesions, tiny(), tmp_path / "o3", seeds=[])
 
 
+def test_a_leaking_repeat_says_so_and_leaves_test_alone(
+    lesions: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"folds": 2, "device": "cpu", "threads": 1, "train_part": False}
+    told = repeat(lesions, tiny(), tmp_path / "o", allow_leak=True, **how)["presets"][0]
+    assert told["leaky"]
+    twin = read_dataset(tmp_path / "o" / "data" / "fold0-seed0")
+    assert twin.info.leaky
+    groups = united_groups(twin.table)
+    inside = set(groups[twin.table["split"] == "test"])
+    assert inside & set(groups[twin.table["split"] == "train"])
+    sealed = set(read_dataset(lesions).part("test")["image_id"])
+    assert set(twin.table.loc[twin.table["image_id"].isin(sealed), "split"]) == {""}
+    assert not read_dataset(lesions).info.leaky
+    with pytest.raises(BadInput, match="was begun with another allow_leak"):
+        repeat(lesions, tiny(), tmp_path / "o", **how)
+    with pytest.raises(BadInput, match="opens no test part"):
+        repeat(lesions, tiny(), tmp_path / "p", allow_leak=True, open_test=True, **how)
+
+
 def test_the_verb(lesions: Path, tmp_path: Path) -> None:
     from lesionlab.cli.repeat import command
 

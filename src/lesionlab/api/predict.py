@@ -13,10 +13,12 @@ from lesionlab.deployment.answers import DEFAULT_ABSTENTION, find_point
 from lesionlab.deployment.batch import How, Result, predict_items
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.heatmap import file_name, overlay, png
-from lesionlab.deployment.inputs import find_items
+from lesionlab.deployment.inputs import Item, find_items
 from lesionlab.deployment.predictor import Predictor
+from lesionlab.deployment.shards import Shard, cut, do_shard, join
 from lesionlab.deployment.table import Plan, Table, columns
 from lesionlab.errors import BadInput
+from lesionlab.experiments.engine import Cluster, Engine, run_jobs
 from lesionlab.progress import SILENT, Progress
 
 
@@ -30,6 +32,10 @@ def predict(
     heatmaps: str | Path | None = None,
     draft: bool = True,
     threads: int = 0,
+    engine: Engine = "local",
+    address: str | None = None,
+    workers: int = 2,
+    shard: int = 1000,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Classify images with a bundle.
@@ -40,6 +46,8 @@ def predict(
     stopped; else they are in the result. `operating_point` names one of the bundle's (None: its
     first); `abstain` is "none", "ood" or "ood_or_set". `heatmaps` is a folder for one PNG an
     image: the evidence for its most likely class. `draft=False` decodes huge JPEGs in full.
+    `engine="ray"` spreads shards of `shard` images over a cluster (`address`), or over `workers`
+    processes here; bundle, images and `csv` must lie on a disk that all share.
 
     Returns `{schema_version, bundle, identity, research_only, n, errors, resumed, csv,
     predictions: [{image_id, path, error, probabilities, decision, ood, ...}]}`. Raises
@@ -63,6 +71,16 @@ def predict(
     }
     if info.facts is not None:
         settings["cases"] = hashlib.sha256(repr([i.case for i in items]).encode()).hexdigest()
+    if engine != "local":
+        if csv is None or heatmaps is not None:
+            raise BadInput("several workers write a table and no heat maps", remedy="give --csv")
+        where, threads = str(Path(bundle).resolve()), max(threads, 1)
+        identity = predictor.bundle.identity
+        asked = tuple(settings.items())
+        first = Shard(where, identity, (), "", operating_point, abstain, draft, threads, asked)
+        cluster = Cluster(address, workers, threads)
+        told = _in_shards(items, first, Path(csv), shard, engine, cluster, progress)
+        return _answer(predictor, len(items), told["errors"], told["resumed"], csv, [])
     total, predictions, errors = len(items), [], 0
     with ExitStack() as stack:
         table = None
@@ -80,6 +98,18 @@ def predict(
                 table.add(result)
             else:
                 predictions.append(_as_json(result))
+    return _answer(predictor, total, errors, total - len(items), csv, predictions)
+
+
+def _answer(
+    predictor: Predictor,
+    n: int,
+    errors: int,
+    resumed: int,
+    csv: str | Path | None,
+    predictions: list[dict[str, Any]],
+) -> dict[str, Any]:
+    info = predictor.info
     return {
         "schema_version": 1,
         "bundle": info.name,
@@ -87,12 +117,44 @@ def predict(
         "research_only": True,
         "leaky": info.leaky,
         "synthetic": info.synthetic,
-        "n": total,
+        "n": n,
         "errors": errors,
-        "resumed": total - len(items),
+        "resumed": resumed,
         "csv": None if csv is None else str(csv),
         "predictions": predictions,
     }
+
+
+def _in_shards(
+    items: Sequence[Item],
+    first: Shard,
+    csv: Path,
+    size: int,
+    engine: Engine,
+    cluster: Cluster,
+    progress: Progress,
+) -> dict[str, int]:
+    """All shards on a cluster; those that are there already are not done again."""
+    if size < 1:
+        raise BadInput(f"a shard of {size} images", where="--shard", remedy="at least 1")
+    shards = cut(items, size, csv, first)
+    left = [(name, s) for name, s in shards if not Path(s.csv).is_file()]
+    told = {"errors": 0, "resumed": len(items) - sum(len(s.items) for _, s in left)}
+    failed = []
+    for outcome in run_jobs(left, do_shard, engine=engine, cluster=cluster, progress=progress):
+        if outcome.result is None:
+            failed.append(f"{outcome.name}: {outcome.error}")
+        else:
+            told["errors"] += outcome.result["errors"]
+            told["resumed"] += outcome.result["resumed"]
+    if failed:
+        raise BadInput(
+            f"{len(failed)} of {len(shards)} shards failed; {failed[0]}",
+            where=str(csv),
+            remedy="call it again: the others are kept",
+        )
+    join(shards, csv)
+    return told
 
 
 def _write_heatmap(folder: Path, result: Result, classes: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ def repeat(
     device: str = "auto",
     threads: int = 0,
     train_part: bool = True,
+    allow_leak: bool = False,
     open_test: bool = False,
     engine: Engine = "local",
     address: str | None = None,
@@ -54,9 +56,11 @@ def repeat(
     calibration. A seed deals its own folds and seeds its trainings; `by` makes each value of a
     column a fold ("source": leave one source out). Several presets go to OUT/<name> each, over
     the same folds. Finished runs are not repeated; a crashed one is tried again, now and at the
-    next call. `open_test` at last lets every run predict the sealed part, one ledger entry a
-    preset. `engine="ray"` spreads the runs over a cluster (`address`), or over `workers`
-    processes here; OUT and the data must lie on a disk that all share.
+    next call. `allow_leak` deals the folds by image, as tutorials do: all is then marked leaky,
+    and the difference to a call without it is what that adds. `open_test` at last lets every
+    run predict the sealed part, one ledger entry a preset. `engine="ray"` spreads the runs over
+    a cluster (`address`), or over `workers` processes here; OUT and the data must lie on a disk
+    that all share.
 
     Returns `{presets: [{name, out, parts: {train|valid|fold|test: {metric: {mean, sd, low, high,
     runs}}}, out_of_fold: {seed: {metric: measure}}, failed, done, seconds}], differences}`, also
@@ -67,6 +71,8 @@ def repeat(
     if open_test:
         opened.part("test")
     numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if allow_leak and (by or open_test):
+        raise BadInput("a leaking repeat has no folds by column and opens no test part")
     if not numbers or not 0 < valid < 1:
         raise BadInput("at least one seed, and a share of validation between 0 and 1, is needed")
     recipes = [_recipe(p, overrides, epochs) for p in chosen]  # type: ignore[arg-type]
@@ -77,6 +83,7 @@ def repeat(
     for recipe in recipes:
         to = out if len(recipes) == 1 else out / recipe.name
         plan = _plan(opened, recipe, folds, numbers, by, valid, weights, device, threads)
+        plan = replace(plan, allow_leak=allow_leak)
         how = {"engine": engine, "address": address, "workers": workers}
         told.append(_repeat_one(opened, plan, to, train_part, how, work, progress))
         if open_test:
@@ -204,7 +211,7 @@ def _told(
         "schema_version": 1,
         "name": plan.name(),
         "dataset": dataset.info.name,
-        "leaky": dataset.info.leaky,
+        "leaky": dataset.info.leaky or plan.allow_leak,
         "out": str(out),
         "folds": len({job.fold for job in jobs}),
         "seeds": list(plan.seeds),

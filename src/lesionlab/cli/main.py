@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "repeat": ("repeat", "A recipe over grouped folds and seeds: mean, spread, every run."),
     "tune": ("tune", "Better settings of a recipe, by trials on validation; never sees test."),
     "ensemble": ("ensemble", "Several runs as one: averaged, by rank, or stacked; flips and turns."),
+    "reproductions": ("reproductions", "What the tutorials claimed beside what is true, as a page."),
     "lr-find": ("lr_find", "A learning rate by the range test, with its figure."),
     "augmentations": ("augmentations", "A picture of what the network sees in training."),
     "evaluate": ("evaluate", "Measure a run or a predictions table, with intervals and a report."),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+
+if TYPE_CHECKING:
+    from lesionlab.experiments.engine import Engine
 
 EXAMPLE = """\b
 Examples:
@@ -36,6 +39,10 @@ Examples:
     help="Decode JPEGs of 4 megapixels or more at a fraction of their size (3 grey levels apart).",
 )
 @click.option("--threads", type=click.IntRange(0, 1024), default=0, help="0: all cores.")
+@click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True)
+@click.option("--address", help="Of a Ray cluster; without it one is made here.")
+@click.option("--workers", type=click.IntRange(1), default=2, help="Of a Ray made here.")
+@click.option("--shard", type=click.IntRange(1), default=1000, help="Images of a shard on Ray.")
 @json_option
 def command(
     bundle: Path,
@@ -46,6 +53,10 @@ def command(
     heatmaps: Path | None,
     draft: bool,
     threads: int,
+    engine: Engine,
+    address: str | None,
+    workers: int,
+    shard: int,
     as_json: bool,
 ) -> None:
     """Classify SOURCES (images, folders, or CSV tables with a column 'path') with BUNDLE.
@@ -64,6 +75,10 @@ def command(
         heatmaps=heatmaps,
         draft=draft,
         threads=threads,
+        engine=engine,
+        address=address,
+        workers=workers,
+        shard=shard,
         progress=Bar(),
     )
     answer(result, as_json, lambda: _show(result))

@@ -32,6 +32,7 @@ Example:
 @click.option("--threads", type=click.IntRange(0), default=0, help="Of a run; 0: all cores.")
 @click.option("--no-train-part", "train_part", flag_value=False, default=True, type=bool,
               help="Do not predict the training part.")  # fmt: skip
+@click.option("--allow-leak", is_flag=True, help="Deal by image, as tutorials do; marked LEAKY.")
 @click.option("--open-test", is_flag=True, help="At last, predict the sealed test part, once.")
 @click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True)
 @click.option("--address", help="Of a Ray cluster; without it one is made here.")
@@ -53,6 +54,8 @@ def _show(result: dict[str, Any]) -> None:
     from lesionlab.experiments.spread import mean_sd
 
     for told in result["presets"]:
+        if told["leaky"]:
+            print("LEAKY: groups cross the folds; these figures are no result")
         print(f"{told['name']}: {told['folds']} folds, seeds {told['seeds']}, {told['out']}")
         for part, metrics in {**told["parts"], "test": told.get("test", {})}.items():
             cells = [f"{n} {mean_sd(metrics[n])}" for n in SHOWN if n in metrics]

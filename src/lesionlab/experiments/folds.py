@@ -38,10 +38,19 @@ def open_rows(dataset: Dataset, groups: Labels) -> npt.NDArray[np.bool_]:
     return np.asarray(keep_apart(groups, sides).parts == "train")
 
 
-def deal_folds(dataset: Dataset, groups: Labels, folds: int, seed: int, by: str = "") -> Folds:
+def deal_folds(
+    dataset: Dataset,
+    groups: Labels,
+    folds: int,
+    seed: int,
+    by: str = "",
+    units: Labels | None = None,
+) -> Folds:
     """Deal whole groups into `folds`, every class in proportion; another deal for each seed.
 
-    With `by` each value of that column is a fold, such as `by="source"`: leave one source out.
+    `units` are dealt in place of `groups`: the images, where a leak is wanted; kin of the sealed
+    part stays out all the same. With `by` each value of that column is a fold, such as
+    `by="source"`: leave one source out.
     Raises `BadInput` where a class has fewer groups than there are folds.
     """
     table = dataset.table
@@ -53,7 +62,8 @@ def deal_folds(dataset: Dataset, groups: Labels, folds: int, seed: int, by: str 
         index = {name: i for i, name in enumerate(names)}
         number[usable] = table[by].iloc[usable].map(index).to_numpy("int64")
         return Folds(number, names, sealed)
-    number[usable] = k_folds(table.iloc[usable], groups[usable], folds, seed)
+    units = groups if units is None else units
+    number[usable] = k_folds(table.iloc[usable], units[usable], folds, seed)
     return Folds(number, tuple(map(str, range(folds))), sealed)
 
 

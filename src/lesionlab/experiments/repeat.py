@@ -55,6 +55,7 @@ class Plan:
     weights_sha256: str
     device: str
     threads: int
+    allow_leak: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; paths are for the reader."""
@@ -109,15 +110,17 @@ def prepare_jobs(
 ) -> tuple[list[Job], dict[int, Folds]]:
     """All jobs of the plan in order, and the folds of each seed; folds are kept in OUT."""
     jobs, dealt = [], {}
+    images = ("image:" + dataset.table["image_id"]).to_numpy(object)
+    units = images if plan.allow_leak else groups
     for seed in plan.seeds:
-        folds = dealt[seed] = deal_folds(dataset, groups, plan.folds, seed, plan.by)
+        folds = dealt[seed] = deal_folds(dataset, groups, plan.folds, seed, plan.by, units)
         _keep_folds(dataset, folds, out / f"folds-seed{seed}.csv")
         for number, value in enumerate(folds.names):
             name = f"fold{number}-seed{seed}"
             settings = {**plan.settings, "seed": seed}
             data = out / "data" / name
             if not (data / "dataset.json").is_file():
-                _write_fold(dataset, groups, folds, number, plan, seed, data)
+                _write_fold(dataset, units, folds, number, plan, seed, data)
             jobs.append(
                 Job(
                     name,
@@ -151,7 +154,10 @@ def _write_fold(
     policy = {"policy": "fold of a repeat", "fold": fold, "folds": len(folds.names),
               "by": plan.by, "seed": seed, "valid": plan.valid, "sealed": folds.sealed}  # fmt: skip
     note = f"the part 'test' is fold {fold} of {len(folds.names)}: no row of the sealed test part"
-    write_twin(dataset, parts, to, split_policy=policy, notes=(*dataset.info.notes, note))
+    leak = {}
+    if plan.allow_leak:
+        leak = {"leaky": True, "leak_reason": "folds dealt by image, on purpose: groups cross"}
+    write_twin(dataset, parts, to, split_policy=policy, notes=(*dataset.info.notes, note), **leak)
 
 
 def unfinished(jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:

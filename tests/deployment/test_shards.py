@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lesionlab.deployment.inputs import Item
+from lesionlab.deployment.shards import Shard, cut, join
+from lesionlab.errors import BadInput
+
+ASKED = Shard("b", "id", (), "", None, "ood", True, 1, (("abstain", "ood"),))
+
+
+def items(n: int) -> list[Item]:
+    return [Item(f"i{k}", Path(f"{k}.png")) for k in range(n)]
+
+
+def test_shards_hold_every_image_once_and_join_in_order(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    shards = cut(items(7), 3, out, ASKED)
+    assert [len(s.items) for _, s in shards] == [3, 3, 1]
+    assert [i.image_id for _, s in shards for i in s.items] == [f"i{k}" for k in range(7)]
+    for _, shard in shards:
+        rows = "".join(f"{i.image_id},x\n" for i in shard.items)
+        Path(shard.csv).write_text("image_id,y\n" + rows)
+    join(shards, out)
+    lines = out.read_text().splitlines()
+    assert lines == ["image_id,y", *[f"i{k},x" for k in range(7)]]
+    assert not (tmp_path / "out.csv.shards").exists()
+
+
+def test_another_request_does_not_go_on_with_these_shards(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    first = cut(items(7), 3, out, ASKED)
+    assert cut(items(7), 3, out, ASKED) == first
+    for changed in ((items(8), 3, ASKED), (items(7), 2, ASKED)):
+        with pytest.raises(BadInput, match="belongs to other images"):
+            cut(changed[0], changed[1], out, changed[2])
+    out.write_text("")
+    with pytest.raises(BadInput, match="exists already"):
+        cut(items(7), 3, out, ASKED)
