@@ -30,6 +30,7 @@ def explain(
     out: Path | str | None = None,
     lang: str = "en",
     seed: int = 0,
+    threads: int = 0,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Write `explanations.html`, its numbers as JSON, and overlays as PNG, beside the report.
@@ -39,7 +40,7 @@ def explain(
     or archive of masks named by image id; without it, those that were imported are used.
     `projection` of the embedding is tsne, or umap where umap-learn is installed. `split="test"`
     opens the sealed test set, which is written to the ledger before anything is shown. `data`
-    says where the data set has moved.
+    says where the data set has moved; `threads` is 0 for all of the machine's.
 
     Returns the content of `explanations.json` with `page`, its path. Raises `BadInput` for an
     unfinished run, changed data, a method that does not apply, and masks that fit no image.
@@ -65,7 +66,7 @@ def explain(
             from lesionlab.data.archive import open_tree
 
             tree = stack.enter_context(open_tree(Path(masks)))
-        asked = Asked(tuple(methods), limit, checks, projection, seed, lang)
+        asked = Asked(tuple(methods), limit, checks, projection, seed, lang, threads)
         found = gathered(subject, asked, tree, progress)
     numbers = {"schema_version": SCHEMA_VERSION, **found.numbers}
     openings = _open(subject, numbers)

@@ -57,6 +57,7 @@ class Asked:
     projection: str
     seed: int
     lang: str
+    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def opened(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Prog
     refuse_changed_data(run.folder, run.config, dataset)
     table = dataset.table.sort_values("image_id", kind="stable").reset_index(drop=True)
     dataset = Dataset(dataset.folder, table, dataset.info)
-    how, machine = preprocessing(run.config.settings), choose_machine()
+    how, machine = preprocessing(run.config.settings), choose_machine(threads=asked.threads)
     network = load_network(run).to(machine.device)
     chosen_methods(asked.methods, network)  # refuses before any work
     masks = masks_of(dataset, table, how, tree)

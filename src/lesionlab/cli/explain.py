@@ -44,6 +44,7 @@ Examples:
 )
 @path_option("--data", help="The dataset folder, where it has moved.")
 @path_option("--out", help="Where to write, if not into RUN.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="0: all of the machine's.")
 @click.option("--lang", default="en", show_default=True, help="Of the page: en or zh.")
 @seed_option
 @json_option

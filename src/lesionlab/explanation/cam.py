@@ -16,8 +16,10 @@ from lesionlab.models.classifier import Classifier, OneUnit, TimmPooling
 
 
 def upsampled(grid: Tensor, images: Tensor) -> Tensor:
-    """(N, h, w) -> (N, H, W) float32, bilinear."""
+    """(N, h, w) -> (N, H, W) float32, bilinear; a single place gives a map that is constant."""
     size = tuple(images.shape[2:])
+    if grid.shape[1:] == (1, 1):  # interpolation would leave rounding that looks like a pattern
+        return grid.float().expand(len(grid), *size)
     large = functional.interpolate(grid[:, None].float(), size, mode="bilinear")
     return large[:, 0]
 

@@ -9,7 +9,15 @@ import numpy.typing as npt
 from scipy import stats
 
 from lesionlab.evaluation.bootstrap import group_codes
-from lesionlab.evaluation.intervals import FEWEST, LEVEL, Measure, measure, too_few
+from lesionlab.evaluation.intervals import (
+    FEWEST,
+    LEVEL,
+    Measure,
+    clustered_proportion,
+    measure,
+    too_few,
+    wilson,
+)
 
 Floats = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -37,6 +45,26 @@ def mean_measure(values: npt.NDArray[np.floating], groups: npt.NDArray[np.object
     half = math.sqrt(m / (m - 1) * float((off**2).sum())) / len(found)
     half *= float(stats.t.ppf(0.5 + LEVEL / 2, m - 1))
     return measure(mean, mean - half, mean + half, len(found), f"clustered t, {m} groups")
+
+
+def hit_measure(hits: Floats, groups: npt.NDArray[np.object_]) -> Measure:
+    """The share of hits (each 0 to 1), with Wilson's interval on the effective n; no NaN counts.
+
+    Unlike a t interval it stays honest where all images hit, or none.
+
+    >>> hit_measure(np.ones(20), np.arange(20).astype(object)).low < 0.9
+    True
+    """
+    kept = np.isfinite(hits)
+    codes, m = group_codes(groups[kept])
+    if not m:
+        return Measure(None, None, None, 0, "undefined: no case")
+    found = clustered_proportion(hits[kept], np.ones(int(kept.sum())), codes)
+    if m < FEWEST["share"]:
+        return too_few(found.value, found.n, m, FEWEST["share"])
+    low, high = wilson(found.value, found.effective_n, df=found.df)
+    method = f"Wilson, effective n {found.effective_n:.1f}, {m} groups"
+    return measure(found.value, low, high, found.n, method)
 
 
 def rank_correlation(a: Float32, b: Float32) -> Floats:

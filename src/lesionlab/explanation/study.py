@@ -19,7 +19,7 @@ from lesionlab.explanation.attribution import integrated
 from lesionlab.explanation.localisation import REFERENCES, pointing, share_inside
 from lesionlab.explanation.methods import BATCH, METHODS, Float32, Ints, Subject, maps_of
 from lesionlab.explanation.randomise import Sanity, judged, randomised, relabelled, similarity
-from lesionlab.explanation.statistics import mean_measure, rank_correlation
+from lesionlab.explanation.statistics import hit_measure, mean_measure, rank_correlation
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import SILENT, Progress
 
@@ -94,7 +94,7 @@ class _Gathered:
         if not self.pointing:
             return {}
         return {
-            "pointing": mean_measure(np.concatenate(self.pointing), groups),
+            "pointing": hit_measure(np.concatenate(self.pointing), groups),
             "share": mean_measure(np.concatenate(self.share), groups),
         }
 
@@ -207,7 +207,7 @@ def _shuffled(
     masks, wild = asked.masks.take(rows), kept["all"]
     there = pointing(wild, masks)
     return result | {
-        "pointing_shuffled": mean_measure(there, groups),
+        "pointing_shuffled": hit_measure(there, groups),
         "pointing_gain": mean_measure(pointing(few, masks) - there, groups),
         "share_gain": mean_measure(share_inside(few, masks) - share_inside(wild, masks), groups),
     }

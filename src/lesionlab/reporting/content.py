@@ -70,6 +70,7 @@ class ReportContent:
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
+    explanations: str = ""  # the page of `lesionlab explain` beside the report, where there is one
 
     @property
     def focus(self) -> Part:

@@ -215,7 +215,7 @@ def cloud(content: ExplanationContent, words: Language) -> PageSection | None:
     text = words("explain.cloud_intro", kind=kind, n=f"{len(content.cloud['x']):,}")
     block = Cloud(content.cloud, content.sprite, words("explain.cloud_caption", kind=kind),
                   words("explain.cloud_colour"))  # fmt: skip
-    return PageSection("cloud", words("explain.title_cloud"), (Paragraph(text), block))
+    return PageSection("embedding", words("explain.title_cloud"), (Paragraph(text), block))
 
 
 def similar(content: ExplanationContent, words: Language) -> PageSection | None:

@@ -5,7 +5,7 @@
   const data = JSON.parse(source.textContent);
   const find = (id) => document.getElementById(id);
   const canvas = find("cloud"), pick = find("cloud-colour"), sprite = find("cloud-sprite");
-  const pen = canvas.getContext("2d");
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
   const n = data.x.length;
   const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#b8a400",
     "#7d3c98", "#8d6e63", "#4d4d4d", "#9aa5ad", "#c2185b"];
@@ -32,7 +32,8 @@
 
   function scatter() {
     const ratio = window.devicePixelRatio || 1;
-    side = canvas.clientWidth * ratio;
+    side = Math.round(canvas.getBoundingClientRect().width * ratio);
+    if (!side) return requestAnimationFrame(scatter); // not laid out yet
     canvas.width = canvas.height = side;
     radius = ratio * (n > 4000 ? 1.6 : n > 1000 ? 2.4 : 3.6);
     const codes = data.colours[pick.value].codes;
