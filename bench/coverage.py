@@ -160,7 +160,7 @@ def measure(cell: Cell, c: Cases, seed: int) -> tuple[dict[str, Measure], dict[s
 
 def benefits(c: Cases) -> dict[str, Measure]:
     """Net benefit at two threshold probabilities."""
-    positive, score = c.scores["mel"]
+    positive, score = c.y_true == 1, c.y_prob[:, 1]
     m = decision_curve(score, positive, c.codes, np.array(NET_BENEFIT_AT))["model"]
     rows = zip(NET_BENEFIT_AT, m["value"], m["low"], m["high"], strict=True)
     return {f"net benefit at {t}": Measure(v, a, b, len(score), "") for t, v, a, b in rows}

@@ -139,6 +139,11 @@ def test_predictive_values_follow_the_prevalence(opened: Any, content: ReportCon
     ppv = se * 0.1 / (se * 0.1 + (1 - sp) * 0.9)
     assert page.inner_text("#ex-ppv") == f"{ppv:.3f}"
     assert "100" in page.inner_text("#ex-frequency")
+    point = content.focus.evaluation["operating_points"][0]
+    at = next(row for row in point["at_prevalence"] if row["prevalence"] == 0.1)
+    for name, digits in (("ppv", 3), ("npv", 4)):
+        low, high = (f"{at[name][k]:.{digits}f}" for k in ("low", "high"))
+        assert page.inner_text(f"#ex-{name}-interval") == f"{low}–{high}"
     page.fill("#prevalence", "0")  # refused: the last value stays
     assert page.inner_text("#ex-ppv") == f"{ppv:.3f}"
 

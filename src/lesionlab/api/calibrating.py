@@ -47,7 +47,13 @@ def read_calibrating(path: Path, measured: Predictions) -> tuple[Predictions, tu
     turned = dataclasses.replace(
         kept, classes=measured.classes, y_true=y_true, y_prob=kept.y_prob[:, order], logits=None
     )
-    return turned, notes
+    return turned, how_read(path, notes)
+
+
+def how_read(path: Path, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """One note for all that was said on reading a table."""
+    plain = [n.removeprefix(f"{path}: ") for n in notes]
+    return (f"{path.name}: {'; '.join(plain)}",) if plain else ()
 
 
 def refuse_opened_test(path: Path) -> None:

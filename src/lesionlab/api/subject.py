@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lesionlab import files
-from lesionlab.api.calibrating import read_calibrating, recalibrated, refuse_opened_test
+from lesionlab.api.calibrating import how_read, read_calibrating, recalibrated, refuse_opened_test
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import diagnosis, malignant_of
 from lesionlab.errors import BadInput, nearest
@@ -140,7 +140,8 @@ def of_table(
     `calib` is another table, of other patients, on which a threshold may be chosen; with
     `calibration` a map of the probabilities is fitted there and applied to both.
     """
-    predictions, notes = read_any(path)
+    predictions, odd = read_any(path)
+    notes = how_read(path, odd)
     if split in ("valid", "calib"):
         refuse_opened_test(path)
     if truth is not None:
@@ -246,4 +247,11 @@ def report_content(
         published=beside.published,
         provenance=subject.provenance,
         created=now(),
+        explanations=_explanations(subject.out),
     )
+
+
+def _explanations(folder: Path) -> str:
+    """The name of the page of `lesionlab explain`, where it lies beside the report."""
+    name = "explanations.html"
+    return name if (folder / name).is_file() else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from lesionlab.evaluation.intervals import Measure
 
+Limits = tuple[float, float, float]
 PREVALENCES = (0.001, 0.01, 0.02, 0.1)
 
 
@@ -57,6 +58,27 @@ def values_at(
     ]
 
 
+def ratio_limits(sensitivity: Measure, specificity: Measure) -> dict[str, Limits | None]:
+    """`{ppv, npv}`: (value, low, high) of the ratio r in 1 / (1 + r x odds), at any prevalence.
+
+    For PPV r = (1 - specificity) / sensitivity and the odds are those against disease; for NPV
+    r = (1 - sensitivity) / specificity and the odds those of disease. None where an interval is
+    missing; the upper limit may be infinite.
+    """
+    pairs = {
+        "ppv": (_flip(specificity), _plain(sensitivity)),
+        "npv": (_flip(sensitivity), _plain(specificity)),
+    }
+    found: dict[str, Limits | None] = {}
+    for name, (part, whole) in pairs.items():
+        if math.isnan(sum(part) + sum(whole)):
+            found[name] = None
+        else:
+            value = part[0] / whole[0] if whole[0] else math.inf
+            found[name] = (value, *ratio_interval(part, whole))
+    return found
+
+
 def _ppv(sensitivity: Measure, specificity: Measure, prevalence: float) -> Measure:
     """PPV = 1 / (1 + r (1 - prevalence) / prevalence) with r = (1 - specificity) / sensitivity."""
     return _value(
@@ -75,9 +97,6 @@ def _npv(sensitivity: Measure, specificity: Measure, prevalence: float) -> Measu
         prevalence / (1 - prevalence),
         sensitivity.n + specificity.n,
     )
-
-
-Limits = tuple[float, float, float]
 
 
 def _value(part: Limits, whole: Limits, odds: float, n: int) -> Measure:

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from lesionlab.evaluation.bootstrap import group_codes
-from lesionlab.evaluation.intervals import proportion_measure
+from lesionlab.evaluation.intervals import Measure, proportion_measure
 from lesionlab.evaluation.operating_point import score_of
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions
-from lesionlab.evaluation.prevalence import PREVALENCES
+from lesionlab.evaluation.prevalence import PREVALENCES, ratio_limits
 from lesionlab.reporting.content import Chart, Explorer, Json, ReportContent
 from lesionlab.reporting.language import Language
 from lesionlab.reporting.plots import butterfly, butterfly_frame
@@ -97,35 +97,44 @@ def _grid(logit: Axis, locked: list[float]) -> Floats:
 
 
 def _table(grid: Floats, score: Floats, positive: Bools, codes: Ints) -> dict[str, Any]:
-    """Counts at each threshold (positive at score >= threshold) and intervals of both rates."""
+    """Counts at each threshold (positive at score >= threshold), and intervals of all rates."""
     called = [score >= t for t in grid]
     tp = [int((c & positive).sum()) for c in called]
     fp = [int((c & ~positive).sum()) for c in called]
+    sensitivity = _measures(tp, called, positive, codes)
+    specificity = _measures(fp, [~c for c in called], ~positive, codes)
+    ratios = [ratio_limits(a, b) for a, b in zip(sensitivity, specificity, strict=True)]
     return {
         "t": [float(t) for t in grid],
         "tp": tp,
         "fp": fp,
         "positives": int(positive.sum()),
         "negatives": int((~positive).sum()),
-        "sensitivity": _intervals(tp, called, positive, codes),
-        "specificity": _intervals(fp, [~c for c in called], ~positive, codes),
+        "sensitivity": [_limits(m) for m in sensitivity],
+        "specificity": [_limits(m) for m in specificity],
+        "ppv": [_ratio(r["ppv"]) for r in ratios],
+        "npv": [_ratio(r["npv"]) for r in ratios],
     }
 
 
-def _intervals(
-    counts: list[int], right: list[Bools], whole: Bools, codes: Ints
-) -> list[list[float] | None]:
-    """An interval for each threshold; thresholds that call the same cases share theirs."""
-    known: dict[int, list[float] | None] = {}
+def _measures(counts: list[int], right: list[Bools], whole: Bools, codes: Ints) -> list[Measure]:
+    """A share for each threshold; thresholds that call the same cases share theirs."""
+    known: dict[int, Measure] = {}
     for count, part in zip(counts, right, strict=True):
         if count not in known:
-            known[count] = _limits(part & whole, whole, codes)
+            known[count] = proportion_measure(part & whole, whole, codes)
     return [known[count] for count in counts]
 
 
-def _limits(part: Bools, whole: Bools, codes: Ints) -> list[float] | None:
-    m = proportion_measure(part, whole, codes)
+def _limits(m: Measure) -> list[float] | None:
     return None if m.low is None or m.high is None else [round(m.low, 3), round(m.high, 3)]
+
+
+def _ratio(limits: tuple[float, float, float] | None) -> list[float | None] | None:
+    """Limits of the ratio from which the page reckons a predictive value; infinity is null."""
+    if limits is None:
+        return None
+    return [float(f"{v:.5g}") if np.isfinite(v) else None for v in limits[1:]]
 
 
 def _histogram(

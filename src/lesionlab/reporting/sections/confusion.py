@@ -57,7 +57,7 @@ def _classes(e: Json, words: Language) -> Table:
         (
             name,
             f"{e['class_counts'][name]['images']:,}",
-            *(measure_text(m[k], 2, "\n") for k in keys),
+            *(measure_text(m[k], gap="\n") for k in keys),
         )
         for name, m in e["per_class"].items()
     )

@@ -31,7 +31,8 @@ def section(content: ReportContent, words: Language) -> Section | None:
 def _chart(curve: Json, words: Language) -> Chart:
     thresholds, model, everyone = _numbers(curve["threshold"]), curve["model"], curve["all"]
     low = -0.15 * curve["prevalence"]
-    top = max(float(_numbers(model["high"]).max(initial=0)), curve["prevalence"]) * 1.1
+    heights = np.concatenate([_numbers(model[k]) for k in ("value", "high")])
+    top = max(float(np.nanmax(heights)), curve["prevalence"]) * 1.1
     frame = Frame(
         Axis(words("axis.threshold_probability"), 0, 1), Axis(words("axis.net_benefit"), low, top),
         420, 230, 62,

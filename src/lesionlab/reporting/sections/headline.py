@@ -166,5 +166,6 @@ def _at_prevalence(e: Json, words: Language) -> Table:
             mark = words("points.own") if own else ""
             prevalence = f"{100 * at['prevalence']:.3g}%{mark}"
             threshold = f"{p['threshold']:.4g}"
-            rows.append((threshold, prevalence, measure_text(at["ppv"]), measure_text(at["npv"])))
+            values = (measure_text(at[k], 4) for k in ("ppv", "npv"))
+            rows.append((threshold, prevalence, *values))
     return Table(columns, tuple(rows), words("points.prevalence_caption"))

@@ -44,7 +44,7 @@ def _chart(
 ) -> Chart:
     epochs = np.arange(1.0, len(rows) + 1)
     ticks = tuple(t for t in nice_ticks(0, len(rows)) if t >= 1 and t == int(t)) or (1.0,)
-    frame = Frame(Axis(words("axis.epoch"), 0.5, len(rows) + 0.5, ticks=ticks), axis, 260, 190)
+    frame = Frame(Axis(words("axis.epoch"), 0.5, len(rows) + 0.5, ticks=ticks), axis, 260, 190, 62)
     curves = [
         Curve(words.name("history", c), epochs, _column(rows, c), style=styles[i % len(styles)])
         for i, c in enumerate(columns)

@@ -36,7 +36,9 @@
   }
   const rate = (v) => (Number.isFinite(v) ? v.toFixed(3) : "–");
   const count = (v) => v.toLocaleString("en-US");
-  const range = (r) => (r ? r[0].toFixed(3) + "–" + r[1].toFixed(3) : "");
+  const range = (r, n = 3) => (r ? r[0].toFixed(n) + "–" + r[1].toFixed(n) : "");
+  // Limits of the ratio of both error rates were made by the evaluation; null is infinite.
+  const bayes = (r, odds) => r && [r[1] === null ? 0 : 1 / (1 + r[1] * odds), 1 / (1 + r[0] * odds)];
   const fill = (text, values) => text.replace(/\{(\w+)\}/g, (all, k) => (k in values ? values[k] : all));
 
   function predictive(se, sp) {
@@ -58,7 +60,9 @@
     find("ex-sensitivity").textContent = rate(se);
     find("ex-specificity").textContent = rate(sp);
     find("ex-ppv").textContent = rate(p.ppv);
-    find("ex-npv").textContent = rate(p.npv);
+    find("ex-npv").textContent = Number.isFinite(p.npv) ? p.npv.toFixed(4) : "–";
+    find("ex-ppv-interval").textContent = range(bayes(data.ppv[index], (1 - prevalence) / prevalence));
+    find("ex-npv-interval").textContent = range(bayes(data.npv[index], prevalence / (1 - prevalence)), 4);
     find("ex-sensitivity-interval").textContent = range(data.sensitivity[index]);
     find("ex-specificity-interval").textContent = range(data.specificity[index]);
     const shown = String(Number(t.toPrecision(4)));
