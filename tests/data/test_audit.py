@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lesionlab.data.audit import LOOKED_FOR, Audit, Finding, audit_dataset
+from lesionlab.api import audit as verb
+from lesionlab.data.audit import DROPPABLE, LOOKED_FOR, Audit, Finding, audit_dataset
 from lesionlab.data.audit.artefacts import INDICES, artefact_indices
 from lesionlab.data.audit.columns import POST_DIAGNOSIS
 from lesionlab.data.audit.inventory import grids
@@ -18,6 +19,7 @@ from lesionlab.data.audit.shortcuts import _auc, encoded, measured
 from lesionlab.data.importing import import_source
 from lesionlab.data.manifest import Dataset, read_dataset, with_table, write_dataset
 from lesionlab.data.sources import ham10000
+from lesionlab.errors import BadInput
 
 spec = importlib.util.spec_from_file_location("pictures", Path(__file__).with_name("pictures.py"))
 assert spec is not None
@@ -210,6 +212,7 @@ def test_a_planted_fault_is_found(fault: str, clean: Dataset, tmp_path: Path) ->
     assert audit.fails == fails
     assert found[key].why or key in ("changed",)
     assert found[key].count
+    assert {f.key for f in audit.findings if f.drop} <= set(DROPPABLE)
     assert json.loads(json.dumps(audit.to_json(), allow_nan=False))["findings"]
 
 
@@ -239,6 +242,24 @@ def test_an_official_split_that_leaks_is_told_before_it_is_taken(
     assert "in train" in leak.examples[0].caption
     sound = table[table["image_id"] != "twin"].reset_index(drop=True)
     assert not audit_dataset(with_table(dataset, sound)).fails
+
+
+def test_only_rows_that_a_finding_names_are_removed(clean: Dataset, tmp_path: Path) -> None:
+    dataset = copy_of(clean, tmp_path / "set")
+    dataset = with_table(dataset, twin_in_test(dataset.folder, dataset.table.copy(), "bytes"))
+    write_dataset(dataset)
+    assert set(DROPPABLE) >= {f.key for f in audit_dataset(dataset).findings if f.drop}
+    with pytest.raises(BadInput, match="did you mean 'duplicates_bytes'"):
+        verb.audit(dataset.folder, drop="duplicate_bytes")
+    with pytest.raises(BadInput, match="'blank' was not found here"):
+        verb.audit(dataset.folder, drop="blank")
+    told = verb.audit(dataset.folder, drop="duplicates_bytes", out=tmp_path / "out")
+    assert told["dropped"] == 1
+    assert (tmp_path / "out" / "audit.html").is_file()
+    left = read_dataset(dataset.folder)
+    assert len(left.table) == len(dataset.table) - 1
+    assert left.info.counts["rejected"][-1]["reason"] == "removed by audit: duplicates_bytes"
+    assert "leak_test" not in by_key(audit_dataset(left))
 
 
 def test_lesions_numbered_within_patients_are_no_leak(clean: Dataset) -> None:

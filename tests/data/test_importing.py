@@ -214,6 +214,25 @@ def test_hostile_ids_become_safe_paths(tmp_path: Path) -> None:
     assert all(p.isascii() and (tmp_path / "out" / p).is_file() for p in paths)
 
 
+@pytest.mark.parametrize("column", ["lesion_id", "image_id", "dx"])
+def test_control_characters_are_taken_from_nobody(tmp_path: Path, column: str) -> None:
+    files = ham_files()
+    old = {"lesion_id": "HAM_2", "image_id": "ISIC_3", "dx": "mel"}[column]
+    text = files["HAM10000_metadata.csv"].decode().replace(old, f"{old}\x1b[31m")
+    src = fill(tmp_path / "a", {**files, "HAM10000_metadata.csv": text.encode()})
+    with pytest.raises(BadInput) as caught:
+        import_source(source_named("ham10000"), src, tmp_path / "out")
+    assert "\x1b" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_field_without_end_is_one_clear_line(tmp_path: Path) -> None:
+    files = ham_files()
+    files["HAM10000_metadata.csv"] += b"x" * 200_000
+    with pytest.raises(BadInput, match="not a CSV file"):
+        import_source(source_named("ham10000"), fill(tmp_path / "a", files), tmp_path / "out")
+
+
 def test_identical_images_are_kept_and_said(tmp_path: Path) -> None:
     src = fill(tmp_path / "a", {**two_classes(), "mal/again.jpg": picture(0)})
     dataset = import_source(source_named("folder"), src, tmp_path / "out")

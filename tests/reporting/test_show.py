@@ -111,6 +111,8 @@ def test_counts_tell_training_before_balancing(lesions: Path, tmp_path: Path) ->
 def test_bad_requests(lesions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BadInput, match=r"'\.pdf'"):
         show(lesions, tmp_path / "a.pdf")
+    with pytest.raises(BadInput, match="cannot be written"):
+        show(lesions, tmp_path / "no" / "such" / "a.html", per_class=1)
     with pytest.raises(BadInput, match="101 samples"):
         show(lesions, per_class=101)
     with pytest.raises(BadInput, match="no images in part 'tset'"):

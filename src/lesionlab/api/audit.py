@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lesionlab import files
-from lesionlab.data.audit import LOOKED_FOR, Audit, audit_dataset
+from lesionlab.data.audit import DROPPABLE, LOOKED_FOR, Audit, audit_dataset
 from lesionlab.data.audit.twins import PAIRS
 from lesionlab.data.duplicates import to_json
 from lesionlab.data.manifest import Dataset, read_dataset, with_table, write_dataset
@@ -37,6 +37,8 @@ def audit(
     Raises `BadInput` for a folder that is no data set or cannot be written, and for a `drop`
     that names no finding or one without rows to remove.
     """
+    if drop and drop not in DROPPABLE:
+        raise BadInput(f"no finding '{drop}' names rows to remove", remedy=nearest(drop, DROPPABLE))
     dataset = read_dataset(Path(folder))
     other = None if against is None else read_dataset(Path(against))
     found = audit_dataset(dataset, other, progress)
@@ -78,9 +80,7 @@ def _rows_of(found: Audit, key: str) -> tuple[str, ...]:
     """The rows that a finding would remove."""
     keys = {f.key: f for f in found.findings}
     if key not in keys:
-        raise BadInput(f"no finding '{key}'", remedy=nearest(key, keys))
-    if not keys[key].drop:
-        raise BadInput(f"finding '{key}' names no rows to remove")
+        raise BadInput(f"'{key}' was not found here: there is nothing to remove")
     return keys[key].drop
 
 

@@ -35,12 +35,17 @@ def show(
     dataset = read_dataset(Path(folder))
     grid = samples(dataset, per_class, split, seed, progress)
     title = f"{dataset.info.name}{f', {split}' if split else ''}"
-    if path.suffix.lower() == ".png":
-        stream = io.BytesIO()
-        sheet(dataset, grid, title).save(stream, "PNG")
-        files.write_bytes(path, stream.getvalue())
-    else:
-        files.write_text(path, page(dataset, grid, title))
+    try:
+        if path.suffix.lower() == ".png":
+            stream = io.BytesIO()
+            sheet(dataset, grid, title).save(stream, "PNG")
+            files.write_bytes(path, stream.getvalue())
+        else:
+            files.write_text(path, page(dataset, grid, title))
+    except OSError as error:
+        raise BadInput(
+            f"cannot be written ({error.strerror})", where=str(path), remedy="name another --out"
+        ) from None
     table = counts(dataset)
     return {
         "schema_version": 1,

@@ -37,6 +37,7 @@ from lesionlab.progress import SILENT, Progress
 
 IMAGES = "images"
 MASKS = "masks"
+CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 WORKERS = max(2, os.cpu_count() or 2)
 
 
@@ -119,6 +120,7 @@ def _write(
 
 def _with_paths(rows: pd.DataFrame, where: str) -> pd.DataFrame:
     """Add `path` (and `mask`) under names of our own; one path for each file."""
+    _refuse_control_characters(rows, where)
     twice = rows.loc[rows["image_id"].duplicated(), "image_id"]
     if not twice.empty:
         raise BadInput(f"image_id '{twice.iloc[0]}' is repeated", where=where)
@@ -134,6 +136,19 @@ def _with_paths(rows: pd.DataFrame, where: str) -> pd.DataFrame:
         }
         table["mask"] = table["mask_file"].map(masks).fillna("")
     return table
+
+
+def _refuse_control_characters(rows: pd.DataFrame, where: str) -> None:
+    """Names that could steer a terminal or forge a line of a log are taken from nobody."""
+    for column in ("image_id", "label", "patient_id", "lesion_id"):
+        if column in rows:
+            odd = rows.loc[rows[column].astype(str).str.contains(CONTROL), column]
+            if not odd.empty:
+                raise BadInput(
+                    f"{column} {str(odd.iloc[0])!r} holds a control character",
+                    where=where,
+                    remedy="take it out of the source's table or folder names",
+                )
 
 
 def _suffix(name: str) -> str:

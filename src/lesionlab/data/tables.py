@@ -28,7 +28,7 @@ def read_csv(
     separator = _separator(text)
     if separator != ",":
         notes.append(f"{where}: columns are separated by {separator!r}")
-    rows = [r for r in csv.reader(io.StringIO(text), delimiter=separator) if any(map(str.strip, r))]
+    rows = _rows(text, separator, where)
     if not rows:
         raise BadInput("the table is empty", where=where, remedy="check the file")
     columns = list(header) if header else [c.strip() for c in rows.pop(0)]
@@ -49,6 +49,14 @@ def read_csv(
     return table, notes + more
 
 
+def _rows(text: str, separator: str, where: str) -> list[list[str]]:
+    try:
+        reader = csv.reader(io.StringIO(text), delimiter=separator)
+        return [row for row in reader if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise BadInput(f"not a CSV file ({error})", where=where) from None
+
+
 def header(data: bytes) -> tuple[str, ...]:
     """The column names in the first line of a CSV file; () where it is no text."""
     try:
@@ -56,7 +64,10 @@ def header(data: bytes) -> tuple[str, ...]:
     except BadInput:
         return ()
     first = text.lstrip("\n").split("\n", 1)[0]
-    row = next(csv.reader([first], delimiter=_separator(first)), [])
+    try:
+        row = next(csv.reader([first], delimiter=_separator(first)), [])
+    except csv.Error:
+        return ()
     return tuple(cell.strip() for cell in row)
 
 

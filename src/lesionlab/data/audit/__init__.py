@@ -20,7 +20,7 @@ from lesionlab.data.duplicates.look import look_at
 from lesionlab.data.manifest import Dataset
 from lesionlab.progress import SILENT, Progress
 
-__all__ = ["LOOKED_FOR", "SEVERITIES", "Audit", "Finding", "Material", "audit_dataset"]
+__all__ = ["DROPPABLE", "LOOKED_FOR", "SEVERITIES", "Audit", "Finding", "Material", "audit_dataset"]
 
 SCHEMA_VERSION = 1
 
@@ -60,6 +60,11 @@ LOOKED_FOR = {
     "published_counts": "counts other than the published ones",
     "small_classes": "classes with fewer than ten independent groups",
 }
+# Findings that name the rows to remove (`--drop KEY`).
+DROPPABLE = (
+    "unreadable", "blank", "duplicates_bytes", "duplicates_pixels", "label_conflict_image",
+    "label_conflict_lesion", "across", "across_labels",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

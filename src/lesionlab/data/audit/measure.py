@@ -43,7 +43,7 @@ class Measured:
 
 def measure(dataset: Dataset, progress: Progress = SILENT) -> Measured:
     """Open every image of a data set once. What cannot be read is noted, not raised."""
-    rows = [row for _, row in dataset.table.iterrows()]
+    rows = dataset.table.to_dict("records")
     with ThreadPoolExecutor(WORKERS) as pool:
         found = pool.map(lambda row: _one(dataset, row), rows)
         results = list(progress(found, "measuring images", len(rows)))
@@ -56,7 +56,7 @@ def measure(dataset: Dataset, progress: Progress = SILENT) -> Measured:
     )
 
 
-def _one(dataset: Dataset, row: pd.Series) -> tuple[dict[str, Any], Look | None]:
+def _one(dataset: Dataset, row: Mapping[Any, Any]) -> tuple[dict[str, Any], Look | None]:
     """The facts of one row, and its look (None where the image cannot be read)."""
     path = dataset.image_path(str(row["path"]))
     blank: dict[str, Any] = dict.fromkeys((*MEAN, *RIM, *INDICES), np.nan)
@@ -75,7 +75,7 @@ def _one(dataset: Dataset, row: pd.Series) -> tuple[dict[str, Any], Look | None]
     return {**facts, **_colours(seen), **artefact_indices(region)}, seen
 
 
-def _region(image: Image.Image, row: Mapping[str, Any] | pd.Series) -> Image.Image:
+def _region(image: Image.Image, row: Mapping[Any, Any]) -> Image.Image:
     """The row's own part of the film, or the image itself."""
     x, y, size = (float(row[c]) for c in ("roi_x", "roi_y", "roi_size"))
     if not np.isfinite([x, y, size]).all():

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from lesionlab.data.duplicates.describe import Float32, UInt8, descriptors, grey, thumbnail
@@ -83,7 +83,7 @@ def look_at(images: Images, progress: Progress = SILENT) -> Looks:
     if isinstance(images, Dataset):
         table = images.table
         names = list(table["image_id"].astype(str))
-        opened = [dataset_opener(images, row) for _, row in table.iterrows()]
+        opened = [dataset_opener(images, row) for row in table.to_dict("records")]
     else:
         named = images if isinstance(images, Mapping) else dict(enumerate(images))
         names = [str(name) for name in named]
@@ -111,7 +111,7 @@ def opener(picture: Picture, name: str) -> Opener:
     return work
 
 
-def dataset_opener(dataset: Dataset, row: pd.Series) -> Opener:
+def dataset_opener(dataset: Dataset, row: Mapping[Any, Any]) -> Opener:
     """The same for a row of a data set; a region is cut out, and has no bytes of its own."""
     path, name = dataset.image_path(str(row["path"])), str(row["image_id"])
     x, y, size = (float(row[c]) for c in ("roi_x", "roi_y", "roi_size"))
