@@ -63,7 +63,9 @@ __all__ = ["__version__", *_VERBS]
 def __getattr__(name: str) -> Any:
     if name not in _VERBS:
         raise AttributeError(f"module 'lesionlab' has no attribute '{name}'")
-    return getattr(importlib.import_module(_VERBS[name]), name)
+    function = getattr(importlib.import_module(_VERBS[name]), name)
+    # The result is the same dictionary, but a notebook shows it as a table.
+    return importlib.import_module("lesionlab.reporting.results").as_result(function)
 
 
 def __dir__() -> list[str]:
