@@ -23,6 +23,7 @@ from lesionlab.config import Settings
 from lesionlab.errors import BadInput
 from lesionlab.models import weights as weights_module
 from lesionlab.training import checkpoint
+from lesionlab.training import machine as machine_module
 from lesionlab.training import step as step_module
 from lesionlab.training import train as engine
 from lesionlab.training.checkpoint import State
@@ -251,6 +252,30 @@ def test_too_little_room_is_said_before_the_first_step(
     with pytest.raises(BadInput, match="only 1 MiB are free, this run needs"):
         train(data, tiny(), tmp_path / "run", machine=machine)
     assert not list(tmp_path.iterdir())
+
+
+def test_too_little_memory_is_said_before_the_first_step(
+    data: Path, tiny: Recipe, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lesionlab.training.begin.free_memory", lambda _: 2**20)
+    with pytest.raises(BadInput, match=r"only 1 MiB of memory are free.*micro_batch=2"):
+        train(data, tiny(), tmp_path / "run", machine=machine)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_memory_that_is_free_is_the_least_of_what_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_module, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(machine_module, "CGROUP", tmp_path)
+    assert machine_module.free_memory("cpu") is None
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:       4 kB\n")
+    assert machine_module.free_memory("cpu") == 4096
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine_module.free_memory("cpu") == 4096
+    (tmp_path / "memory.max").write_text("3000\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert machine_module.free_memory("cpu") == 2000
 
 
 @pytest.mark.slow

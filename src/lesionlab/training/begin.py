@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +17,14 @@ from lesionlab.data.randomness import torch_seed
 from lesionlab.errors import BadInput
 from lesionlab.models.classifier import Classifier, build, set_prior_bias
 from lesionlab.models.freeze import trainable_groups
+from lesionlab.models.layers import layer_table
 from lesionlab.models.weights import load_body, read_tensors
 from lesionlab.models.zoo import OWN
 from lesionlab.run import CHECKPOINTS, FactsCoding, RunConfig, environment, now, write_config
 from lesionlab.training import checkpoint
 from lesionlab.training.checkpoint import KEPT, State
 from lesionlab.training.losses import implied_prior
-from lesionlab.training.machine import Machine
+from lesionlab.training.machine import Machine, free_memory
 from lesionlab.training.monitor import checked_monitor
 from lesionlab.training.setup import Parts, reference, write_snapshot
 from lesionlab.training.tracking import refuse_absent_trackers
@@ -59,6 +61,7 @@ def begin(
     facts = settings.model.metadata
     coding = fit_coding(parts.dataset.table.iloc[parts.train], facts) if facts else None
     network, named_weights = initial_network(settings, parts, coding, weights, start)
+    refuse_full_memory(network, settings, machine)
     config = RunConfig(
         settings=settings,
         dataset=reference(parts.dataset, facts),
@@ -121,16 +124,52 @@ def _load_all(network: Classifier, start: Path) -> None:
 
 def refuse_full_disk(folder: Path, network: Classifier, settings: Settings) -> None:
     """Say before the first epoch what would fail after it."""
-    weights = sum(v.numel() * v.element_size() for v in network.state_dict().values())
-    state = weights * (4 if settings.ema else 3)  # with the moments of Adam
-    need = state * (KEPT + 1) + weights * (4 + len(settings.stages)) + SPARE_BYTES
-    free = shutil.disk_usage(folder).free
+    need, free = disk_need(network, settings), shutil.disk_usage(folder).free
     if free < need:
         raise BadInput(
             f"only {free / 2**20:.0f} MiB are free, this run needs {need / 2**20:.0f}",
             where=str(folder.parent),
             remedy="free some space or choose another --out",
         )
+
+
+def memory_need(network: Classifier, settings: Settings, machine: Machine) -> int:
+    """Bytes that a run takes at the very least: weights, gradients, moments, average, and what
+    one micro-batch leaves for the backward pass."""
+    weights = _bytes_of(network)
+    held = weights * (5 if settings.ema else 4)
+    stages = [s for s in settings.stages if s.trainable != "head"]
+    if not stages:
+        return held
+    layers = layer_table(network, settings.input)
+    numbers = sum(math.prod(layer.output) for layer in layers if layer.output)
+    side = max((s.size or settings.input.size) for s in stages) / settings.input.size
+    micro = min(settings.micro_batch, settings.batch_size)
+    each = 4 if machine.precision == "float32" else 2
+    return held + int(numbers * side**2) * micro * each
+
+
+def refuse_full_memory(network: Classifier, settings: Settings, machine: Machine) -> None:
+    """Say before the first epoch that the first step would end the process."""
+    need, free = memory_need(network, settings, machine), free_memory(machine.device)
+    if free is not None and free < need:
+        raise BadInput(
+            f"only {free / 2**20:.0f} MiB of memory are free, this run needs at least "
+            f"{need / 2**20:.0f}",
+            where=settings.model.name,
+            remedy=f"--set micro_batch={max(2, settings.micro_batch // 2)}, or a smaller input",
+        )
+
+
+def _bytes_of(network: Classifier) -> int:
+    return sum(int(v.numel() * v.element_size()) for v in network.state_dict().values())
+
+
+def disk_need(network: Classifier, settings: Settings) -> int:
+    """Bytes that checkpoints, stages, weights and reports take."""
+    weights = _bytes_of(network)
+    state = weights * (4 if settings.ema else 3)  # with the moments of Adam
+    return state * (KEPT + 1) + weights * (4 + len(settings.stages)) + SPARE_BYTES
 
 
 def plan(settings: Settings, parts: Parts, network: Classifier, machine: Machine) -> Iterator[str]:
@@ -149,6 +188,8 @@ def plan(settings: Settings, parts: Parts, network: Classifier, machine: Machine
         what = _stage_line(settings, stage, parts, network)
         yield f"stage {number} of {len(settings.stages)}: {what}"
     yield f"on {machine.describe()}, {_batch_line(settings)}"
+    memory, disk = memory_need(network, settings, machine), disk_need(network, settings)
+    yield f"at least {memory / 2**20:.0f} MiB of memory and {disk / 2**20:.0f} MiB of disk"
 
 
 def _stage_line(settings: Settings, stage: Stage, parts: Parts, network: Classifier) -> str:

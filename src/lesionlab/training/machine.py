@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from lesionlab.errors import BadInput
 from lesionlab.training.distributed import ALONE, Ranks, join_ranks
 
+MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -72,6 +74,21 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
     threads = threads or max(1, len(os.sched_getaffinity(0)) // here)
     torch.set_num_threads(threads)
     return Machine(device, precision, threads, ranks)
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that a run can still take, of the GPU or of this process's group; None if unknown."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    found = []
+    with suppress(OSError, ValueError, StopIteration):
+        lines = MEMINFO.read_text().splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable"))
+        found.append(int(line.split()[1]) * 1024)
+    with suppress(OSError, ValueError):  # "max" where there is no limit
+        limit = int((CGROUP / "memory.max").read_text())
+        found.append(limit - int((CGROUP / "memory.current").read_text()))
+    return min(found, default=None)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
