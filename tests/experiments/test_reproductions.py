@@ -82,7 +82,7 @@ def test_the_page_is_made_from_files_and_keeps_what_it_knew(tmp_path: Path) -> N
     (folder / "repeat.json").write_text(json.dumps(repeated(accuracy=spread(0.75, 0.76, 0.77))))
     told = reproductions(tmp_path / "runs", tmp_path / "docs" / "page.md")
     text = (tmp_path / "docs" / "page.md").read_text()
-    assert "accuracy 0.760 (SD 0.010; 0.100 to 0.900; 3 runs)" in text
+    assert "ham-frozen, fold: accuracy 0.760 (SD 0.010; 0.100 to 0.900; 3 runs)" in text
     assert "84 and 302 images; their mean is 0.671604" in text
     assert NOT_MEASURED in text
     assert told["records"] == ["ham-frozen"]

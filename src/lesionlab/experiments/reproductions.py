@@ -127,7 +127,7 @@ def looked_up(reference: str, records: Mapping[str, Record]) -> str:
     if not sign or not dot:
         raise BadInput(f"'{reference}' is not NAME:PART.METRIC", where=ROWS.name)
     m = records.get(name, {}).get("parts", {}).get(part, {}).get(metric)
-    return "" if m is None else f"{metric} {cell(m)}"
+    return "" if m is None else f"{name}, {part}: {metric} {cell(m)}"
 
 
 def cell(m: Mapping[str, Any]) -> str:
@@ -207,6 +207,8 @@ def _row(row: Mapping[str, Any], records: Mapping[str, Record]) -> str:
     names = dict.fromkeys(r.partition(":")[0] for r in (*row["theirs"], *row["honest"]))
     times = [f"{n} {records[n]['seconds']:.0f}" for n in names if n in records]
     honest = _cells(row["honest"], records)
+    if honest != NOT_MEASURED and row.get("honest_note"):
+        honest += f"<br>({row['honest_note']})"
     cells = (f"**{row['id']}**: {row['system']}", row["claimed"], theirs if row["theirs"] else "",
              honest, row["why"], "<br>".join(times))  # fmt: skip
     return "| " + " | ".join(cells) + " |"
