@@ -85,9 +85,13 @@ def free_memory(device: str) -> int | None:
         lines = MEMINFO.read_text().splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable"))
         found.append(int(line.split()[1]) * 1024)
-    with suppress(OSError, ValueError):  # "max" where there is no limit
+    with suppress(OSError, ValueError, KeyError):  # "max" where there is no limit
         limit = int((CGROUP / "memory.max").read_text())
-        found.append(limit - int((CGROUP / "memory.current").read_text()))
+        taken = int((CGROUP / "memory.current").read_text())
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+        pages = {name: int(count) for name, count in (line.split() for line in lines)}
+        given_back = pages["active_file"] + pages["inactive_file"]  # the kernel drops these first
+        found.append(limit - taken + given_back)
     return min(found, default=None)
 
 
