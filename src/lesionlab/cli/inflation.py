@@ -51,7 +51,7 @@ def command(
 def _show(result: dict[str, Any]) -> None:
     table = Table(title=f"{result['seeds']} seeds")
     for column in ("metric", "with siblings", "without", "difference"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for name, row in result["metrics"].items():
         told = row["difference"]
         table.add_row(
