@@ -45,7 +45,8 @@ def explain(
     Returns the content of `explanations.json` with `page`, its path. Raises `BadInput` for an
     unfinished run, changed data, a method that does not apply, and masks that fit no image.
     """
-    from lesionlab.api.explain_gather import Asked, gathered
+    from lesionlab.api.explain_case import Asked
+    from lesionlab.api.explain_gather import gathered
     from lesionlab.api.subject import of_run
     from lesionlab.api.train import need_torch
     from lesionlab.reporting.explanations import link_report, write_page

@@ -12,17 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.api import explain_show
+from lesionlab.api.explain_case import Asked, Case, opened
 from lesionlab.api.subject import Subject as Evaluated
 from lesionlab.data.abcd import NAMES, abcd_table
 from lesionlab.data.archive import Tree
-from lesionlab.data.cache import open_pixels
-from lesionlab.data.facts import encode
-from lesionlab.data.groups import united_groups
 from lesionlab.data.images import open_image
-from lesionlab.data.manifest import Dataset
-from lesionlab.data.masks import LesionMasks, masks_of
 from lesionlab.data.randomness import philox
-from lesionlab.errors import BadInput
 from lesionlab.evaluation.evaluate import cases_of, plain
 from lesionlab.evaluation.headline import headline
 from lesionlab.evaluation.measured import measure_cases
@@ -30,34 +25,19 @@ from lesionlab.explanation import faithfulness, localisation
 from lesionlab.explanation.confusions import confused_pairs, errors
 from lesionlab.explanation.embedding import MOST, embed, plane
 from lesionlab.explanation.gallery import Gallery, gallery
-from lesionlab.explanation.methods import METHODS, Float32, Ints, Subject, chosen_methods
+from lesionlab.explanation.methods import METHODS, Float32, Ints, chosen_methods
 from lesionlab.explanation.neighbours import Agreement, agreement, nearest
 from lesionlab.explanation.statistics import mean_measure
 from lesionlab.explanation.study import Question, Row, study
 from lesionlab.progress import Progress
-from lesionlab.reporting.explanations import ExplanationContent
-from lesionlab.run import Run, now
-from lesionlab.training.machine import choose_machine
-from lesionlab.training.predict import load_network, predictions_of, read_calibration
-from lesionlab.training.setup import preprocessing, refuse_changed_data
+from lesionlab.reporting.explanations_content import ExplanationContent
+from lesionlab.run import now
+from lesionlab.training.predict import predictions_of, read_calibration
 
 REFIT = 1000  # training images of the check with permuted labels
 BANK = 20_000  # training images among which similar ones are sought
 RESAMPLES = 1000
 EMPTY = 0.05  # share of the picture below which nothing is left to see
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The options of `explain`."""
-
-    methods: tuple[str, ...]
-    limit: int
-    checks: int
-    projection: str
-    seed: int
-    lang: str
-    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,65 +48,6 @@ class Found:
     pictures: dict[str, bytes]
     tables: dict[str, str]
     content: Callable[[int], ExplanationContent]
-
-
-@dataclass(frozen=True)
-class Case:
-    """All that the steps below share. `rows` are the part's rows of `dataset.table`."""
-
-    evaluated: Evaluated
-    run: Run
-    dataset: Dataset
-    subject: Subject
-    rows: Ints
-    groups: npt.NDArray[np.object_]  # (len(table),)
-    masks: LesionMasks | None
-    asked: Asked
-    progress: Progress
-
-    @property
-    def y(self) -> Ints:
-        """(len(table),) class numbers."""
-        return np.asarray(self.dataset.label_indices(self.dataset.table), np.int64)
-
-    @property
-    def called(self) -> Ints:
-        """(len(rows),) the class that the network calls."""
-        return np.asarray(self.evaluated.predictions.y_prob.argmax(1), np.int64)
-
-
-def opened(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Progress) -> Case:
-    """Load the network and the pixels; `BadInput` where the data have changed."""
-    run, dataset = evaluated.run, evaluated.dataset
-    assert run is not None
-    assert dataset is not None
-    refuse_changed_data(run.folder, run.config, dataset)
-    table = dataset.table.sort_values("image_id", kind="stable").reset_index(drop=True)
-    dataset = Dataset(dataset.folder, table, dataset.info)
-    how, machine = preprocessing(run.config.settings), choose_machine(threads=asked.threads)
-    network = load_network(run).to(machine.device)
-    chosen_methods(asked.methods, network)  # refuses before any work
-    masks = masks_of(dataset, table, how, tree)
-    facts = None if run.config.facts is None else encode(table, run.config.facts)
-    pixels = open_pixels(dataset, how, progress=progress)
-    place = pd.Series(np.arange(len(table)), index=table["image_id"])
-    rows = place.reindex(evaluated.predictions.image_id.astype(str))
-    if rows.isna().any():
-        raise BadInput(
-            f"image '{rows.index[rows.isna()][0]}' of the predictions is not in the data set",
-            where=str(dataset.folder),
-        )
-    return Case(
-        evaluated,
-        run,
-        dataset,
-        Subject(network, pixels, how, machine.device, facts),
-        rows.to_numpy(np.int64),
-        np.asarray(united_groups(table), object),
-        masks if masks.known.any() else None,
-        asked,
-        progress,
-    )
 
 
 def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Progress) -> Found:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.api.explain_case import Case
 from lesionlab.deployment.heatmap import file_name, png
 from lesionlab.explanation.gallery import Case as Shot
 from lesionlab.explanation.gallery import Gallery
 from lesionlab.explanation.methods import Float32, Ints, maps_of
 from lesionlab.explanation.study import Row
-from lesionlab.reporting.explanations import CaseCard, Picture, data_url
+from lesionlab.reporting.explanations import data_url
+from lesionlab.reporting.explanations_content import CaseCard, Picture
 from lesionlab.reporting.explanations_pictures import jpeg, outlined, over, plain, sheet
 from lesionlab.reporting.language import Language, language
-
-if TYPE_CHECKING:
-    from lesionlab.api.explain_gather import Case
 
 STRIPS = 6  # images shown under every method
 SIMILAR = 8  # images shown with their neighbours

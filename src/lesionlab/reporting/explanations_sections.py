@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lesionlab.reporting.content import Chart, Paragraph, Table
-from lesionlab.reporting.explanations import (
+from lesionlab.reporting.explanations_content import (
     CaseList,
     Cloud,
     ExplanationContent,
