@@ -209,8 +209,10 @@ def _row(row: Mapping[str, Any], records: Mapping[str, Record]) -> str:
     honest = _cells(row["honest"], records)
     if honest != NOT_MEASURED and row.get("honest_note"):
         honest += f"<br>({row['honest_note']})"
+    measured = {theirs, honest} != {NOT_MEASURED}
+    why = row["why"] if measured else ""
     cells = (f"**{row['id']}**: {row['system']}", row["claimed"], theirs if row["theirs"] else "",
-             honest, row["why"], "<br>".join(times))  # fmt: skip
+             honest, why, "<br>".join(times))  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
 
@@ -228,8 +230,9 @@ def _false_auc(told: Mapping[str, Any], records: Mapping[str, Record]) -> list[s
     lines = [
         f"The source's sensitivity {told['sensitivity']} and specificity {told['specificity']} on "
         f"{positives} + {negatives} images are {hits} and {passed} images; their mean is "
-        f'{exact:.6f}. Its "ROC AUC {told["printed"]}" is these digits: the area under a curve '
-        "with one corner, of labels that were cut at a threshold."
+        f'{exact:.6f}. Its "ROC AUC {told["printed"]}" is this number cut after three digits '
+        f"(rounded it is {exact:.3f}): the area under a curve with one corner, of labels that "
+        "were cut at a threshold."
     ]
     ours = records.get(told["run"], {}).get("thresholded")
     if ours is None:
