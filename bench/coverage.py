@@ -116,6 +116,13 @@ def draw(cell: Cell, generator: np.random.Generator, groups: int) -> tuple[np.nd
     return code, y_true, z / z.sum(axis=1, keepdims=True)
 
 
+def worth(cell: Cell) -> float:
+    """Effective groups of the scarcest class, on average over 100 studies."""
+    generator = np.random.default_rng(3)
+    drawn = [cases(cell, draw(cell, generator, cell.groups)) for _ in range(100)]
+    return float(np.mean([c.class_groups.min() for c in drawn]))
+
+
 def cases(cell: Cell, study: tuple[np.ndarray, ...]) -> Cases:
     """What the product would measure; two classes are decided where sensitivity is 0.8."""
     code, y_true, y_prob = study
@@ -303,7 +310,12 @@ def main() -> None:
     if options.write:
         from coverage_page import page  # beside this file
 
-        found = [json.loads((options.cache / f"{c.name}.json").read_text()) for c in CELLS]
+        paths = [(c, options.cache / f"{c.name}.json") for c in CELLS]
+        found = [
+            json.loads(p.read_text()) | {"scarcer groups": worth(c)}
+            for c, p in paths
+            if p.is_file()
+        ]
         files.write_text(PAGE, page(found, REQUIRED, dict(FEWEST)))
         return
     FEWEST.update(dict.fromkeys(FEWEST, 2))

@@ -37,10 +37,10 @@ def test_too_few_groups_have_no_band() -> None:
 
 
 def test_a_precision_of_few_positives_has_no_band() -> None:
-    pr = bands(measured(40), "mel")["pr"]  # 10 of 40 positives are found at recall 0.25
+    pr = bands(measured(100), "mel")["pr"]  # the fewest of 100 are found at recall 0.25
     known = ~np.isnan(pr["low"])
-    assert not known[:25].any()
-    assert known[25:].all()
+    assert not known[: FEWEST["share"]].any()
+    assert known[FEWEST["share"] :].all()
 
 
 def test_a_whole_curve_is_as_its_points() -> None:

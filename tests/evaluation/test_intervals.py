@@ -69,12 +69,22 @@ def test_a_measure_says_why_there_is_no_interval() -> None:
     every = np.ones(9, bool)
     few = proportion_measure(every, every, np.arange(9))
     assert (few.value, few.low, few.high) == (1.0, None, None)
-    assert few.method == "too few to say: 9 groups, 10 needed"
+    assert few.method == "too few to say: 9 groups, 25 needed"
     nobody = proportion_measure(every, np.zeros(9, bool), np.arange(9))
     assert (nobody.value, nobody.n) == (None, 0)
-    enough = proportion_measure(np.ones(10, bool), np.ones(10, bool), np.arange(10))
+    enough = proportion_measure(np.ones(25, bool), np.ones(25, bool), np.arange(25))
     assert enough.high == 1.0
-    assert "10 groups" in enough.method
+    assert "25 groups" in enough.method
+
+
+def test_groups_of_unequal_size_are_worth_fewer() -> None:
+    codes = np.repeat(np.arange(40), np.where(np.arange(40) < 2, 60, 1))
+    part = np.arange(len(codes)) % 5 > 0
+    share = clustered_proportion(part * 1.0, np.ones(len(codes)), codes)
+    assert share.groups == 40
+    assert share.effective_groups == pytest.approx(158**2 / (2 * 3600 + 38))
+    found = proportion_measure(part, np.ones(len(codes), bool), codes)
+    assert found.method == "too few to say: 3 groups, 25 needed"
 
 
 def test_cases_outside_the_whole_do_not_count() -> None:

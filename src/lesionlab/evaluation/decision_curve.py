@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from lesionlab.evaluation.intervals import FEWEST
+from lesionlab.evaluation.intervals import FEWEST, effective_groups
 from lesionlab.evaluation.predictions import Floats, Ints
 
 NEEDED = FEWEST["share"]  # groups of a kind, or called so: fewer give no interval
@@ -59,7 +59,7 @@ def decision_curve(
     """The curve as lists: `threshold`, `model` and `all` with intervals, `none` (always 0).
 
     Intervals: t with the variance between groups (`codes (N,)`), pointwise 95 %; none where
-    fewer than 10 groups of either kind occur, or the model calls fewer than 10 positive. `gain`
+    fewer than 25 effective groups of either kind occur, or the model calls fewer positive. `gain`
     is the model's net benefit over the better of treating everyone and nobody.
     """
     enough = min(_groups(positive, codes), _groups(~positive, codes)) >= NEEDED
@@ -84,8 +84,8 @@ def decision_curve(
     }
 
 
-def _groups(rows: npt.NDArray[np.bool_], codes: Ints) -> int:
-    return len(np.unique(codes[rows]))
+def _groups(rows: npt.NDArray[np.bool_], codes: Ints) -> float:
+    return effective_groups(np.bincount(codes[rows], minlength=1).astype(np.float64))
 
 
 def _mean(values: Floats, weights: Floats, codes: Ints, told: bool) -> tuple[float, float, float]:

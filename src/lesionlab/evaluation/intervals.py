@@ -13,21 +13,24 @@ from scipy import special
 from lesionlab.evaluation.predictions import Floats, Ints
 
 LEVEL = 0.95
-# The fewest groups (of the scarcer class) from which on an interval covers in at least 93 % of
-# simulated studies: docs/coverage.md. Below, the product says "too few to say".
+# The fewest effective groups (`effective_groups`, of the scarcer class) from which on an interval
+# covers in at least 93 % of simulated studies: docs/coverage.md. Below: "too few to say".
 FEWEST = {
-    "share": 10,
-    "roc_auc": 10,
-    "average_precision": 20,
-    "interpolated_pr_area": 20,
+    "share": 25,
+    "roc_auc": 15,
+    "average_precision": 40,
+    "interpolated_pr_area": 40,
     "partial_auc": 80,
     "sensitivity_at_specificity": 20,
-    "specificity_at_sensitivity": 20,
+    "specificity_at_sensitivity_80": 20,
+    "specificity_at_sensitivity_90": 40,
+    "specificity_at_sensitivity_95": 80,
     "f1": 10,
     "mean_over_classes": 5,
-    "agreement": 10,
-    "loss": 20,
-    "calibration": 20,
+    "mean_over_two_or_mixed": 20,  # two classes, or groups that hold several
+    "agreement": 20,
+    "loss": 30,
+    "calibration": 30,
 }
 Cases = npt.NDArray[np.bool_]
 
@@ -100,52 +103,67 @@ def lower_bound(hits: float, n: float, confidence: float = 0.95) -> float:
 class ClusteredProportion:
     """A share over `n` cases in `groups` groups, worth `effective_n` independent cases.
 
-    `df` are the degrees of freedom with which the correlation was estimated; None where nothing
-    had to be estimated.
+    `effective_groups` are fewer where groups are of unequal size. `df` are the degrees of freedom
+    with which the correlation was estimated; None where nothing had to be estimated.
     """
 
     value: float
     n: float
     groups: int
     effective_n: float
-    df: int | None
+    df: float | None
+    effective_groups: float
+
+
+def effective_groups(size: Floats) -> float:
+    """How many groups of equal size are worth groups of these sizes: (sum)^2 / sum of squares.
+
+    Kish 1965; Carter, Schnepel and Steigerwald, Rev Econ Stat 2017.
+
+    >>> effective_groups(np.array([3.0, 3.0, 3.0])), effective_groups(np.array([3.0, 1.0]))
+    (3.0, 1.6)
+    """
+    squares = float((size**2).sum())
+    return float(size.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
 def clustered_proportion(part: Floats, whole: Floats, codes: Ints) -> ClusteredProportion:
     """The share `part / whole` of cases that come in groups.
 
     `part` and `whole` are (N,) weights of the cases (part <= whole), `codes` (N,) their group
-    numbers. Where no group has two cases, they are independent. Else the variance is that of a
-    ratio of group sums; where it is zero (all right, or all wrong) nothing is known of the
-    correlation, and each group counts as one case.
+    numbers. Where no group has two cases, they are independent. Else the variance is that of the
+    jackknife over groups; where it is zero (all right, or all wrong) nothing is known of the
+    correlation, and each effective group counts as one case.
     """
     size = int(codes.max(initial=-1)) + 1
     a, d = np.bincount(codes, part, size), np.bincount(codes, whole, size)
     m, total = int((d > 0).sum()), float(d.sum())
     if not m:
-        return ClusteredProportion(float("nan"), 0.0, 0, 0.0, None)
-    p = float(a.sum()) / total
+        return ClusteredProportion(float("nan"), 0.0, 0, 0.0, None, 0.0)
+    p, worth = float(a.sum()) / total, effective_groups(d.astype(np.float64))
     if np.isin(d, (0.0, 1.0)).all():
-        return ClusteredProportion(p, total, m, total, None)
+        return ClusteredProportion(p, total, m, total, None, worth)
     if m == 1 or p <= 0 or p >= 1:
-        return ClusteredProportion(p, total, m, float(m), None)
-    variance = m / (m - 1) * float(((a - p * d) ** 2).sum()) / total**2
-    effective = min(p * (1 - p) / variance, total) if variance > 0 else float(m)
-    return ClusteredProportion(p, total, m, effective, m - 1)
+        return ClusteredProportion(p, total, m, worth, None, worth)
+    a, d = a[d > 0], d[d > 0]
+    left_out = (a.sum() - a) / (total - d)
+    variance = (m - 1) / m * float(((left_out - p) ** 2).sum())
+    effective = min(p * (1 - p) / variance, total) if variance > 0 else worth
+    return ClusteredProportion(p, total, m, effective, worth - 1, worth)
 
 
 def proportion_measure(part: Cases, whole: Cases, codes: Ints) -> Measure:
     """The share of the cases `whole (N,) bool` that are also in `part`, with its interval.
 
     Wilson's interval on the effective n; groups are `codes (N,)`. Below `FEWEST["share"]`
-    groups there is too little to say.
+    effective groups there is too little to say.
     """
     inside = whole.astype(np.float64)
     share = clustered_proportion((part & whole).astype(np.float64), inside, codes)
     if not share.groups:
         return Measure(None, None, None, 0, "undefined: no case")
-    if share.groups < FEWEST["share"]:
-        return too_few(share.value, share.n, share.groups, FEWEST["share"])
+    if share.effective_groups < FEWEST["share"] - 1e-9:
+        return too_few(share.value, share.n, share.effective_groups, FEWEST["share"])
     low, high = wilson(share.value, share.effective_n, df=share.df)
     method = f"Wilson, effective n {share.effective_n:.1f}, {share.groups} groups"
     return measure(share.value, low, high, share.n, method)
@@ -153,5 +171,10 @@ def proportion_measure(part: Cases, whole: Cases, codes: Ints) -> Measure:
 
 def too_few(value: float, n: float, groups: float, needed: int) -> Measure:
     """A value whose interval would not be honest: too few groups."""
-    method = f"too few to say: {groups:.0f} groups, {needed} needed"
+    method = f"too few to say: {_whole(groups)} groups, {needed} needed"
     return measure(value, float("nan"), float("nan"), n, method)
+
+
+def _whole(groups: float) -> str:
+    """Rounded down: 19.6 of 20 groups are not enough, and must not read as 20."""
+    return f"{math.floor(groups + 1e-9)}"

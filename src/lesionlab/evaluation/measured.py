@@ -74,7 +74,7 @@ class Measured:
         """A ranking metric of one score: logit t, with DeLong's variance where it holds."""
         if name not in self.cases.scores:
             return self._absent()
-        family = metric.rsplit("_", 1)[0] if metric[-1].isdigit() else metric
+        family = metric if metric in FEWEST else metric.rsplit("_", 1)[0]
         return self._bounded(
             f"{metric}:{name}",
             self.cases.scarcer_groups(name),
@@ -86,7 +86,7 @@ class Measured:
         """F1 of class k."""
         if not self.cases.class_groups[k]:
             return self._absent()
-        return self._bounded("f1", int(self.cases.class_groups[k]), FEWEST["f1"], column=k)
+        return self._bounded("f1", float(self.cases.class_groups[k]), FEWEST["f1"], column=k)
 
     def agreement(self, metric: str) -> Measure:
         """MCC or kappa."""
@@ -157,9 +157,9 @@ class Measured:
         self._count_undefined(name, drawn.mean(axis=1))
         limits = mean_limits(parts[:, 0], parts[:, 1], parts[:, 2], correlations(drawn))
         fewest = float(self.cases.class_groups[self.cases.present].min())
-        return self._stated(
-            name, float(parts[:, 0].mean()), limits, fewest, FEWEST["mean_over_classes"]
-        )
+        hard = self.cases.mixed or self.cases.present.sum() < 3
+        needed = FEWEST["mean_over_two_or_mixed" if hard else "mean_over_classes"]
+        return self._stated(name, float(parts[:, 0].mean()), limits, fewest, needed)
 
     def _variance(self, key: str, column: int | None = None) -> tuple[float, float]:
         """The value and its variance: DeLong's for the AUC of independent cases."""

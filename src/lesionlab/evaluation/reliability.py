@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 from lesionlab.evaluation.intervals import (
     FEWEST,
     Measure,
+    effective_groups,
     measure,
     proportion_measure,
     too_few,
@@ -84,7 +85,8 @@ def calibration_line(
     """
     x = logit(np.clip(score, EDGE, 1 - EDGE))
     y = positive.astype(np.float64)
-    groups = min(len(np.unique(codes[positive])), len(np.unique(codes[~positive])))
+    sides = [np.bincount(codes[rows], minlength=1).astype(float) for rows in (positive, ~positive)]
+    groups = min(effective_groups(size) for size in sides)
     n, needed = len(y), FEWEST["calibration"]
     if not 0 < y.sum() < n:
         return dict.fromkeys(LINE, Measure(None, None, None, n, "undefined: one class only"))
@@ -109,7 +111,9 @@ def _t_limits(estimate: tuple[float, float], df: int) -> tuple[float, float, flo
     return value, value - half, value + half
 
 
-def _ratio_limits(y: Floats, score: Floats, codes: Ints, groups: int) -> tuple[float, float, float]:
+def _ratio_limits(
+    y: Floats, score: Floats, codes: Ints, groups: float
+) -> tuple[float, float, float]:
     expected = float(score.sum())
     if expected <= 0:
         return float("nan"), float("nan"), float("nan")

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import expit, logit, stdtrit
 
 from lesionlab.evaluation.intervals import LEVEL, wilson
-from lesionlab.evaluation.predictions import Floats, Ints
+from lesionlab.evaluation.predictions import Floats
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,6 @@ def correlations(replicates: Floats) -> Floats:
     return np.asarray(found)
 
 
-def harmonic(groups: Ints) -> float:
+def harmonic(groups: Floats) -> float:
     """Harmonic mean of the numbers of groups of the classes: rare classes weigh most."""
     return float(len(groups) / (1 / groups).sum()) if len(groups) else 0.0

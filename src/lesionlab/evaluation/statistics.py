@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from lesionlab.evaluation import confusion, metrics, ranking
+from lesionlab.evaluation.intervals import effective_groups
 from lesionlab.evaluation.predictions import Floats, Ints
 
 FPR_GRID = np.linspace(0, 1, 101)
@@ -43,15 +44,25 @@ class Cases:
         return self.n_groups == len(self.codes)
 
     @cached_property
-    def class_groups(self) -> Ints:
-        """`(K,)`: how many groups hold a case of each class."""
-        cells = np.unique(self.codes * len(self.classes) + self.y_true)
-        return np.bincount(cells % len(self.classes), minlength=len(self.classes))
+    def class_groups(self) -> Floats:
+        """`(K,)`: how many groups, by effective number, hold cases of each class."""
+        k = len(self.classes)
+        return np.array([self._worth(self.y_true == i) for i in range(k)])
 
-    def scarcer_groups(self, name: str) -> int:
-        """Groups with a positive case of a score, or with a negative one: the fewer."""
+    def scarcer_groups(self, name: str) -> float:
+        """Effective groups with a positive case of a score, or with a negative one: the fewer."""
         positive = self.scores[name][0]
-        return min(len(np.unique(self.codes[positive])), len(np.unique(self.codes[~positive])))
+        return min(self._worth(positive), self._worth(~positive))
+
+    def _worth(self, rows: npt.NDArray[np.bool_]) -> float:
+        return effective_groups(np.bincount(self.codes[rows], minlength=1).astype(np.float64))
+
+    @cached_property
+    def mixed(self) -> bool:
+        """Whether a group holds cases of several classes."""
+        k = len(self.classes)
+        held = np.bincount(np.unique(self.codes * k + self.y_true) // k)
+        return bool((held > 1).any())
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
