@@ -19,7 +19,6 @@ def write_page(kept: Path, page: Path) -> None:
     """Put the tables between the marks of a page."""
     content = json.loads(kept.read_text())
     rows = content["rows"]
-    rows += forward_only(rows)
     parts = [
         *about(rows),
         *speed_table(rows),
@@ -118,23 +117,6 @@ def stage_seconds(row: Row, alone: bool) -> float:
     return seconds
 
 
-def forward_only(rows: list[Row]) -> list[Row]:
-    """Peers whose frozen steps were not timed, as if a step cost no more than predicting."""
-    timed = {r["peer"] for r in rows if r["job"] == "frozen-speed"}
-    timed.add("fastai")  # its prediction starts worker processes each time: no bound follows
-    left = [r for r in rows if r["job"] == "speed" and r["peer"] in set(peers(rows)) - timed]
-    rates = ("images_per_second", "images_per_second_mean", "images_per_two_core_seconds")
-    return [
-        {
-            **row,
-            "job": "frozen-speed",
-            "variant": "at least (its forward pass alone)",
-            **dict.fromkeys(rates, row["valid_images_per_second"]),
-        }
-        for row in left
-    ]
-
-
 def frozen_rows(rows: list[Row]) -> list[Row]:
     """Ours measured on as much as there is; peers by their rates."""
     ours = [r for r in rows if r["job"] == "frozen-stage"]
@@ -153,7 +135,7 @@ def frozen_table(rows: list[Row]) -> list[str]:
         "the body for every image of every epoch: their time is extrapolated from the rates of "
         "their steps and of their validation. lesionlab runs it once; `cold` decodes the images "
         "first, `warm` has the decoded images and features of an earlier run, `some` is measured "
-        "on the trial's images and scaled. `at least`: the frozen steps were not timed.",
+        "on the trial's images and scaled.",
         "",
         "| | seconds | lesionlab is faster by |",
         "|---|---|---|",
@@ -216,10 +198,7 @@ def goals_table(rows: list[Row]) -> list[str]:
     for name, (of_fastai, of_fastest) in GOALS.items():
         ratios = ratios_of(rows, name)
         for who, least in (("fastai", of_fastai), ("the fastest peer", of_fastest)):
-            bound = name == "frozen" and "fastai" not in ratios
-            lines.append(
-                goal(f"{name}: at least {least:g} times {who}", ratios.get(who), least, bound)
-            )
+            lines.append(goal(f"{name}: at least {least:g} times {who}", ratios.get(who), least))
     return [*lines, goal_of_time(rows), ""]
 
 
@@ -243,12 +222,10 @@ def ratios_of(rows: list[Row], name: str) -> dict[str, float]:
     return found
 
 
-def goal(text: str, value: float | None, least: float, bound: bool) -> str:
-    """One line: reached or missed; a `bound` is the least that the ratio can be."""
+def goal(text: str, value: float | None, least: float) -> str:
+    """One line: reached or missed."""
     if value is None:
         return f"| {text} | not measured | |"
-    if bound and value < least:
-        return f"| {text} | at least {value:.2f} | not decided |"
     return f"| {text} | {value:.2f} | {'reached' if value >= least else 'missed'} |"
 
 
