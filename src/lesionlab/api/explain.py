@@ -24,7 +24,7 @@ def explain(
     methods: Sequence[str] = (),
     masks: Path | str | None = None,
     limit: int = 200,
-    checks: int = 24,
+    checks: int = 32,
     projection: str = "tsne",
     data: Path | str | None = None,
     out: Path | str | None = None,

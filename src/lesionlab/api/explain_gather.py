@@ -123,12 +123,17 @@ def _file(path: str) -> str:
 
 
 def sampled(case: Case) -> Ints:
-    """Places among `case.rows` of the images whose maps are measured: with a mask, at random."""
+    """Places among `case.rows` of the images whose maps are measured: with a mask, at random.
+
+    Each patient (lesion, image) comes once before any comes again: the first are independent.
+    """
     there = np.arange(len(case.rows))
     if case.masks is not None and case.masks.known[case.rows].any():
         there = there[case.masks.known[case.rows]]
     draw = philox(case.asked.seed, "explain").permutation(there)
-    return np.asarray(draw[: case.asked.limit], np.int64)
+    groups = pd.Series(case.groups[case.rows[draw]])
+    again = groups.groupby(groups).cumcount().to_numpy()
+    return np.asarray(draw[np.argsort(again, kind="stable")][: case.asked.limit], np.int64)
 
 
 def _question(case: Case, some: Ints, bank: Ints) -> Question:

@@ -36,7 +36,7 @@ Examples:
     help="Images whose maps are measured against the masks.",
 )  # fmt: skip
 @click.option(
-    "--checks", type=click.IntRange(1), default=24, show_default=True,
+    "--checks", type=click.IntRange(1), default=32, show_default=True,
     help="Images of the dear checks (randomisation, insertion, shifts).",
 )  # fmt: skip
 @click.option(

@@ -19,6 +19,7 @@ from lesionlab.evaluation.intervals import (
     wilson,
 )
 
+FEWEST_MEAN = 10  # groups below which a t interval is not given; tests/explanation holds it
 Floats = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 
@@ -27,7 +28,7 @@ def mean_measure(values: npt.NDArray[np.floating], groups: npt.NDArray[np.object
     """The mean of `values (N,)` with a t interval whose unit is the group; NaN is left out.
 
     The variance is that of a ratio of group sums, with one degree of freedom less than there
-    are groups. Below `FEWEST["share"]` groups there is too little to say.
+    are groups. Below `FEWEST_MEAN` groups there is too little to say.
 
     >>> m = mean_measure(np.arange(20.0), np.arange(20).astype(object))
     >>> round(m.value, 2), round(m.low, 2), round(m.high, 2)
@@ -39,8 +40,8 @@ def mean_measure(values: npt.NDArray[np.floating], groups: npt.NDArray[np.object
     if not len(found):
         return Measure(None, None, None, 0, "undefined: no case")
     mean = float(found.mean())
-    if m < FEWEST["share"]:
-        return too_few(mean, len(found), m, FEWEST["share"])
+    if m < FEWEST_MEAN:
+        return too_few(mean, len(found), m, FEWEST_MEAN)
     off = np.bincount(codes, found - mean, m)
     half = math.sqrt(m / (m - 1) * float((off**2).sum())) / len(found)
     half *= float(stats.t.ppf(0.5 + LEVEL / 2, m - 1))
@@ -52,7 +53,7 @@ def hit_measure(hits: Floats, groups: npt.NDArray[np.object_]) -> Measure:
 
     Unlike a t interval it stays honest where all images hit, or none.
 
-    >>> hit_measure(np.ones(20), np.arange(20).astype(object)).low < 0.9
+    >>> hit_measure(np.ones(40), np.arange(40).astype(object)).low < 0.95
     True
     """
     kept = np.isfinite(hits)

@@ -41,7 +41,7 @@ class Question:
     groups: Labels
     classes: int
     masks: LesionMasks | None = None
-    checks: int = 24
+    checks: int = 32
     known: tuple[Float32, Ints] | None = None
     seed: int = 0
 
