@@ -153,8 +153,8 @@ def measure(cell: Cell, c: Cases, seed: int) -> tuple[dict[str, Measure], dict[s
     found |= {
         "sensitivity": m.share(called, positive),
         "specificity": m.share(~called, ~positive),
-        "ppv": m.share(positive, called),
-        "npv": m.share(~positive, ~called),
+        "ppv": m.predictive(positive, called, positive),
+        "npv": m.predictive(~positive, ~called, positive),
         "f1": m.f1(1),
     }
     found.pop("balanced_accuracy_prior_corrected")

@@ -38,7 +38,7 @@ FAMILIES = {
 }
 MEANS = ("roc_auc", "average_precision")  # over the classes, where there are more than two
 # Shares that do not hang on the scarcer class alone.
-ALL_GROUPS = ("specificity", "npv", "accuracy", "ppv")
+ALL_GROUPS = ("specificity", "accuracy")
 
 
 def page(cells: list[dict[str, Any]], required: float, fewest: dict[str, int]) -> str:
@@ -77,11 +77,6 @@ figure below it is **bold**. With 1,000 studies a true 95 % shows as 93.6 to 96.
 brackets are below the stated minimum of groups: there the
 product gives no interval and says "too few to say". Groups of unequal size count by their
 effective number, (sum of sizes)^2 / sum of squares.
-
-**These studies were simulated before the last change of the shares' interval** (variance by the
-jackknife over groups, degrees of freedom by the effective groups). For groups of equal size it
-is the same interval, but for PPV and NPV; in the designs m and u it is now wider than tabulated.
-Bold figures of those designs stand until they are simulated again.
 
 How the intervals are made: `lesionlab/evaluation/resampled.py` and `intervals.py`. In short:
 shares by Wilson's interval on the effective n of the groups with a t quantile; ranking metrics,

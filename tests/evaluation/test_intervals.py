@@ -13,6 +13,8 @@ from lesionlab.evaluation.intervals import (
     proportion_measure,
     wilson,
 )
+from lesionlab.evaluation.measured import measure_cases
+from lesionlab.evaluation.statistics import Cases
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (10, 10), (81, 263), (59, 59)])
@@ -104,3 +106,21 @@ def test_nan_never_reaches_json() -> None:
 
 def test_the_table_of_fewest_groups_names_every_family() -> None:
     assert min(intervals.FEWEST.values()) >= 5
+
+
+def test_a_predictive_value_hangs_on_the_scarcer_groups_too() -> None:
+    """30 groups called negative are enough for a share; 10 groups of positives are not."""
+    y_true = np.r_[np.ones(10, int), np.zeros(60, int)]
+    y_prob = np.c_[1.0 - y_true * 0.8, y_true * 0.8]
+    y_prob[:2] = (0.9, 0.1)  # two positives are missed
+    score = {"b": (y_true == 1, y_prob[:, 1])}
+    codes = np.arange(70)
+    decided = y_prob.argmax(1)
+    cases = Cases(("a", "b"), y_true, y_prob, decided, None, codes, 70, score, frozenset())
+    m = measure_cases(cases, resamples=50, seed=0, bands=False)
+    called = decided == 1
+    assert m.share(~(y_true == 1), ~called).low is not None
+    npv = m.predictive(~(y_true == 1), ~called, y_true == 1)
+    assert npv.value == pytest.approx(60 / 62)
+    assert npv.low is None
+    assert npv.method == "too few to say: 10 groups, 25 needed"

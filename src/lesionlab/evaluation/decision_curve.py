@@ -16,7 +16,6 @@ from scipy.special import stdtrit
 from lesionlab.evaluation.intervals import FEWEST, effective_groups
 from lesionlab.evaluation.predictions import Floats, Ints
 
-NEEDED = FEWEST["share"]  # groups of a kind, or called so: fewer give no interval
 THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
 
 
@@ -62,14 +61,15 @@ def decision_curve(
     fewer than 25 effective groups of either kind occur, or the model calls fewer positive. `gain`
     is the model's net benefit over the better of treating everyone and nobody.
     """
-    enough = min(_groups(positive, codes), _groups(~positive, codes)) >= NEEDED
+    needed = FEWEST["share"]  # groups of a kind, or called so: fewer give no interval
+    enough = min(_groups(positive, codes), _groups(~positive, codes)) >= needed
     weights = _weights(positive, prevalence)
     everyone = np.ones(len(score))
     rows = []
     for t in thresholds:
         own, all_ = (case_benefit(s, positive, t) for s in (score, everyone))
         best = np.maximum(float(np.average(all_, weights=weights)), 0.0)
-        told = enough and _groups(score >= t, codes) >= NEEDED
+        told = enough and _groups(score >= t, codes) >= needed
         rows.append((*_mean(own, weights, codes, told), *_mean(all_, weights, codes, enough), best))
     table = np.array(rows)
     return {
@@ -80,7 +80,7 @@ def decision_curve(
         "all": _columns(table[:, 3:6]),
         "none": 0.0,
         "gain": (table[:, 0] - table[:, 6]).tolist(),
-        "method": f"pointwise t interval with the variance between groups; none below {NEEDED}",
+        "method": f"pointwise t interval with the variance between groups; none below {needed}",
     }
 
 

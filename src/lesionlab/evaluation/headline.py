@@ -80,8 +80,8 @@ def two_by_two(m: Measured, is_class: Rows, called: Rows) -> dict[str, Measure]:
     return {
         "sensitivity": m.share(called, is_class),
         "specificity": m.share(~called, ~is_class),
-        "ppv": m.share(is_class, called),
-        "npv": m.share(~is_class, ~called),
+        "ppv": m.predictive(is_class, called, is_class),
+        "npv": m.predictive(~is_class, ~called, is_class),
     }
 
 

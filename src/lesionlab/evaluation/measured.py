@@ -70,6 +70,18 @@ class Measured:
         """The share of the cases `whole` that are also in `part`."""
         return proportion_measure(part, whole, self.cases.codes)
 
+    def predictive(self, part: Rows, whole: Rows, is_class: Rows) -> Measure:
+        """A predictive value: it hangs on the scarcer of the class's and the other groups too.
+
+        Simulated with 12 effective positive groups of very unequal size, the interval of an NPV
+        that only counted the groups called negative covered 88 % (docs/coverage.md).
+        """
+        found = self.share(part, whole)
+        fewest = min(self.cases.worth(is_class), self.cases.worth(~is_class))
+        if found.value is None or fewest >= FEWEST["share"] - 1e-9:
+            return found
+        return too_few(found.value, found.n, fewest, FEWEST["share"])
+
     def ranked(self, metric: str, name: str) -> Measure:
         """A ranking metric of one score: logit t, with DeLong's variance where it holds."""
         if name not in self.cases.scores:

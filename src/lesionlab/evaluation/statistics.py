@@ -47,14 +47,15 @@ class Cases:
     def class_groups(self) -> Floats:
         """`(K,)`: how many groups, by effective number, hold cases of each class."""
         k = len(self.classes)
-        return np.array([self._worth(self.y_true == i) for i in range(k)])
+        return np.array([self.worth(self.y_true == i) for i in range(k)])
 
     def scarcer_groups(self, name: str) -> float:
         """Effective groups with a positive case of a score, or with a negative one: the fewer."""
         positive = self.scores[name][0]
-        return min(self._worth(positive), self._worth(~positive))
+        return min(self.worth(positive), self.worth(~positive))
 
-    def _worth(self, rows: npt.NDArray[np.bool_]) -> float:
+    def worth(self, rows: npt.NDArray[np.bool_]) -> float:
+        """The effective number of groups that hold these cases."""
         return effective_groups(np.bincount(self.codes[rows], minlength=1).astype(np.float64))
 
     @cached_property
