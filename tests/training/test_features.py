@@ -94,11 +94,11 @@ def test_a_second_run_computes_nothing_and_is_the_same(
 ) -> None:
     train(own, tiny(), tmp_path / "first", machine=machine)
     n = len(open_parts(own).train) * 2 + len(open_parts(own).valid)
-    assert told(tmp_path / "first") == {"from_cache": 0, "computed": n}
+    assert told(tmp_path / "first") == {"from_cache": 0, "computed": n, "engine": "torch"}
     assert not (tmp_path / "first" / "features").exists()
     shutil.rmtree(own / "images")  # and nothing is decoded
     train(own, tiny(), tmp_path / "second", machine=machine)
-    assert told(tmp_path / "second") == {"from_cache": n, "computed": 0}
+    assert told(tmp_path / "second") == {"from_cache": n, "computed": 0, "engine": "torch"}
     assert outcome(tmp_path / "first") == outcome(reference)
     assert outcome(tmp_path / "second") == outcome(reference)
 

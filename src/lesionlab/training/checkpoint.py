@@ -45,7 +45,9 @@ class State:
     found_rates: dict[str, float] = field(default_factory=dict)  # by stage, of the finder
     micro_batches: dict[str, int] = field(default_factory=dict)  # by stage, where memory ran out
     scaler: dict[str, float] = field(default_factory=dict)  # of float16
-    features: dict[str, dict[str, int]] = field(default_factory=dict)  # by stage: whence they came
+    features: dict[str, dict[str, int | str]] = field(
+        default_factory=dict
+    )  # by stage: whence they came
     skipped: list[list[int]] = field(default_factory=list)  # [stage, epoch, step] after a NaN
     notes: list[str] = field(default_factory=list)  # what happened on the way
     history: list[dict[str, Any]] = field(default_factory=list)

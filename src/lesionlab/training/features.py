@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import torch
 
 from lesionlab.data.augment import augment, fixed_views, to_input
@@ -27,10 +29,12 @@ from lesionlab.data.images import Preprocessing
 from lesionlab.errors import BadInput
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import Progress
+from lesionlab.training.compiled_body import Embed, compile_body
 from lesionlab.training.machine import Machine
 
 BATCH = 32  # images a forward pass: fits the processor's cache, and no more memory
 VERSION = 1  # of this computation: raise it when the numbers change
+WORTH_COMPILING = 1000  # images of a data set: an export takes some seconds
 
 Float32 = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -67,11 +71,26 @@ class Frozen:
     ids: Sequence[str]  # of all rows of the table
     root: Path  # of the stores
 
+    @property
+    def engine(self) -> str:
+        """What computes: by the data set alone, so that all its features come from one engine."""
+        large = self.machine.device == "cpu" and len(self.ids) >= WORTH_COMPILING
+        return f"onnxruntime {onnxruntime.__version__}" if large else "torch"
+
+    @cached_property
+    def compiled(self) -> Embed | None:
+        """The body as ONNX Runtime runs it; None where torch does."""
+        if self.engine == "torch":
+            return None
+        shape = (self.how.channels, self.how.size, self.how.size)
+        return compile_body(self.network, shape, self.machine.threads)
+
     def key(self, view: int) -> str:
         """SHA-256 of weights, architecture, geometry, view, precision and machine."""
         machine = self.machine.fingerprint()
         same = {k: machine[k] for k in ("device", "threads", "capability", "torch")}
-        parts = (VERSION, BATCH, self.architecture, self.network.kind, asdict(self.how))
+        parts: tuple[object, ...] = (VERSION, BATCH, self.architecture, self.network.kind)
+        parts += (asdict(self.how),) + ((self.engine,) if self.engine != "torch" else ())
         draws = fixed_views(8)[view].tolist()
         digest = hashlib.sha256(repr((parts, draws, "float32", sorted(same.items()))).encode())
         for name, value in self.network.body.state_dict().items():
@@ -82,18 +101,26 @@ class Frozen:
     def width(self) -> int:
         """D, by one empty image."""
         blank = np.zeros((1, self.how.size, self.how.size, self.how.channels), np.uint8)
-        return int(self.embed(blank, 0).shape[1])
+        return int(self._eager(blank, 0).shape[1])
+
+    def embed(self, pixels: npt.NDArray[np.uint8], view: int) -> Float32:
+        """(n, D) of at most `BATCH` images; a row's bits depend on nothing but its own image."""
+        if self.compiled is None:
+            return self._eager(pixels, view)
+        return self.compiled(self._shown(pixels, view))
 
     @torch.inference_mode()
-    def embed(self, pixels: npt.NDArray[np.uint8], view: int) -> Float32:
-        """(n, D) of at most `BATCH` images. The batch is filled up: a row's bits then depend
-        on nothing but its own image."""
+    def _eager(self, pixels: npt.NDArray[np.uint8], view: int) -> Float32:
+        # The batch is filled up: torch's kernels differ by the batch's size.
         filled = np.concatenate([pixels, np.repeat(pixels[-1:], BATCH - len(pixels), 0)])
-        images = torch.from_numpy(filled).to(self.machine.device)
-        draws = np.repeat(fixed_views(8)[view : view + 1], BATCH, 0)
-        shown = augment(images, draws, self.how) if view else to_input(images, self.how)
-        embedded: Float32 = self.network.embed(shown).float().cpu().numpy()
+        embedded: Float32 = self.network.embed(self._shown(filled, view)).float().cpu().numpy()
         return embedded[: len(pixels)]
+
+    @torch.inference_mode()
+    def _shown(self, pixels: npt.NDArray[np.uint8], view: int) -> torch.Tensor:
+        images = torch.from_numpy(pixels).to(self.machine.device)
+        draws = np.repeat(fixed_views(8)[view : view + 1], len(pixels), 0)
+        return augment(images, draws, self.how) if view else to_input(images, self.how)
 
 
 def frozen_features(frozen: Frozen, rows: Rows, views: int, progress: Progress) -> Features:

@@ -151,7 +151,8 @@ def _features(made: Materials, number: int, stage: Stage, state: State) -> Featu
     train = frozen_features(frozen, parts.train, stage.cached_views, made.progress)
     valid = frozen_features(frozen, parts.valid, 1, made.progress)
     found, computed = (train.from_cache + valid.from_cache, train.computed + valid.computed)
-    state.features.setdefault(stage.name, {"from_cache": found, "computed": computed})
+    told: dict[str, int | str] = {"from_cache": found, "computed": computed}
+    state.features.setdefault(stage.name, told | {"engine": frozen.engine})
     if not computed:
         made.progress.say(f"{stage.name}: all frozen features come from the cache")
     return FeatureInputs(
