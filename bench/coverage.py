@@ -209,7 +209,7 @@ def others(
         name = key.removesuffix(":mel") if len(c.classes) == 2 else key
         if replicates.ndim == 1 and ":" not in name:
             yield name, "percentile", *percentile_interval(replicates)[:2]
-    if len(c.classes) > 2:
+    if len(c.classes) > 2 or "mel" not in c.scores:  # a study may draw no positive group
         return
     positive, score = c.scores["mel"]
     yield "f1", "percentile", *percentile_interval(drawn["f1"][:, 1])[:2]

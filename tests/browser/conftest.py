@@ -24,7 +24,7 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # one playwright at a time: others start their own
 def browser() -> Iterator[Browser]:
     """The system's Chromium; skipped, saying so, where it or playwright is absent."""
     sync_api: Any = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -7,7 +7,9 @@ what the network sees in training is, bit for bit, what it sees at the clinic.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +25,11 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".
 MAX_PIXELS = 100_000_000  # 100 megapixels: four times the largest dermatoscope
 MIN_SIDE = 8
 MAX_ASPECT = 20.0
+# What Pillow's readers raise for a damaged file, found by the fuzzer: not OSError alone.
+CORRUPT = (
+    *(OSError, ValueError, SyntaxError, EOFError, LookupError, MemoryError, TypeError),
+    *(AttributeError, ArithmeticError, RuntimeError, AssertionError, struct.error, zlib.error),
+)
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -90,7 +97,7 @@ def open_image(source: Path | bytes, name: str = "") -> Image.Image:
         ) from None
     except Image.DecompressionBombError:
         raise UnreadableImage("more pixels than allowed", where=where, status=413) from None
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, MemoryError) as error:
+    except CORRUPT as error:
         raise UnreadableImage(f"truncated or corrupt ({error})", where=where) from None
 
 
