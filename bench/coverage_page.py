@@ -96,6 +96,7 @@ def minima(fewest: dict[str, int]) -> str:
     names: dict[str, list[str]] = {}
     for metric, family in FAMILIES.items():
         names.setdefault(family, []).append(metric.removesuffix("_80"))
+    names["precision_of_mixed"] = ["both of these, of groups with several classes"]
     names["mean_over_two_or_mixed"] = ["the same, of two classes or of groups with several"]
     rows = [f"| {', '.join(dict.fromkeys(names[f]))} | {n} |" for f, n in fewest.items()]
     return "\n".join(["| metrics | groups |", "|---|---:|", *rows])
@@ -161,6 +162,8 @@ def figure(
     hard = c["cell"]["classes"] == 2 or c["cell"]["labels"] == "image"
     if family == "mean_over_classes" or (c["cell"]["classes"] > 2 and metric in MEANS):
         family = "mean_over_two_or_mixed" if hard else "mean_over_classes"
+    elif c["cell"]["labels"] == "image" and family in ("average_precision", "interpolated_pr_area"):
+        family = "precision_of_mixed"
     if scarcer < fewest.get(family, 0) - 0.5:
         return f"({text})"
     return f"**{text}**" if coverage < required - 1e-9 else text

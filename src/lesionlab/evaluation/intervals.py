@@ -20,6 +20,7 @@ FEWEST = {
     "roc_auc": 15,
     "average_precision": 40,
     "interpolated_pr_area": 40,
+    "precision_of_mixed": 80,  # both of them, where groups hold several classes
     "partial_auc": 80,
     "sensitivity_at_specificity": 20,
     "specificity_at_sensitivity_80": 20,

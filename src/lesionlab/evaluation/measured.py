@@ -87,6 +87,8 @@ class Measured:
         if name not in self.cases.scores:
             return self._absent()
         family = metric if metric in FEWEST else metric.rsplit("_", 1)[0]
+        if self.cases.mixed and family in ("average_precision", "interpolated_pr_area"):
+            family = "precision_of_mixed"
         return self._bounded(
             f"{metric}:{name}",
             self.cases.scarcer_groups(name),
