@@ -82,13 +82,22 @@ def stage_folder(path: Path) -> Iterator[Path]:
     try:
         aside.chmod(0o755)
         yield aside
-        if path.exists():
-            path.rmdir()
-        aside.replace(path)
+        _take_place(aside, path)
         sync_folder(path.parent)
     finally:
         if aside.exists():
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _take_place(aside: Path, path: Path) -> None:
+    """Move the finished folder to its place; another process may have been quicker."""
+    try:
+        if path.exists():
+            path.rmdir()
+        aside.replace(path)
+    except OSError as error:
+        refuse_existing(path)
+        raise BadInput(f"cannot be written ({error.strerror})", where=str(path)) from None
 
 
 def refuse_existing(path: Path) -> None:

@@ -137,6 +137,22 @@ def test_a_merged_set_can_be_split_by_source(make: Make, tmp_path: Path) -> None
     assert told["test"]["images"] == 6
 
 
+def test_patients_of_two_tables_stay_two_people(make: Make, tmp_path: Path) -> None:
+    rows = [
+        (f"i{n}", ("mel", "nv")[n % 2], n, {"source": "csv", "patient_id": str(n % 3)})
+        for n in range(12)
+    ]
+    a, b = make("a", ("mel", "nv"), rows[:6]), make("b", ("mel", "nv"), rows[6:])
+    merge([a, b], tmp_path / "c")
+    table = read_dataset(tmp_path / "c").table
+    assert set(table["source"]) == {"csv", "csv-2"}
+    assert table["patient_id"].nunique() == 6
+    told = split(tmp_path / "c", leave_out="csv-2", valid=0.34)
+    assert told["test"]["images"] == 6
+    with pytest.raises(BadInput, match="the only source"):
+        split(a, leave_out="csv")
+
+
 def test_what_cannot_be_merged_is_refused(make: Make, tmp_path: Path) -> None:
     a = make("a", ("mel", "nv"), [("x", "nv", 1, {})])
     b = make("b", ("foo", "nv"), [("y", "foo", 2, {})])

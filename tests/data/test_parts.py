@@ -69,3 +69,16 @@ def test_every_fold_is_test_once() -> None:
     assert crossing(groups, parts) == []
     with pytest.raises(BadInput, match="fold 4 of 4"):
         fold_as_test(table, groups, 4, 4, {}, 0)
+
+
+def test_an_official_split_that_leaves_nothing_to_train_on_is_refused() -> None:
+    table, _ = world()
+    one = np.full(len(table), "patient:1", object)
+    with pytest.raises(BadInput, match="leaves no training image"):
+        official(table, one, {}, 0)
+
+
+def test_a_single_source_cannot_be_left_out() -> None:
+    table, groups = world()
+    with pytest.raises(BadInput, match="'a' is the only source"):
+        left_out(table.assign(source="a"), groups, "a", {}, 0)

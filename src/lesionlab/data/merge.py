@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lesionlab.progress import SILENT, Progress
 # Ids that the ISIC Archive and its contributors hand out: the same in every set.
 GLOBAL_ID = re.compile(r"^(ISIC|IL|IP|HAM|BCN|MSK)_", re.IGNORECASE)
 ISIC_IMAGE = re.compile(r"^(ISIC_\d+)(_downsampled)?$", re.IGNORECASE)
+GENERAL = {"csv", "folder", "dicom"}  # readers of any set: their name says nothing of the source
 FILLED = ("patient_id", "lesion_id", "age", "sex", "site", "skin_type")
 LEVELS = ("auto", "same", "family", "malignancy")
 
@@ -62,6 +64,7 @@ def merge_datasets(
 
 def combine(datasets: Sequence[Dataset], labels: str = "auto") -> Merged:
     """The rows of all sets, labels translated and duplicates united (see `merge_datasets`)."""
+    datasets = _named_apart(datasets)
     words = _translation(datasets, labels)
     tables = [_own(d, n, words) for n, d in enumerate(datasets)]
     table = pd.concat(tables, ignore_index=True)
@@ -77,6 +80,24 @@ def combine(datasets: Sequence[Dataset], labels: str = "auto") -> Merged:
         classes = tuple(sorted(classes))
     malignant = tuple(c for c in classes if c in bad or _known_malignant(c))
     return Merged(table, classes, malignant, united, conflicts)
+
+
+def _named_apart(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Sets read by a general reader say "csv" or "folder": the second is "csv-2".
+
+    Else patient 1 of two hospitals would be one person, and no hospital could be left out.
+    """
+    taken: set[str] = set()
+    result = []
+    for dataset in datasets:
+        names, own = {}, set(dataset.table["source"])
+        for source in sorted(own & GENERAL & taken):
+            free = (f"{source}-{n}" for n in itertools.count(2))
+            names[source] = next(name for name in free if name not in taken | own)
+        table = dataset.table.assign(source=dataset.table["source"].replace(names))
+        taken |= set(table["source"])
+        result.append(replace(dataset, table=table))
+    return result
 
 
 def _translation(datasets: Sequence[Dataset], labels: str) -> dict[str, str]:

@@ -59,6 +59,13 @@ def official(
         )
     apart = keep_apart(groups, table[OFFICIAL].to_numpy(object))
     present = set(apart.parts) - {""}
+    if "train" not in present:
+        raise BadInput(
+            "the official split leaves no training image: "
+            f"{int(apart.dropped.sum())} of {len(table)} share a group with a later part",
+            where=where,
+            remedy="deal the parts anew: --test 0.2 --valid 0.15",
+        )
     for part in carve:
         if part in present:
             raise BadInput(f"the official split has a part '{part}' already", where=where)
@@ -75,7 +82,12 @@ def left_out(
 ) -> Apart:
     """One source as test, the others as training: does the model carry over?"""
     known = sorted(set(table["source"]))
-    if source not in known or len(known) < 2:
+    if source in known and len(known) < 2:
+        raise BadInput(
+            f"'{source}' is the only source: nothing would be left to train on",
+            remedy="merge several data sets first: lesionlab merge A B --to C",
+        )
+    if source not in known:
         raise BadInput(f"no source '{source}' among others", remedy=nearest(source, known))
     parts = np.where(table["source"] == source, "test", "train").astype(object)
     apart = keep_apart(groups, parts)
