@@ -233,6 +233,18 @@ def test_a_field_without_end_is_one_clear_line(tmp_path: Path) -> None:
         import_source(source_named("ham10000"), fill(tmp_path / "a", files), tmp_path / "out")
 
 
+def test_ids_that_may_be_one_are_said(tmp_path: Path) -> None:
+    files = {f"{n}.jpg": picture(n) for n in range(6)}
+    rows = ["image,label,patient", *(
+        f"{n}.jpg,{'ab'[n % 2]},{who}" for n, who in enumerate(("p1", "P1", "1.0", "1", "2", "3"))
+    )]  # fmt: skip
+    fill(tmp_path / "src", {**files, "t.csv": "\n".join(rows).encode()})
+    options = {"image_column": "image", "label_column": "label", "patient_column": "patient"}
+    import_source(source_named("csv"), tmp_path / "src", tmp_path / "out", options=options)
+    (note,) = [n for n in read_dataset(tmp_path / "out").info.notes if "differ from another" in n]
+    assert note.startswith("4 values of patient_id")
+
+
 def test_identical_images_are_kept_and_said(tmp_path: Path) -> None:
     src = fill(tmp_path / "a", {**two_classes(), "mal/again.jpg": picture(0)})
     dataset = import_source(source_named("folder"), src, tmp_path / "out")

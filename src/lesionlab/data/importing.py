@@ -285,9 +285,26 @@ def _info(
             "expected": dict(expected),
             "rejected": [{"path": r.path, "reason": r.reason} for r in rejected],
         },
-        notes=(*found.notes, *differences(counts, expected), *_twins(table)),
+        notes=(*found.notes, *differences(counts, expected), *_twins(table), *spelt_apart(table)),
         lesionlab_version=__version__,
     )
+
+
+def spelt_apart(table: pd.DataFrame) -> list[str]:
+    """One line where group ids differ only by case, spaces or ".0": they may be one, and cross."""
+    lines = []
+    for column in ("patient_id", "lesion_id"):
+        ids = pd.Series(table[column].astype(str).unique()) if column in table else pd.Series()
+        ids = ids[ids != ""]
+        plain = ids.astype(str).str.strip().str.casefold().str.removesuffix(".0")
+        twice = ids[plain.duplicated(keep=False)]
+        if len(twice):
+            few = ", ".join(f"'{i}'" for i in sorted(twice)[:4])
+            lines.append(
+                f"{len(twice)} values of {column} differ from another only by case, spaces or '.0' "
+                f"({few}): they count as different; make them one in the source if they are"
+            )
+    return lines
 
 
 def count(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
