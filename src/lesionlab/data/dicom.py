@@ -62,14 +62,14 @@ def read_dicom(data: bytes, where: str, grouping: bool = False) -> DicomImage:
     try:
         stored = pydicom.dcmread(io.BytesIO(data), specific_tags=wanted)
         _check(stored, where)
-        pixels = _eight_bits(stored)
+        picture = Image.fromarray(_eight_bits(stored))  # refuses an array that is no picture
     except UnreadableImage:
         raise
     except Exception as error:  # noqa: BLE001 (pydicom raises whatever a hostile file provokes)
         kind = type(error).__name__  # its message may quote values of tags
         raise UnreadableImage(f"not a readable DICOM image ({kind})", where=where) from None
     tags = {name: str(stored.get(name, "") or "").strip() for name in ALLOWED}
-    return DicomImage(Image.fromarray(pixels), tags, str(stored.get("PatientID", "") or ""))
+    return DicomImage(picture, tags, str(stored.get("PatientID", "") or ""))
 
 
 def _pydicom() -> Any:
