@@ -14,8 +14,9 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.reporting.content import Part, ReportContent
+from lesionlab.reporting.environment import safe_json
 from lesionlab.reporting.language import language
-from lesionlab.reporting.report import charts, render, safe_json, sections, write_report
+from lesionlab.reporting.report import charts, render, sections, write_report
 
 VOID = {"meta", "link", "img", "input", "br"}
 

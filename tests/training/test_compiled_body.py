@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from lesionlab.training.compiled_body import compile_body
 from lesionlab.training.features import Frozen, frozen_features
 from lesionlab.training.machine import Machine
 from lesionlab.training.setup import open_parts, preprocessing, stage_pixels
+from lesionlab.training.train import train
 
 Recipe = Callable[..., Settings]
 SHAPE = (3, 32, 32)
@@ -87,3 +90,19 @@ def test_a_large_data_set_takes_it_and_keeps_its_own_features(
         of = np.full(6, view)
         np.testing.assert_allclose(fast.take(of, rows), slow.take(of, rows), atol=1e-5, rtol=1e-4)
         assert (again.take(of, rows) == fast.take(of, rows)).all()
+
+
+def test_a_run_says_what_did_compute_and_not_what_was_wanted(
+    data: Path, tiny: Recipe, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Path(shutil.copytree(data, tmp_path / "data"))
+    shutil.rmtree(other / "cache" / "features", ignore_errors=True)
+    monkeypatch.setattr(features, "WORTH_COMPILING", 1)
+    monkeypatch.setattr(compiled_body, "TOLERANCE", -1.0)
+    told = []
+    for name in ("first", "second"):
+        train(other, tiny(), tmp_path / name, machine=machine)
+        summary = json.loads((tmp_path / name / "summary.json").read_text())
+        told.append(summary["frozen_features"]["head"])
+    assert told[0]["engine"] == "torch"
+    assert told[1] == {"from_cache": told[0]["computed"], "computed": 0}

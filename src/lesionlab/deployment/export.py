@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,8 @@ from torch import Tensor, nn
 from lesionlab.data.images import Preprocessing, normalise
 from lesionlab.deployment.predictor import test_picture
 from lesionlab.models.classifier import Classifier, last_linear
+from lesionlab.models.onnx_program import to_program
 
-OPSET = 20
 Float32 = npt.NDArray[np.float32]
 
 
@@ -78,23 +77,7 @@ def to_onnx(model: Classifier, how: Preprocessing, facts: int = 0) -> Exported:
     given: dict[str, Tensor] = {"images": sample}
     if facts:
         given["facts"] = torch.zeros(len(sample), facts)
-    batch = torch.export.Dim("batch", min=1)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
-        program = torch.onnx.export(
-            Deployed(model, with_cam).eval(),
-            tuple(given.values()),
-            input_names=list(given),
-            output_names=list(outputs),
-            dynamic_shapes={name: {0: batch} for name in given},
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned nothing")
-    proto = program.model_proto
+    proto = to_program(Deployed(model, with_cam), given, outputs)
     width = proto.graph.output[1].type.tensor_type.shape.dim[1].dim_value
     return Exported(_without_traces(proto), outputs, width)
 

@@ -11,12 +11,11 @@ from scipy import stats
 
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import metrics
-from lesionlab.evaluation.bootstrap import bootstrap
 from lesionlab.evaluation.curves import counts_by_threshold
 from lesionlab.evaluation.evaluate import cases_of
 from lesionlab.evaluation.headline import MALIGNANT
 from lesionlab.evaluation.intervals import FEWEST, Measure
-from lesionlab.evaluation.measured import Measured
+from lesionlab.evaluation.measured import Measured, measure_cases
 from lesionlab.evaluation.paired import (
     auc_contributions,
     delong_difference,
@@ -27,7 +26,7 @@ from lesionlab.evaluation.paired import (
 )
 from lesionlab.evaluation.predictions import Floats, Predictions
 from lesionlab.evaluation.resampled import correlations, harmonic, mean_limits, t_quantile
-from lesionlab.evaluation.statistics import Cases, Statistics
+from lesionlab.evaluation.statistics import Cases
 from lesionlab.progress import SILENT, Progress
 
 Kind = Literal["share", "recall", "area", "loss"]
@@ -131,17 +130,7 @@ def measured(
     wanted = {n: s for n, s in cases.scores.items() if n in metric.scores}
     full = frozenset(wanted) if metric.statistic == "partial_auc_80" else frozenset()
     cases = replace(cases, scores=wanted, full=full)
-    statistics = Statistics(cases, bands=False)
-    point = {k: v[0] for k, v in statistics(np.ones((1, cases.n_groups))).items()}
-    drawn = bootstrap(
-        statistics,
-        cases.n_groups,
-        resamples=resamples,
-        seed=seed,
-        cells_per_replicate=len(cases.y_true),
-        progress=progress,
-    )
-    return Measured(cases, point, drawn, {})
+    return measure_cases(cases, resamples=resamples, seed=seed, bands=False, progress=progress)
 
 
 @dataclass(frozen=True)

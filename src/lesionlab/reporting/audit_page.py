@@ -9,13 +9,13 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lesionlab import __version__
 from lesionlab.data.audit import Audit
 from lesionlab.data.audit.findings import Example, Finding, Grid
 from lesionlab.data.audit.inventory import grids
+from lesionlab.reporting.environment import environment
 from lesionlab.reporting.plots import Interval, bars, forest
 from lesionlab.reporting.svg import Axis
 
@@ -54,7 +54,7 @@ def render(
     ]
     stock = audit.inventory
     return (
-        _environment()
+        environment()
         .get_template("audit.html.j2")
         .render(
             audit=audit,
@@ -124,17 +124,6 @@ def _size_grid(stock: Mapping[str, Any]) -> Grid:
     if len(sizes) > 12:
         rows.append((f"{len(sizes) - 12:,} other sizes", f"{sum(n for _, n in sizes[12:]):,}"))
     return Grid(("pixels", "images"), tuple(rows), "By size")
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("lesionlab.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 @cache

@@ -8,14 +8,13 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lesionlab import __version__, files
+from lesionlab.reporting.environment import environment
 from lesionlab.reporting.explanations_content import ExplanationContent
 from lesionlab.reporting.explanations_sections import sections
 from lesionlab.reporting.language import Language, language
-from lesionlab.reporting.report import safe_json
 
 
 def render(content: ExplanationContent, lang: str = "en") -> str:
@@ -28,7 +27,7 @@ def render(content: ExplanationContent, lang: str = "en") -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     style = _resource("report.css") + "\n" + _resource("explanations.css")
     return (
-        _environment()
+        environment()
         .get_template("explanations.html.j2")
         .render(
             content=content,
@@ -70,19 +69,6 @@ def link_report(report: Path, name: str = "explanations.html", lang: str = "en")
     )
     files.write_text(report, text.replace(LINK_PLACE, link, 1))
     return True
-
-
-@cache
-def _environment() -> Environment:
-    env = Environment(
-        loader=PackageLoader("lesionlab.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters["safe_json"] = safe_json
-    return env
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from functools import cache
@@ -12,12 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lesionlab import __version__, files
 from lesionlab.evaluation.evaluate import plain
 from lesionlab.reporting.content import Block, Chart, Explorer, ReportContent, Row, Section
+from lesionlab.reporting.environment import environment
 from lesionlab.reporting.language import Language, language
 from lesionlab.reporting.sections import (
     calibration,
@@ -83,7 +82,7 @@ def render(content: ReportContent, lang: str = "en") -> str:
     A content security policy allows only the page's own script, named by its hash.
     """
     words = language(lang)
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     script = _resource("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return page.render(
@@ -121,31 +120,6 @@ def twin(content: ReportContent) -> dict[str, Any]:
         }
     )
     return result
-
-
-@cache
-def _environment() -> Environment:
-    env = Environment(
-        loader=PackageLoader("lesionlab.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters["safe_json"] = safe_json
-    return env
-
-
-def safe_json(value: Any) -> Markup:
-    """JSON for a `<script type="application/json">`: no `</script>` or `<!--` can arise.
-
-    >>> print(safe_json({"name": "</script>"}))
-    {"name":"\\u003c/script\\u003e"}
-    """
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)  # noqa: S704 (escaped above)
 
 
 @cache

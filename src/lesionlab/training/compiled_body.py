@@ -7,7 +7,6 @@ itself. float32 throughout.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -17,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from lesionlab.models.classifier import Classifier
+from lesionlab.models.onnx_program import to_program
 
-OPSET = 20
 TOLERANCE = 1e-4  # of the largest feature: further apart, eager torch is used
 Float32 = npt.NDArray[np.float32]
 Embed = Callable[[Tensor], Float32]
@@ -57,23 +56,11 @@ def compile_body(network: Classifier, shape: tuple[int, int, int], threads: int)
 
 
 def _session(network: Classifier, sample: Tensor, threads: int) -> onnxruntime.InferenceSession:
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
-        program = torch.onnx.export(
-            _Embedding(network).eval(),
-            (sample,),
-            input_names=["images"],
-            output_names=["embedding"],
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned nothing")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    model = program.model_proto.SerializeToString()
+    given = {"images": sample}
+    program = to_program(_Embedding(network), given, ["embedding"], free_batch=False)
+    model = program.SerializeToString()
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

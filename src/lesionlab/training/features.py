@@ -73,7 +73,7 @@ class Frozen:
 
     @property
     def engine(self) -> str:
-        """What computes: by the data set alone, so that all its features come from one engine."""
+        """What is to compute: by the data set alone, so that its features come from one engine."""
         large = self.machine.device == "cpu" and len(self.ids) >= WORTH_COMPILING
         return f"onnxruntime {onnxruntime.__version__}" if large else "torch"
 
@@ -98,10 +98,16 @@ class Frozen:
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    @property
+    def ran_on(self) -> str:
+        """What did compute: torch too where the body could not be compiled."""
+        return "torch" if self.compiled is None else self.engine
+
+    @cached_property
     def width(self) -> int:
         """D, by one empty image."""
         blank = np.zeros((1, self.how.size, self.how.size, self.how.channels), np.uint8)
-        return int(self._eager(blank, 0).shape[1])
+        return int(self.embed(blank, 0).shape[1])
 
     def embed(self, pixels: npt.NDArray[np.uint8], view: int) -> Float32:
         """(n, D) of at most `BATCH` images; a row's bits depend on nothing but its own image."""
@@ -156,7 +162,7 @@ def _view(
         absent = found.absent
         if not len(absent):
             return found, 0
-        width = frozen.width()
+        width = frozen.width
         if ranks.first:
             drop(found.damaged)
             _say(frozen.root, folder, (len(ids), len(absent), width, views - view), progress)
@@ -200,7 +206,7 @@ def _compute(
 ) -> None:
     """One segment. Every rank computes its share of each block; the first one writes them."""
     (rows, ids), ranks, pixels = what, frozen.machine.ranks, frozen.pixels()
-    size, width = BATCH * ranks.world, frozen.width()
+    size, width = BATCH * ranks.world, frozen.width
     opened = new_segment(folder, key, ids, width) if ranks.first else nullcontext()
     with opened as array:
         for i in range(0, len(rows), size):

@@ -152,7 +152,9 @@ def _features(made: Materials, number: int, stage: Stage, state: State) -> Featu
     valid = frozen_features(frozen, parts.valid, 1, made.progress)
     found, computed = (train.from_cache + valid.from_cache, train.computed + valid.computed)
     told: dict[str, int | str] = {"from_cache": found, "computed": computed}
-    state.features.setdefault(stage.name, told | {"engine": frozen.engine})
+    if computed or frozen.engine == "torch":  # else another run computed them, and has said on what
+        told["engine"] = frozen.ran_on
+    state.features.setdefault(stage.name, told)
     if not computed:
         made.progress.say(f"{stage.name}: all frozen features come from the cache")
     return FeatureInputs(
