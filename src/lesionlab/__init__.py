@@ -23,6 +23,9 @@ __version__ = "0.1.0"
 # in the last bit. Asked for before anything loads it: docs/decisions/0082.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
+# Large arrays on large pages, which torch asks for only where this is set: docs/decisions/0084.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
 # verb -> the module that holds the function of this name; the order is the user's path.
 _VERBS = {
     "demo": "lesionlab.api.demo",

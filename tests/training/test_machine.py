@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lesionlab.errors import BadInput
-from lesionlab.training.machine import choose_machine
+from lesionlab.training.machine import choose_machine, keep_memory
 
 
 def _at(array: np.ndarray, offset: int) -> torch.Tensor:
@@ -65,3 +65,7 @@ def test_the_package_asks_for_it_itself_and_respects_who_asked_before(
 def test_what_the_machine_lacks_is_refused(device: str, precision: str) -> None:
     with pytest.raises(BadInput):
         choose_machine(device, precision, 1)
+
+
+def test_freed_memory_is_kept_where_the_c_library_can() -> None:
+    assert keep_memory() == (sys.platform == "linux")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -73,7 +74,23 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     threads = threads or max(1, len(os.sched_getaffinity(0)) // here)
     torch.set_num_threads(threads)
+    if device == "cpu":
+        keep_memory()
     return Machine(device, precision, threads, ranks)
+
+
+def keep_memory() -> bool:
+    """Ask the C library to keep what a step frees for the next one; whether it will.
+
+    Each step allocates the same large arrays. glibc gives them back to the kernel, which then has
+    to clear every page again: a sixth of a step's time (docs/decisions/0084).
+    """
+    trim_threshold, mmap_threshold, a_gibibyte = -1, -3, 2**30
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # not glibc
+        return False
+    return bool(mallopt(trim_threshold, 2**31 - 1) and mallopt(mmap_threshold, a_gibibyte))
 
 
 def free_memory(device: str) -> int | None:
