@@ -20,6 +20,7 @@ from lesionlab.models.freeze import freeze, set_mode, trainable_groups
 from lesionlab.progress import Progress
 from lesionlab.run import FactsCoding
 from lesionlab.training.checkpoint import State
+from lesionlab.training.depthwise import quicken
 from lesionlab.training.features import Frozen, frozen_features
 from lesionlab.training.losses import as_tensor, class_weights, implied_prior
 from lesionlab.training.lr_finder import RateCurve, chosen_rate, find_rate
@@ -179,6 +180,8 @@ def _images(made: Materials, stage: Stage) -> ImageInputs:
     small = pixels
     if how.size != shown.size:
         small = stage_pixels(parts, settings, how.size, made.progress, made.machine.ranks)
+    if made.machine.device == "cpu":
+        quicken(made.network)
     forward: Callable[..., Tensor] = made.network
     if settings.compile:
         forward = torch.compile(made.network)

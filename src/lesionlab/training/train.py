@@ -39,7 +39,6 @@ from lesionlab.training import checkpoint
 from lesionlab.training.average import Average, all_finite
 from lesionlab.training.begin import begin, plan, refuse_impossible
 from lesionlab.training.checkpoint import Checkpoint, best_path
-from lesionlab.training.depthwise import quicken
 from lesionlab.training.distributed import is_lost_peer
 from lesionlab.training.leg import FEATURES, Leg, Materials, prepare_leg, stage_inputs
 from lesionlab.training.lessons import Lessons
@@ -215,8 +214,6 @@ class Trainer:
             for line in plan(self.settings, self.parts, network, self.machine):
                 self.progress.say(line)
         network.to(self.machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.machine.device == "cpu":
-            quicken(network)
         return network
 
     def run_stages(self) -> None:
