@@ -23,6 +23,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="a scratch folder")
     parser.add_argument("--only", nargs="*", default=[], help="words that a piece's name holds")
     parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--piece-seconds", type=float, default=900, help="a job is given up after")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--images", type=int, default=1280, help="of the trial's training part")
     parser.add_argument("--tuned-epochs", type=int, default=3, help="after 10 frozen ones")
@@ -128,9 +130,18 @@ def do(piece: Piece, trial: Path, ends: float, options: argparse.Namespace) -> N
     began = time.monotonic()
     log = out.with_suffix(".log")
     with log.open("w") as stream:
-        done = subprocess.run(words, env={**os.environ, **hidden}, stdout=stream, stderr=stream)
-    said = "done" if done.returncode == 0 else f"FAILED, see {log}"
+        said = ended(words, {**os.environ, **hidden}, stream, options.piece_seconds)
+    said = said or f"FAILED, see {log}"
     print(f"{piece.name}: {said} in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def ended(words: list[str], env: dict[str, str], stream: IO[str], seconds: float) -> str:
+    """How a job's process ended; empty where it failed."""
+    try:
+        done = subprocess.run(words, env=env, stdout=stream, stderr=stream, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return "GIVEN UP"
+    return "" if done.returncode else "done"
 
 
 def environment(peer: str, work: Path) -> Path:

@@ -53,7 +53,7 @@ def about(rows: list[Row]) -> list[str]:
         f"split by lesion, ImageNet weights (the same file for all; Keras' features differ from "
         f"torch's by {apart(rows)}). Each job is its own process; {counted} steps of 64 images are "
         f"counted after a warm-up, {how}. "
-        f"2 cores, AVX-512 BF16; {min(r['when'] for r in rows)[:10]}.",
+        f"2 cores, AMX and AVX-512 BF16; {min(r['when'] for r in rows)[:10]}.",
         "",
     ]
 

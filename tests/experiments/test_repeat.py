@@ -270,3 +270,20 @@ def test_the_verb(lesions: Path, tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "tiny: 2 folds, seeds [0]" in shown.output
     assert "fold " in shown.output
+
+
+def test_balance_drops_training_rows_of_each_run_only(
+    lesions: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    kept = repeat(
+        lesions, tiny(), out, folds=2, balance="class", device="cpu", threads=1, train_part=False
+    )
+    assert kept["presets"][0]["done"] == ["fold0-seed0", "fold1-seed0"]
+    for fold in range(2):
+        table = read_dataset(out / "data" / f"fold{fold}-seed0").table
+        counts = table.groupby("split")["label"].value_counts()
+        assert len(set(counts["train"])) == 1
+        assert len(set(counts["test"])) > 1
+    with pytest.raises(BadInput, match="another balance"):
+        repeat(lesions, tiny(), out, folds=2, device="cpu", threads=1)

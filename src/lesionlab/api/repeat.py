@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -42,6 +42,7 @@ def repeat(
     threads: int = 0,
     train_part: bool = True,
     allow_leak: bool = False,
+    balance: Literal["", "class", "full"] = "",
     open_test: bool = False,
     engine: Engine = "local",
     address: str | None = None,
@@ -57,7 +58,8 @@ def repeat(
     column a fold ("source": leave one source out). Several presets go to OUT/<name> each, over
     the same folds. Finished runs are not repeated; a crashed one is tried again, now and at the
     next call. `allow_leak` deals the folds by image, as tutorials do: all is then marked leaky,
-    and the difference to a call without it is what that adds. `open_test` at last lets every
+    and the difference to a call without it is what that adds. `balance` drops training rows of
+    each run as `split` does ("class" or "full"). `open_test` at last lets every
     run predict the sealed part, one ledger entry a preset. `engine="ray"` spreads the runs over
     a cluster (`address`), or over `workers` processes here; OUT and the data must lie on a disk
     that all share.
@@ -83,7 +85,7 @@ def repeat(
     for recipe in recipes:
         to = out if len(recipes) == 1 else out / recipe.name
         plan = _plan(opened, recipe, folds, numbers, by, valid, weights, device, threads)
-        plan = replace(plan, allow_leak=allow_leak)
+        plan = replace(plan, allow_leak=allow_leak, balance=balance)
         how = {"engine": engine, "address": address, "workers": workers}
         told.append(_repeat_one(opened, plan, to, train_part, how, work, progress))
         if open_test:

@@ -33,6 +33,10 @@ Example:
 @click.option("--no-train-part", "train_part", flag_value=False, default=True, type=bool,
               help="Do not predict the training part.")  # fmt: skip
 @click.option("--allow-leak", is_flag=True, help="Deal by image, as tutorials do; marked LEAKY.")
+@click.option(
+    "--balance", type=click.Choice(("", "class", "full")), default="",
+    help="As many benign as malignant training rows; full: of each abnormality too.",
+)  # fmt: skip
 @click.option("--open-test", is_flag=True, help="At last, predict the sealed test part, once.")
 @click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True)
 @click.option("--address", help="Of a Ray cluster; without it one is made here.")

@@ -25,6 +25,7 @@ from lesionlab import files
 from lesionlab.config import Settings
 from lesionlab.data.groups import Labels
 from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.data.regions import balanced
 from lesionlab.data.twin import write_twin
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.evaluate import evaluate_predictions
@@ -56,6 +57,7 @@ class Plan:
     device: str
     threads: int
     allow_leak: bool = False
+    balance: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; paths are for the reader."""
@@ -150,9 +152,14 @@ def _write_fold(
 ) -> None:
     shutil.rmtree(to, ignore_errors=True)  # what a killed process left half written
     parts = fold_parts(dataset, groups, folds, number, plan.valid, seed)
+    if plan.balance:
+        train = np.flatnonzero(parts == "train")
+        some = dataset.table.iloc[train]
+        parts[train[~balanced(some, plan.balance, seed, dataset.info.malignant)]] = ""
     fold = folds.names[number]
     policy = {"policy": "fold of a repeat", "fold": fold, "folds": len(folds.names),
-              "by": plan.by, "seed": seed, "valid": plan.valid, "sealed": folds.sealed}  # fmt: skip
+              "by": plan.by, "seed": seed, "valid": plan.valid, "balance": plan.balance,
+              "sealed": folds.sealed}  # fmt: skip
     note = f"the part 'test' is fold {fold} of {len(folds.names)}: no row of the sealed test part"
     leak = {}
     if plan.allow_leak:
