@@ -1,6 +1,6 @@
 """Grad-CAM against a forward and a backward pass: MobileNetV2, 224 px, random weights.
 
-    python bench/explain_speed.py [--images 1000] [--threads 2]
+    python bench/explain_speed.py [--images 1000] [--threads 2] [--out speed.json]
 
 Prints seconds of both, their ratio (goal: at most 1.5) and the peak memory, as JSON.
 """
@@ -11,6 +11,7 @@ import argparse
 import json
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -53,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="a JSON file for bench/explanation_tables.py")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -77,6 +79,8 @@ def main() -> None:
         "peak_mib": round(peak),
     }
     print(json.dumps(result))
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
