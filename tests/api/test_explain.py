@@ -22,8 +22,9 @@ from lesionlab.api.train import train
 from lesionlab.data import ledger
 from lesionlab.data.abcd import NAMES
 from lesionlab.errors import BadInput
+from lesionlab.explanation import study
 
-SETTINGS = ("stages.0.epochs=1", "input.size=64")
+SETTINGS = ("stages.0.epochs=1", "input.size=96")
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,20 @@ def test_every_method_has_its_numbers(explained: dict) -> None:
     assert rows["centre"]["pointing"]["n"] == explained["explained"] == 14
     assert rows["integrated_gradients"]["completeness_gap"]["value"] < 0.2
     assert rows["cam"]["pointing"] == rows["gradcam"]["pointing"]
+    assert rows["cam"]["places"] == rows["gradcam"]["places"] == [3, 3]
+
+
+def test_a_map_of_too_few_places_does_not_point(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "FEWEST_PLACES", 4)
+    asked = {"limit": 3, "checks": 2, "threads": 1, "out": tmp_path}
+    told = explain(trained / "run", methods=("cam", "saliency"), **asked)
+    rows = {r["name"]: r for r in told["study"]}
+    assert rows["cam"]["pointing"] is None
+    assert rows["cam"]["share"] is not None
+    assert rows["saliency"]["pointing"] is not None
+    assert "enlarged from 3 x 3 places" in (tmp_path / "explanations.html").read_text()
 
 
 def test_parts_of_the_picture_and_lesion_numbers(trained: Path, explained: dict) -> None:

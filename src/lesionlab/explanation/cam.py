@@ -101,6 +101,15 @@ def _record(
     return kept[-1], logits
 
 
+def places(network: Classifier, images: Tensor, facts: Tensor | None = None) -> tuple[int, int]:
+    """(h, w): the places of the target layer's map, from which CAM and Grad-CAM are enlarged."""
+    target = target_of(network)
+    with held_still(network):
+        output, _ = _record(target, network, images, facts)
+    height, width = target.to_map(output.detach()).shape[2:]
+    return height, width
+
+
 def gradcam_grid(
     network: Classifier, images: Tensor, classes: Tensor, facts: Tensor | None = None
 ) -> Tensor:

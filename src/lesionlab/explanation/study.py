@@ -16,6 +16,7 @@ from lesionlab.evaluation.evaluate import plain
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.explanation import faithfulness
 from lesionlab.explanation.attribution import integrated
+from lesionlab.explanation.cam import places
 from lesionlab.explanation.localisation import REFERENCES, pointing, share_inside
 from lesionlab.explanation.methods import BATCH, METHODS, Float32, Ints, Subject, maps_of
 from lesionlab.explanation.randomise import Sanity, judged, randomised, relabelled, similarity
@@ -23,6 +24,9 @@ from lesionlab.explanation.statistics import hit_measure, mean_measure, rank_cor
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import SILENT, Progress
 
+ENLARGED = ("cam", "gradcam")  # maps of a layer's few places
+FEWEST_PLACES = 3  # a side: the highest point of an enlarged 2 x 2 map is always in a corner
+POINTING = ("pointing", "pointing_shuffled", "pointing_gain")
 CHUNK = 64  # images whose maps are in memory at once
 Labels = npt.NDArray[np.object_]
 Floats = npt.NDArray[np.float64]
@@ -70,6 +74,7 @@ class Row:
     sanity: Sanity | None = None
     completeness_gap: Measure | None = None  # |sum - difference| / |difference|
     milliseconds: float | None = None  # an image
+    places: tuple[int, int] | None = None  # of the layer's map, where that is enlarged
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object, NaN as null."""
@@ -171,15 +176,22 @@ def _method(
             gathered.add(maps, asked.masks.take(rows))
     seconds = time.perf_counter() - start
     few = np.concatenate(first)
-    return Row(
-        name,
-        signed=METHODS[name].signed,
-        milliseconds=1000 * seconds / len(asked.rows),
+    measures = {
         **gathered.measures(asked.groups),
         **_curves(subject, name, few, asked, centre, progress)[0],
         **_shuffled(subject, name, few, asked, others, by_labels, progress),
         **_shifted(subject, name, few, asked, progress),
-    )
+    }
+    grid = _places(subject, asked.rows[:1]) if name in ENLARGED else None
+    if grid is not None and min(grid) < FEWEST_PLACES:
+        measures |= dict.fromkeys(POINTING)
+    milliseconds = 1000 * seconds / len(asked.rows)
+    signed = METHODS[name].signed
+    return Row(name, signed=signed, milliseconds=milliseconds, places=grid, **measures)
+
+
+def _places(subject: Subject, rows: Ints) -> tuple[int, int]:
+    return places(subject.network, subject.images(subject.views(rows)), subject.known(rows))
 
 
 def _shuffled(

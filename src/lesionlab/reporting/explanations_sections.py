@@ -153,6 +153,11 @@ def inside(content: ExplanationContent, words: Language) -> PageSection:
         Chart("pointing", name, words("explain.pointing_caption", n=f"{content.explained:,}"), svg,
               Table(columns, rows, words("explain.inside", n=content.checks))),
     ]  # fmt: skip
+    for row in content.study:
+        if row["places"] and row["pointing"] is None:
+            height, width = row["places"]
+            text = words("explain.coarse", name=_name(row, words), places=f"{height} x {width}")
+            blocks.append(Paragraph(text, "plain"))
     if content.parts:
         blocks += _parts(content, words)
     return PageSection("inside", title, tuple(blocks))
