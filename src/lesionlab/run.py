@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import hashlib
 import io
 import os
 import platform
@@ -29,6 +30,7 @@ CALIBRATION = "calibration.json"
 OPERATING_POINTS = "operating_points.json"
 BEST = "best.safetensors"
 LAST = "last.safetensors"
+ENSEMBLE = "ensemble.json"  # of a run folder whose weights are those of its members
 SUMMARY = "summary.json"  # how the training went
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
@@ -105,6 +107,17 @@ def read_run(folder: Path) -> Run:
     if isinstance(raw, dict) and raw.get("schema_version", 0) > SCHEMA_VERSION:
         raise BadInput("written by a newer version", where=str(folder), remedy="upgrade lesionlab")
     return Run(folder, parse(RunConfig, raw, str(folder / CONFIG)))
+
+
+def model_sha256(folder: Path) -> str | None:
+    """Which weights a run answers with: their SHA-256, or that of all its members'."""
+    if (folder / BEST).is_file():
+        return files.sha256_file(folder / BEST)
+    if not (folder / ENSEMBLE).is_file():
+        return None
+    members = files.read_json(folder / ENSEMBLE)["members"]
+    hashes = "".join(run["sha256"] for member in members for run in member["runs"])
+    return hashlib.sha256(hashes.encode()).hexdigest()
 
 
 def write_config(folder: Path, config: RunConfig) -> None:

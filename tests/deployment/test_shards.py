@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lesionlab.deployment.inputs import Item
-from lesionlab.deployment.shards import Shard, cut, join
+from lesionlab.deployment.shards import Shard, cut, errors_in, join
 from lesionlab.errors import BadInput
 
 ASKED = Shard("b", "id", (), "", None, "ood", True, 1, (("abstain", "ood"),))
@@ -39,3 +39,10 @@ def test_another_request_does_not_go_on_with_these_shards(tmp_path: Path) -> Non
     out.write_text("")
     with pytest.raises(BadInput, match="exists already"):
         cut(items(7), 3, out, ASKED)
+
+
+def test_errors_of_finished_shards_count(tmp_path: Path) -> None:
+    shards = cut(items(4), 2, tmp_path / "out.csv", ASKED)
+    Path(shards[0][1].csv).write_text('image_id,error\ni0,\ni1,"no, image"\n')
+    Path(shards[1][1].csv).write_text("image_id,error\ni2,no image\ni3,no image\n")
+    assert errors_in(shards) == 3

@@ -7,7 +7,12 @@ import pytest
 from scipy import stats
 
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.repeats import compare_repeats, summarise
+from lesionlab.evaluation.repeats import (
+    compare_repeats,
+    compare_spreads,
+    compare_unpaired,
+    summarise,
+)
 
 
 def test_mean_sd_and_every_run() -> None:
@@ -33,6 +38,37 @@ def test_the_correction_widens_by_what_the_overlap_asks() -> None:
     ratio = (five_folds.high - five_folds.mean) / (naive.high - naive.mean)
     assert ratio == pytest.approx(np.sqrt((1 / 5 + 1 / 4) / (1 / 5)))
     assert five_folds.p_value > naive.p_value
+
+
+def test_without_overlap_the_unpaired_test_is_welch() -> None:
+    a, b = [0.81, 0.84, 0.79, 0.86], [0.80, 0.70, 0.78]
+    found = compare_unpaired(a, b, test_to_train=(0, 0))
+    plain = stats.ttest_ind(a, b, equal_var=False)
+    assert found.p_value == pytest.approx(plain.pvalue)
+    low, high = plain.confidence_interval()
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    wider = compare_unpaired(a, b, test_to_train=(0.25, 0.25))
+    assert wider.high - wider.low > found.high - found.low
+    assert wider.method.startswith("unpaired")
+    with pytest.raises(BadInput, match="at least two runs"):
+        compare_unpaired(a, [0.8], test_to_train=(0, 0))
+
+
+def test_the_ends_of_a_ratio_of_sds_are_where_its_test_has_p_0_05() -> None:
+    generator = np.random.default_rng(1)
+    a = generator.normal(size=9)
+    b = 0.6 * a + generator.normal(size=9)
+    found = compare_spreads(list(a), list(b), paired=True)
+    assert found is not None
+    assert found.value == pytest.approx(a.std() / b.std())
+    for end in (found.low, found.high):  # Pitman and Morgan: sums and differences correlate
+        assert stats.pearsonr(a / end + b, a / end - b).pvalue == pytest.approx(0.05)
+    free = compare_spreads(list(a), list(b), paired=False)
+    assert free is not None
+    f = (free.value / free.low) ** 2
+    assert stats.f.sf(f, 8, 8) == pytest.approx(0.025)
+    assert compare_spreads([0.8, 0.9], [0.7, 0.9], paired=True) is None
+    assert compare_spreads([0.8] * 3, [0.7, 0.8, 0.9], paired=True) is None
 
 
 def test_refusals_and_equal_runs() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,7 +131,96 @@ def test_stacking_on_in_fold_predictions_is_refused(
         ensemble(runs, tmp_path / "e", method="median", **HOW)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="no out-of-fold predictions of seed 3"):
         ensemble(repeats, tmp_path / "e", method="stack", seed=3, **HOW)
+    with pytest.raises(BadInput, match="'mean' reads no facts"):
+        ensemble(runs, tmp_path / "e", facts=["age"], **HOW)
     assert not (tmp_path / "e").exists()
+
+
+def test_members_that_do_not_fit_are_named(
+    runs: list[Path], lesions: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    from lesionlab.api.split import split
+
+    with pytest.raises(BadInput, match="r0: is given twice"):
+        ensemble([runs[0], runs[1], runs[0]], tmp_path / "e", **HOW)
+    ensemble(runs, tmp_path / "e", **HOW)
+    with pytest.raises(BadInput, match="e: is an ensemble itself"):
+        ensemble([runs[0], tmp_path / "e"], tmp_path / "f", **HOW)
+    data = Path(shutil.copytree(lesions, tmp_path / "data", symlinks=True))
+    split(data, test=0.2, valid=0.2, seed=7)
+    lesionlab.train(data, tiny(), tmp_path / "other", **HOW)
+    with pytest.raises(BadInput, match="other: was trained on other data, or another split"):
+        ensemble([runs[0], tmp_path / "other"], tmp_path / "f", **HOW)
+
+
+def test_members_of_one_name_are_told_apart(runs: list[Path], tmp_path: Path) -> None:
+    for name, run in zip(("x", "y"), runs, strict=True):
+        shutil.copytree(run, tmp_path / name / "handmade")
+    told = ensemble([tmp_path / "x" / "handmade", tmp_path / "y" / "handmade"],
+                    tmp_path / "e", **HOW)  # fmt: skip
+    assert set(told["members"]) == {"x/handmade", "y/handmade"}
+
+
+def test_folds_of_a_data_set_that_was_split_again_are_refused(
+    lesions: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    from lesionlab.api.split import split
+    from lesionlab.data.groups import united_groups
+    from lesionlab.experiments.ensemble import Context, refuse_sealed
+    from lesionlab.experiments.heldout import in_order
+    from lesionlab.progress import SILENT
+    from lesionlab.training.machine import choose_machine
+
+    data = Path(shutil.copytree(lesions, tmp_path / "data", symlinks=True))
+    repeat(data, tiny(), tmp_path / "r", folds=2, train_part=False, **HOW)
+    split(data, test=0.3, valid=0.2, seed=5)
+    with pytest.raises(BadInput, match="it was split again, or changed"):
+        ensemble([tmp_path / "r"], tmp_path / "e", tta=True, **HOW)
+    dataset = in_order(read_dataset(data))
+    context = Context(dataset, choose_machine("cpu", "float32", 1), SILENT)
+    groups = united_groups(dataset.table)
+    train = np.flatnonzero(dataset.table["split"] == "train")
+    refuse_sealed(train, groups, context)
+    kin = groups.copy()
+    kin[train[0]] = kin[np.flatnonzero(dataset.table["split"] == "test")[0]]
+    with pytest.raises(BadInput, match="1 folded images are now in the test part, or kin"):
+        refuse_sealed(train, kin, context)
+
+
+def test_out_of_fold_predictions_must_be_those_of_the_folds(
+    repeats: list[Path], tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(repeats[0], tmp_path / "a", symlinks=True))
+    lines = (copy / "oof-seed0.csv").read_text().splitlines(keepends=True)
+    (copy / "oof-seed0.csv").write_text("".join(lines[:-1]))
+    with pytest.raises(BadInput, match="holds other images than the folds"):
+        ensemble([copy, repeats[1]], tmp_path / "e", **HOW)
+
+
+def test_an_ensemble_of_a_leaking_repeat_is_leaky(
+    lesions: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    from lesionlab.run import read_run
+
+    repeat(lesions, tiny(), tmp_path / "r", folds=2, allow_leak=True, train_part=False, **HOW)
+    ensemble([tmp_path / "r"], tmp_path / "e", handmade=True, **HOW)
+    data = read_run(tmp_path / "e").config.dataset
+    assert data.leaky
+    assert "dealt by image" in data.leak_reason
+    assert lesionlab.evaluate(tmp_path / "e", images=False, resamples=50)["leaky"]
+
+
+def test_an_opening_names_the_weights_of_all_members(
+    runs: list[Path], lesions: Path, tmp_path: Path
+) -> None:
+    from lesionlab.data import ledger
+
+    data = Path(shutil.copytree(lesions, tmp_path / "data", symlinks=True))
+    ensemble(runs, tmp_path / "e", data=data, **HOW)
+    lesionlab.evaluate(tmp_path / "e", split="test", images=False, resamples=50)
+    each = [hashlib.sha256((r / "best.safetensors").read_bytes()).hexdigest() for r in runs]
+    together = hashlib.sha256("".join(each).encode()).hexdigest()
+    assert ledger.openings(data)[-1]["model"] == together
 
 
 def test_a_stack_learns_out_of_fold_and_reads_facts(repeats: list[Path], tmp_path: Path) -> None:
@@ -178,8 +269,6 @@ def test_fold_models_are_averaged_on_test_and_not_exported(
 def test_changed_weights_are_found(
     runs: list[Path], lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
-    import shutil
-
     from lesionlab.api.ensemble import ensemble_part
     from lesionlab.run import read_run
 

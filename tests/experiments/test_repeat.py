@@ -80,6 +80,31 @@ def test_a_column_gives_the_folds(lesions: Path) -> None:
         deal_folds(read_dataset(lesions), groups, 5, 0, by="source")
 
 
+def test_a_column_of_numbers_gives_folds_or_is_refused(lesions: Path) -> None:
+    dataset = read_dataset(lesions)
+    groups = united_groups(dataset.table)
+    ages = np.where(np.arange(len(groups)) % 2, 40.0, 60.0)
+    folds = deal_folds(with_table(dataset, dataset.table.assign(age=ages)), groups, 5, 0, by="age")
+    assert folds.names == ("40.0", "60.0")
+    inside = folds.number != OUTSIDE
+    assert (folds.number[inside] == (ages[inside] == 60)).all()
+    ages[np.flatnonzero(inside)[0]] = np.nan
+    with pytest.raises(BadInput, match="column 'age' is unknown for 1 images"):
+        deal_folds(with_table(dataset, dataset.table.assign(age=ages)), groups, 5, 0, by="age")
+    many = dataset.table.assign(age=np.arange(len(groups), dtype=float))
+    with pytest.raises(BadInput, match=r"has \d+ values, and each would be a fold"):
+        deal_folds(with_table(dataset, many), groups, 5, 0, by="age")
+
+
+def test_another_process_in_the_same_folder_is_refused(
+    repeated: Path, lesions: Path, tiny: Tiny
+) -> None:
+    from lesionlab.run import locked
+
+    with locked(repeated), pytest.raises(BadInput, match="another process"):
+        repeat(lesions, tiny(), repeated, folds=2, seeds=2, device="cpu", threads=1)
+
+
 def test_every_open_image_is_predicted_once_by_a_run_that_had_not_seen_it(
     repeated: Path, lesions: Path
 ) -> None:
@@ -108,7 +133,10 @@ def test_the_table_is_that_of_its_runs(repeated: Path) -> None:
         assert len(values) == 4
         assert auc["mean"] == pytest.approx(np.mean(values))
         assert auc["sd"] == pytest.approx(np.std(values, ddof=1))
-        assert auc["low"] < auc["mean"] < auc["high"]
+        if part == "fold":
+            assert 0 <= auc["low"] < auc["mean"] < auc["high"] <= 1
+        else:  # over models that learned it, or share it: no interval
+            assert auc["low"] is auc["high"] is None
     text = (repeated / "table.md").read_text()
     assert "| fold1-seed1 |" in text
     assert "**fold: mean (SD)**" in text
@@ -134,8 +162,13 @@ def test_finished_runs_are_not_repeated_and_more_seeds_may_be_added(
     assert (repeated / "table.csv").read_text() == before
     with pytest.raises(BadInput, match="was begun with another folds"):
         repeat(lesions, tiny(), repeated, seeds=2, **{**how, "folds": 4})
-    with pytest.raises(BadInput, match="was begun with another settings"):
+    with pytest.raises(BadInput, match=r"another settings\.batch_size \(16, now 8\)"):
         repeat(lesions, tiny(batch_size=8), repeated, seeds=2, **how)
+    plan = json.loads((repeated / "plan.json").read_text())
+    older = {k: v for k, v in plan.items() if k not in ("allow_leak", "balance")}
+    (repeated / "plan.json").write_text(json.dumps(older))  # as versions before these wrote it
+    repeat(lesions, tiny(), repeated, seeds=2, **how)
+    assert json.loads((repeated / "plan.json").read_text()) == plan
 
 
 def test_a_crashed_run_is_tried_again_named_and_costs_no_other(
@@ -156,11 +189,16 @@ def test_a_crashed_run_is_tried_again_named_and_costs_no_other(
     assert told["failed"] == {"fold1-seed0": "RuntimeError: the disk\\nfell off"}
     assert sorted(told["done"]) == ["fold0-seed0", "fold2-seed0"]
     assert told["out_of_fold"] == {}
+    assert told["unfinished"] == ["fold1-seed0"]
+    crashes["fold1-seed0"] = 2
+    with pytest.raises(BadInput, match="1 of 3 runs are not finished, the first is fold1-seed0"):
+        repeat(lesions, tiny(), out, work=work, open_test=True, **how)
+    assert ledger.openings(lesions) == []
     crashes["fold1-seed0"] = 1
     told = repeat(lesions, tiny(), out, work=work, progress=lines, **how)["presets"][0]
     assert told["failed"] == {}
     assert told["done"] == ["fold1-seed0"]
-    assert "fold1-seed0" in told["retried"]
+    assert told["retried"] == ["fold1-seed0"]
     assert any("fold1-seed0 failed before" in line for line in lines.said)
     assert set(told["out_of_fold"]) == {"0"}
 
@@ -200,6 +238,10 @@ def test_two_presets_share_folds_and_are_compared(
     assert "other, fold" in chart
     with pytest.raises(BadInput, match="two recipes have one name"):
         repeat(lesions, [tiny(), tiny()], tmp_path / "p", **how)
+    with pytest.raises(BadInput, match=r"several presets \(other, tiny\)"):
+        repeat(lesions, tiny(), tmp_path / "o", **how)
+    with pytest.raises(BadInput, match="holds the repeat of a single preset"):
+        repeat(lesions, recipes, tmp_path / "o" / "tiny", **how)
 
 
 def test_the_test_part_opens_once_on_request(tiny: Tiny, tmp_path: Path) -> None:
@@ -219,8 +261,42 @@ def test_the_test_part_opens_once_on_request(tiny: Tiny, tmp_path: Path) -> None
     assert entries[0]["run"] == "tiny repeated 2 times"
     assert told["test"] == again["test"]
     assert told["test"]["roc_auc"]["n"] == 2
+    assert told["test"]["roc_auc"]["low"] is None
+    plain = repeat(data, tiny(), tmp_path / "o", **how)["presets"][0]
+    assert plain["test"] == told["test"]  # what was seen stays in the result
+    assert plain["test_of_the_mean"] == told["test_of_the_mean"]
     seen = read_predictions(tmp_path / "o" / "predictions-test.csv")
     assert set(seen.image_id) == set(read_dataset(data).part("test")["image_id"])
+    more = repeat(data, tiny(), tmp_path / "o", open_test=True, **{**how, "seeds": 2})
+    assert more["presets"][0]["test"]["roc_auc"]["n"] == 4  # other models: another opening
+    fewer = repeat(data, tiny(), tmp_path / "o", open_test=True, **how)["presets"][0]
+    assert fewer["test"] == told["test"]  # not the runs of seeds that are not in the plan
+    assert [e["run"] for e in ledger.openings(data)] == [
+        "tiny repeated 2 times",
+        "tiny repeated 4 times",
+        "tiny repeated 2 times",
+    ]
+
+
+def test_the_ledger_comes_before_the_predictions(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lesionlab.api.import_dataset import import_dataset
+    from lesionlab.api.split import split
+
+    data = tmp_path / "data"
+    import_dataset("synthetic", to=data, lesions=40, seed=1)
+    split(data, test=0.25, valid=0.2, seed=0)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise BadInput("line 1 does not fit the chain")
+
+    monkeypatch.setattr(ledger, "append", refuse)
+    how: dict[str, Any] = {"folds": 2, "device": "cpu", "threads": 1, "train_part": False}
+    with pytest.raises(BadInput, match="does not fit the chain"):
+        repeat(data, tiny(), tmp_path / "o", open_test=True, **how)
+    assert not (tmp_path / "o" / "predictions-test.csv").exists()
+    assert not (tmp_path / "o" / "test.json").exists()
 
 
 def test_bad_requests(lesions: Path, tiny: Tiny, tmp_path: Path) -> None:
@@ -232,6 +308,9 @@ def test_bad_requests(lesions: Path, tiny: Tiny, tmp_path: Path) -> None:
         repeat(lesions, tiny(), tmp_path / "full")
     with pytest.raises(BadInput, match="no such file"):
         repeat(lesions, tiny(), tmp_path / "o2", weights=tmp_path / "w.safetensors")
+    with pytest.raises(BadInput, match=r"class .* groups"):
+        repeat(lesions, tiny(), tmp_path / "o4", folds=500)
+    assert not (tmp_path / "o4").exists()  # what is refused leaves nothing behind
     with pytest.raises(BadInput, match="at least one seed"):
         repeat(lesions, tiny(), tmp_path / "o3", seeds=[])
 
@@ -242,6 +321,10 @@ def test_a_leaking_repeat_says_so_and_leaves_test_alone(
     how: dict[str, Any] = {"folds": 2, "device": "cpu", "threads": 1, "train_part": False}
     told = repeat(lesions, tiny(), tmp_path / "o", allow_leak=True, **how)["presets"][0]
     assert told["leaky"]
+    assert (tmp_path / "o" / "table.md").read_text().startswith("### LEAKY: tiny")
+    assert (tmp_path / "o" / "table.csv").read_text().splitlines()[1].endswith(",true")
+    assert "LEAKY: tiny" in (tmp_path / "o" / "chart.svg").read_text()
+    assert [p.name for p in (tmp_path / "o").glob("oof-*")] == ["oof-seed0-LEAKY.csv"]
     twin = read_dataset(tmp_path / "o" / "data" / "fold0-seed0")
     assert twin.info.leaky
     groups = united_groups(twin.table)

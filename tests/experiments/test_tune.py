@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+import shutil
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("optuna", reason="tuning needs the extra 'tune'")
 
+from lesionlab.api.split import split
 from lesionlab.api.tune import tune
 from lesionlab.config import Settings, parse
 from lesionlab.data import ledger
@@ -98,8 +102,42 @@ def test_trials_go_on_and_never_see_test(
     recipe = load_preset(more["recipe"])
     assert recipe.name == "tiny-tuned"
     assert recipe.model.dropout == more["best"]["params"]["model.dropout"]
-    with pytest.raises(BadInput, match="was begun with another settings"):
+    with pytest.raises(BadInput, match=r"another settings\.batch_size \(16, now 8\)"):
         tune(lesions, tiny(batch_size=8), out, trials=3, space=space, **HOW)
+    again = Path(shutil.copytree(lesions, tmp_path / "again", symlinks=True))
+    same = tune(again, tiny(), out, trials=3, space=space, **HOW)  # the same data elsewhere
+    assert same["trials"] == more["trials"]
+    plan = json.loads((out / "plan.json").read_text())
+    (out / "plan.json").write_text(
+        json.dumps({k: v for k, v in plan.items() if k not in ("fingerprint", "weights_sha256")})
+    )
+    split(again, test=0.2, valid=0.2, seed=3)
+    with pytest.raises(BadInput, match="another fingerprint"):  # of an older plan, too
+        tune(again, tiny(), out, trials=3, space=space, **HOW)
+    tune(lesions, tiny(), out, trials=3, space=space, **HOW)
+    assert json.loads((out / "plan.json").read_text()) == plan
+
+
+def test_weights_are_known_by_their_content(tiny: Tiny, tmp_path: Path) -> None:
+    settings = tiny().model_dump(mode="json")
+    task = parts.Task(str(tmp_path / "o"), settings, {}, "a", "cpu", 1, 0, "valid_loss", True)
+    parts.keep_plan(tmp_path / "o", replace(task, weights_sha256="1"))
+    parts.keep_plan(tmp_path / "o", replace(task, weights="b", weights_sha256="1"))
+    with pytest.raises(BadInput, match=r"another weights_sha256 \(1, now 2\)"):
+        parts.keep_plan(tmp_path / "o", replace(task, weights_sha256="2"))
+
+
+def test_a_preset_outside_the_space_is_not_said_to_have_been_tried(
+    lesions: Path, tiny: Tiny, tmp_path: Path, lines: Any
+) -> None:
+    (tmp_path / "s.toml").write_text('["stages.0.max_lr"]\nlow = 1e-4\nhigh = 1e-3\n')
+    told = tune(
+        lesions, tiny(), tmp_path / "o", trials=1, space=tmp_path / "s.toml", progress=lines, **HOW
+    )
+    assert told["first"] is None
+    assert told["outside"] == ["stages.0.max_lr"]
+    assert "as the preset has it" not in told["sentence"]
+    assert any("stages.0.max_lr (0.05) lies outside the space" in line for line in lines.said)
 
 
 def test_a_trial_that_falls_behind_is_pruned(
@@ -119,7 +157,7 @@ def test_a_trial_that_falls_behind_is_pruned(
 
 
 def test_a_killed_trial_is_tried_again_with_its_settings(
-    lesions: Path, tiny: Tiny, space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lesions: Path, tiny: Tiny, space: Path, tmp_path: Path, lines: Any
 ) -> None:
     out = tmp_path / "out"
     told = tune(lesions, tiny(), out, trials=1, space=space, **HOW)
@@ -133,6 +171,24 @@ def test_a_killed_trial_is_tried_again_with_its_settings(
     assert again["retried"] == [1]
     assert [row["state"] for row in again["trials"]] == ["complete", "fail", "complete"]
     assert again["trials"][2]["params"] == again["trials"][1]["params"]
+    study.ask()
+    last = tune(lesions, tiny(), out, trials=2, space=space, progress=lines, **HOW)
+    assert last["retried"] == []  # nothing is left to do
+    assert any("trial 3 was not finished: more --trials would" in line for line in lines.said)
+
+
+def test_a_job_begun_again_tries_its_own_settings_again(tmp_path: Path) -> None:
+    task = parts.Task(str(tmp_path), {}, {}, None, "cpu", 1, 0, "valid_roc_auc", False, job="4.1")
+    study = parts.open_study(task)
+    for job in ("4.0", "4.1"):  # two workers; the second one dies
+        trial = study.ask()
+        trial.set_user_attr(parts.JOB, job)
+        trial.suggest_float("x", 0, 1)
+    assert parts.requeued(study, "4.1") == [1]
+    trials = study.get_trials()
+    assert [t.state.name for t in trials] == ["RUNNING", "FAIL", "WAITING"]
+    again = study.ask()
+    assert again.suggest_float("x", 0, 1) == trials[1].params["x"]
 
 
 def test_the_verb(lesions: Path, space: Path, tmp_path: Path) -> None:

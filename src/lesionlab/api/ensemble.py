@@ -14,7 +14,15 @@ from lesionlab.data.manifest import Dataset, group_ids, read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Floats, Predictions, write_predictions
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import Run, RunConfig, now, write_config
+from lesionlab.run import (
+    ENSEMBLE,
+    DatasetReference,
+    Run,
+    RunConfig,
+    now,
+    read_run,
+    write_config,
+)
 
 if TYPE_CHECKING:
     from lesionlab.experiments.ensemble import Context, Held, Rows
@@ -51,30 +59,34 @@ def ensemble(
     folds: {name: {metric: measure}}}`. The measures are those of held-out images: validation, or
     all folds. Raises `BadInput` for members that do not fit together.
     """
+    from lesionlab.api.split import known_pairs
     from lesionlab.api.train import need_torch
 
     need_torch()
     from lesionlab.experiments import ensemble as parts
     from lesionlab.experiments.heldout import VIEWS, in_order, part_rows
-    from lesionlab.run import read_run
     from lesionlab.training.machine import choose_machine
     from lesionlab.training.members import EnsembleRecord, MemberRecord
-    from lesionlab.training.setup import refuse_changed_data
 
     folders, out = [Path(m) for m in members], Path(out)
     if method not in METHODS:
         raise BadInput(f"no method '{method}'", remedy="known: " + ", ".join(METHODS))
     files.refuse_existing(out)
     if not folders or len(folders) + handmade + tta < 2:
-        raise BadInput("one member alone is no ensemble", remedy="give several, or --tta")
+        raise BadInput(
+            "one member alone is no ensemble", remedy="give several, or --tta, or --handmade"
+        )
+    if facts is not None and method != "stack":
+        raise BadInput(f"'{method}' reads no facts", where="--facts", remedy="use --method stack")
     repeats = parts.refuse_in_fold(folders, method)
-    found = [parts.member_of(folder, seed) for folder in folders]
+    found = parts.members_of(folders, seed)
     first = read_run(Path(found[0].runs[0].folder))
     dataset = in_order(read_dataset(_data_folder(folders[0], first, repeats, data)))
-    if not repeats:
-        for member in found:
-            run = read_run(Path(member.runs[0].folder))
-            refuse_changed_data(run.folder, run.config, dataset)
+    if repeats:
+        for folder in folders:
+            parts.refuse_repeat_of_other_data(folder, dataset)
+    else:
+        parts.refuse_other_data([read_run(Path(m.runs[0].folder)) for m in found], dataset)
     if handmade:
         found.append(MemberRecord(name=parts.HANDMADE, kind="handmade"))
     record = EnsembleRecord(
@@ -87,7 +99,8 @@ def ensemble(
     )
     context = parts.Context(dataset, choose_machine(device, "float32", threads), progress)
     if repeats:
-        held = parts.held_by_folds(folders, record, context)
+        groups = united_groups(dataset.table, known_pairs(dataset, None, False, SILENT)[1])
+        held = parts.held_by_folds(folders, record, groups, context)
         fitting = held.rows
     else:
         rows, fitting = part_rows(dataset, "valid"), part_rows(dataset, "train")
@@ -133,7 +146,6 @@ def _written(
     """Combine, calibrate, measure; write the run folder, `calibration.json` last."""
     from lesionlab.experiments import ensemble as parts
     from lesionlab.experiments.repeat import measures
-    from lesionlab.training.members import ENSEMBLE
     from lesionlab.training.predict import calibrate, predictions_of, write_calibration
     from lesionlab.training.setup import reference, write_snapshot
 
@@ -149,7 +161,11 @@ def _written(
     settings = parts.settings_of(out, record.method, names, first)
     facts = settings.model.metadata
     config = first.config.model_copy(
-        update={"settings": settings, "dataset": reference(dataset, facts), "created": now()}
+        update={
+            "settings": settings,
+            "dataset": _marked(reference(dataset, facts), record),
+            "created": now(),
+        }
     )
     with files.stage_folder(out) as folder:
         write_config(folder, RunConfig.model_validate(config.model_dump(mode="json")))
@@ -184,6 +200,15 @@ def _written(
     }
     files.write_json(out / "members.json", result)
     return result
+
+
+def _marked(data: DatasetReference, record: EnsembleRecord) -> DatasetReference:
+    """The data set's reference, leaky where a member's is."""
+    runs = [read_run(Path(run.folder)) for member in record.members for run in member.runs]
+    leaks = [run.config.dataset.leak_reason for run in runs if run.config.dataset.leaky]
+    if data.leaky or not leaks:
+        return data
+    return data.model_copy(update={"leaky": True, "leak_reason": leaks[0]})
 
 
 def _combined(record: EnsembleRecord, held: Held, context: Context) -> Floats:

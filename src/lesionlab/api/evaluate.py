@@ -28,7 +28,7 @@ from lesionlab.evaluation.votes import read_votes
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.language import language
 from lesionlab.reporting.report import write_report
-from lesionlab.run import BEST, OPERATING_POINTS
+from lesionlab.run import OPERATING_POINTS, model_sha256
 
 SCHEMA_VERSION = 1
 HELD_OUT = ("valid", "test", "calib", "outside")
@@ -275,8 +275,9 @@ def _open(subject: Subject, evaluation: dict[str, Any]) -> list[dict[str, Any]] 
             "split": "test",
             "result": ledger.digest(evaluation),
         }
-        if subject.run is not None and (subject.run.folder / BEST).is_file():
-            entry["model"] = files.sha256_file(subject.run.folder / BEST)
+        model = None if subject.run is None else model_sha256(subject.run.folder)
+        if model is not None:
+            entry["model"] = model
         ledger.append(folder, entry)
     return ledger.openings(folder)
 

@@ -15,7 +15,7 @@ from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.heatmap import file_name, overlay, png
 from lesionlab.deployment.inputs import Item, find_items
 from lesionlab.deployment.predictor import Predictor
-from lesionlab.deployment.shards import Shard, cut, do_shard, join
+from lesionlab.deployment.shards import Shard, cut, do_shard, errors_in, join
 from lesionlab.deployment.table import Plan, Table, columns
 from lesionlab.errors import BadInput
 from lesionlab.experiments.engine import Cluster, Engine, run_jobs
@@ -145,7 +145,6 @@ def _in_shards(
         if outcome.result is None:
             failed.append(f"{outcome.name}: {outcome.error}")
         else:
-            told["errors"] += outcome.result["errors"]
             told["resumed"] += outcome.result["resumed"]
     if failed:
         raise BadInput(
@@ -153,6 +152,7 @@ def _in_shards(
             where=str(csv),
             remedy="call it again: the others are kept",
         )
+    told["errors"] = errors_in(shards)
     join(shards, csv)
     return told
 

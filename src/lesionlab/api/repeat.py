@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from lesionlab import files
-from lesionlab.data import ledger
 from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
+from lesionlab.run import locked
 
 if TYPE_CHECKING:
     from lesionlab.config import Settings
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from lesionlab.experiments.repeat import Job, Plan
 
 Work = Callable[["Job", Progress], dict[str, Any]]
-RESULT = "repeat.json"
+RESULT, TEST = "repeat.json", "test.json"
 
 
 def repeat(
@@ -60,13 +59,16 @@ def repeat(
     next call. `allow_leak` deals the folds by image, as tutorials do: all is then marked leaky,
     and the difference to a call without it is what that adds. `balance` drops training rows of
     each run as `split` does ("class" or "full"). `open_test` at last lets every
-    run predict the sealed part, one ledger entry a preset. `engine="ray"` spreads the runs over
+    run predict the sealed part, one ledger entry a preset and set of runs; refused while a run
+    is not finished. `engine="ray"` spreads the runs over
     a cluster (`address`), or over `workers` processes here; OUT and the data must lie on a disk
     that all share.
 
     Returns `{presets: [{name, out, parts: {train|valid|fold|test: {metric: {mean, sd, low, high,
-    runs}}}, out_of_fold: {seed: {metric: measure}}, failed, done, seconds}], differences}`, also
-    in OUT/repeat.json with table.csv, table.md and chart.svg beside it.
+    runs}}}, out_of_fold: {seed: {metric: measure}}, unfinished, failed, done, seconds}],
+    differences}`. A preset's own object is kept as repeat.json in its folder, with table.csv and
+    table.md beside it; of several presets OUT/repeat.json holds the whole. `low` and `high` are
+    null but for the folds.
     """
     chosen = list(preset) if isinstance(preset, (list, tuple)) else [preset]
     opened, out = read_dataset(Path(dataset)), Path(out)
@@ -81,17 +83,50 @@ def repeat(
     names = [r.name for r in recipes]
     if len(set(names)) < len(names):
         raise BadInput(f"two recipes have one name ({', '.join(names)})", where="--preset")
-    told = []
+    _refuse_other_layout(out, len(recipes))
+    how = {"engine": engine, "address": address, "workers": workers}
+    plans = {}
     for recipe in recipes:
         to = out if len(recipes) == 1 else out / recipe.name
         plan = _plan(opened, recipe, folds, numbers, by, valid, weights, device, threads)
-        plan = replace(plan, allow_leak=allow_leak, balance=balance)
-        how = {"engine": engine, "address": address, "workers": workers}
-        told.append(_repeat_one(opened, plan, to, train_part, how, work, progress))
-        if open_test:
-            told[-1] |= _opened_test(opened, plan, to, progress)
-            files.write_json(to / RESULT, told[-1])
-    return _summed_up(told, out, len(recipes))
+        plans[to] = replace(plan, allow_leak=allow_leak, balance=balance)
+    told = [_repeat_one(opened, plan, to, train_part, how, work, progress)
+            for to, plan in plans.items()]  # fmt: skip
+    result = _summed_up(told, out)
+    if open_test:
+        _refuse_unfinished(told)
+        told = [_opened_test(opened, plan, to, one, progress)
+                for (to, plan), one in zip(plans.items(), told, strict=True)]  # fmt: skip
+        result = _summed_up(told, out)
+    return result
+
+
+def _refuse_other_layout(out: Path, presets: int) -> None:
+    """One preset lies in OUT itself, several lie below it: the two do not mix."""
+    from lesionlab.experiments.plans import PLAN
+
+    if presets > 1 and (out / PLAN).is_file():
+        raise BadInput(
+            "holds the repeat of a single preset", where=str(out), remedy="choose another --out"
+        )
+    below = sorted(p.parent.name for p in out.glob(f"*/{PLAN}"))
+    if presets == 1 and below:
+        raise BadInput(
+            f"holds the repeats of several presets ({', '.join(below)})",
+            where=str(out),
+            remedy="name them all, or choose another --out",
+        )
+
+
+def _refuse_unfinished(told: Sequence[dict[str, Any]]) -> None:
+    for one in told:
+        if one["unfinished"]:
+            raise BadInput(
+                f"{len(one['unfinished'])} of {one['runs']} runs are not finished, the first is "
+                f"{one['unfinished'][0]}: the test part stays sealed",
+                where=one["out"],
+                remedy="call it again: they are tried again",
+            )
 
 
 def _recipe(preset: str | Settings, overrides: Sequence[str], epochs: int | None) -> Settings:
@@ -148,18 +183,32 @@ def _repeat_one(
     progress: Progress,
 ) -> dict[str, Any]:
     from lesionlab.api.split import known_pairs
-    from lesionlab.experiments.engine import Cluster, run_jobs
-    from lesionlab.experiments.repeat import (
-        do_job,
-        keep_failure,
-        keep_plan,
-        prepare_jobs,
-        unfinished,
-    )
+    from lesionlab.experiments.plans import PLAN
+    from lesionlab.experiments.repeat import deal, prepare_jobs, refuse_other_plan
 
     groups = united_groups(dataset.table, known_pairs(dataset, None, False, SILENT)[1])
-    keep_plan(out, plan)
-    jobs, _ = prepare_jobs(dataset, groups, plan, out, train_part)
+    refuse_other_plan(out, plan)
+    dealt = deal(dataset, groups, plan, out)  # before anything is written: it may be refused
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        files.write_json(out / PLAN, plan.to_json())
+        jobs = prepare_jobs(dataset, dealt, plan, out, train_part)
+        done, retried = _done(jobs, plan, out, how, work, progress)
+        return _told(dataset, plan, out, jobs, done, retried)
+
+
+def _done(
+    jobs: Sequence[Job],
+    plan: Plan,
+    out: Path,
+    how: dict[str, Any],
+    work: Work | None,
+    progress: Progress,
+) -> tuple[list[str], list[str]]:
+    """Do what is not finished; the names of the runs done now, and of those tried again."""
+    from lesionlab.experiments.engine import Cluster, run_jobs
+    from lesionlab.experiments.repeat import do_job, keep_failure, unfinished
+
     waiting = list(unfinished(jobs))
     for job, known in waiting:
         if known:
@@ -173,11 +222,11 @@ def _repeat_one(
     ):
         if outcome.result is None:
             keep_failure(out, outcome.name, outcome.error, outcome.attempts)
-        else:
-            done.append(outcome.name)
-            if outcome.attempts > 1:
-                retried.append(outcome.name)
-    return _told(dataset, plan, out, jobs, done, retried)
+            continue
+        done.append(outcome.name)
+        if outcome.attempts > 1:
+            retried.append(outcome.name)
+    return done, list(dict.fromkeys(retried))
 
 
 def _told(
@@ -189,9 +238,10 @@ def _told(
     retried: list[str],
 ) -> dict[str, Any]:
     """The result of one preset from what lies in `out`, and its files."""
-    from lesionlab.experiments.repeat import joined_folds, measures
-    from lesionlab.experiments.spread import markdown, spread, table_csv
+    from lesionlab.experiments.repeat import folds_sha256, joined_folds, measures
+    from lesionlab.experiments.spread import markdown, ratio, spread, table_csv, titled
 
+    leaky = dataset.info.leaky or plan.allow_leak
     paths = {job.name: out / "results" / f"{job.name}.json" for job in jobs}
     results = [files.read_json(p) for p in paths.values() if p.is_file()]
     failed = {
@@ -204,7 +254,7 @@ def _told(
         raise BadInput(f"no run was finished; {first[0]}: {first[1]}", where=str(out))
     together = {}
     for seed in plan.seeds:
-        joined = joined_folds(out, jobs, seed)
+        joined = joined_folds(out, jobs, seed, leaky)
         if joined is not None:
             prior = np.bincount(joined.y_true, minlength=len(joined.classes)) / len(joined)
             together[str(seed)] = measures(joined, dataset.info.malignant, prior, 1000)
@@ -213,61 +263,61 @@ def _told(
         "schema_version": 1,
         "name": plan.name(),
         "dataset": dataset.info.name,
-        "leaky": dataset.info.leaky or plan.allow_leak,
+        "leaky": leaky,
         "out": str(out),
         "folds": len({job.fold for job in jobs}),
         "seeds": list(plan.seeds),
+        "folds_sha256": folds_sha256(out, plan.seeds),
+        "test_to_train": ratio(results, "fold"),
+        "names": list(paths),
         "runs": len(jobs),
+        "unfinished": [name for name, path in paths.items() if not path.is_file()],
         "done": done,
         "retried": retried,
         "failed": failed,
         "seconds": round(sum(r["seconds"] for r in results), 1),
         "parts": found,
         "out_of_fold": together,
+        **_opened_before(out),
     }
     files.write_json(out / RESULT, told)
-    files.write_text(out / "table.csv", table_csv(results))
-    files.write_text(out / "table.md", markdown(plan.name(), results, found))
+    files.write_text(out / "table.csv", table_csv(results, leaky))
+    files.write_text(out / "table.md", markdown(titled(plan.name(), leaky), results, found))
     return told
 
 
-def _opened_test(dataset: Dataset, plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
-    """Every finished run and their mean on the sealed part; written to the ledger first."""
-    from lesionlab.experiments.repeat import measures
-    from lesionlab.experiments.spread import spread
-    from lesionlab.experiments.testing import sealed_predictions
-
-    kept = out / "test.json"
-    if kept.is_file():
-        stored: dict[str, Any] = files.read_json(kept)
-        return stored
-    predictions, models = sealed_predictions(dataset, out, plan.device, plan.threads, progress)
-    train = dataset.table["label"][dataset.table["split"].isin(("train", "valid", "calib"))]
-    prior = np.array([(train == c).mean() for c in dataset.info.classes])
-    malignant = dataset.info.malignant
-    each = [
-        {"name": name, "n": {"test": len(p)}, "n_train": len(train),
-         "parts": {"test": measures(p, malignant, prior, 500)}}
-        for name, p in predictions.items() if name != "mean"
-    ]  # fmt: skip
-    told = {
-        "test": spread(each)["test"],
-        "test_of_the_mean": measures(predictions["mean"], malignant, prior, 2000),
-    }
-    entry = {"event": "opened", "run": f"{plan.name()} repeated {len(each)} times",
-             "split": "test", "result": ledger.digest(told),
-             "model": hashlib.sha256("".join(models).encode()).hexdigest()}  # fmt: skip
-    ledger.append(dataset.folder, entry)
-    files.write_json(kept, told)
-    return told
+def _opened_before(out: Path) -> dict[str, Any]:
+    """What an earlier call saw on the sealed part; it stays in the result."""
+    kept = out / TEST
+    stored = files.read_json(kept) if kept.is_file() else {}
+    return {k: v for k, v in stored.items() if k in ("test", "test_of_the_mean")}
 
 
-def _summed_up(told: list[dict[str, Any]], out: Path, presets: int) -> dict[str, Any]:
+def _opened_test(
+    dataset: Dataset, plan: Plan, out: Path, told: dict[str, Any], progress: Progress
+) -> dict[str, Any]:
+    """`told` with every run and their mean on the sealed part, opened once for these runs."""
+    from lesionlab.experiments.testing import open_sealed
+
+    with locked(out):
+        names = _finished(told)
+        seen = open_sealed(dataset, plan, out, names, out / TEST, progress)
+        result = {**told, **seen}
+        files.write_json(out / RESULT, result)
+    return result
+
+
+def _finished(told: dict[str, Any]) -> list[str]:
+    """The plan's runs that have a result."""
+    return [name for name in told["names"] if name not in told["unfinished"]]
+
+
+def _summed_up(told: list[dict[str, Any]], out: Path) -> dict[str, Any]:
     from lesionlab.experiments.spread import differences
     from lesionlab.reporting.repeats_chart import repeats_chart
 
     results = {
-        t["name"]: [files.read_json(p) for p in sorted(Path(t["out"]).glob("results/*.json"))]
+        t["name"]: [files.read_json(Path(t["out"]) / "results" / f"{n}.json") for n in _finished(t)]
         for t in told
     }
     first, *others = told
@@ -279,7 +329,7 @@ def _summed_up(told: list[dict[str, Any]], out: Path, presets: int) -> dict[str,
     }
     files.write_text(out / "chart.svg", repeats_chart(told))
     result = {"schema_version": 1, "presets": told, "differences": compared}
-    if presets > 1:
+    if others:
         files.write_json(out / RESULT, result)
         texts = [(Path(t["out"]) / "table.md").read_text(encoding="utf-8") for t in told]
         files.write_text(out / "table.md", "\n".join(texts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lesionlab.config import Settings
     from lesionlab.experiments.engine import Engine
 
-PLAN, RESULT, BEST = "plan.json", "tune.json", "best.toml"
+RESULT, BEST = "tune.json", "best.toml"
 
 
 def tune(
@@ -41,13 +41,15 @@ def tune(
     """Search the settings of `preset` by `trials` trainings in all, judged by its monitor.
 
     The space is a TOML file, else the one beside the presets. The first trial is the preset as it
-    is; later ones are drawn by Optuna's TPE and stopped early where they fall behind the median.
-    All is kept in OUT/study.db: another call goes on, and a trial whose process was killed is
-    tried again. Trials see a twin of the data set without its test part.
+    is, where the space holds it; later ones are drawn by Optuna's TPE and stopped early where
+    they fall behind the median. All is kept in OUT/study.db: another call goes on, and a trial
+    whose process was killed is tried again. Trials see a twin of the data set without its test
+    part.
 
     The best value was chosen on validation and is optimistic: OUT/best.toml is a recipe to be
     measured by `repeat`, or once on test. Returns `{best: {trial, value, params}, first,
-    monitor, trials: [...], recipe, pruned, failed, retried, sentence}`.
+    outside, monitor, trials: [...], recipe, pruned, failed, retried, sentence}`: `first` is the
+    preset's own value, null where the space does not hold it (`outside` names the keys).
     """
     from lesionlab.api.train import need_torch
     from lesionlab.config import parse, with_max_epochs, with_overrides
@@ -56,6 +58,7 @@ def tune(
     from lesionlab.experiments.presets import load_preset
     from lesionlab.experiments.spaces import assignment, check_space, load_space, to_toml
     from lesionlab.training.monitor import FALLS, checked_monitor
+    from lesionlab.training.setup import fingerprint
 
     need_torch()
     parts.need_optuna()
@@ -77,16 +80,27 @@ def tune(
         seed=seed,
         monitor=monitor,
         falls=monitor in FALLS,
+        fingerprint=fingerprint(parts.without_test(opened), settings.model.metadata),
+        weights_sha256="" if weights is None else _sha256(Path(weights)),
     )
-    _keep_plan(out, task)
+    parts.keep_plan(out, task)
+    own = parts.own_values(settings, searched)
+    outside = [key for key, values in searched.items() if not values.holds(own[key])]
+    for key in outside:
+        progress.say(f"the preset's {key} ({own[key]}) lies outside the space: it is drawn")
     with locked(out):
-        parts.without_test(opened, out)
+        parts.write_without_test(opened, out)
         study = parts.open_study(task)
-        retried = parts.begin_study(study, settings, searched)
-        for number in retried:
-            progress.say(f"trial {number} was not finished: it is tried again")
+        killed = parts.begin_study(study, settings, searched)
         left = max(0, trials - parts.finished(study))
-        named = [(f"trial {n + 1} of {left}", task) for n in range(left)]
+        retried = killed[:left]
+        for number in killed:
+            again = "it is tried again" if number in retried else "more --trials would try it again"
+            progress.say(f"trial {number} was not finished: {again}")
+        seen = len(study.get_trials(deepcopy=False))
+        named = [
+            (f"trial {n + 1} of {left}", replace(task, job=f"{seen}.{n}")) for n in range(left)
+        ]
         cluster = Cluster(address, workers, max(threads, 1))
         failed = []
         for outcome in run_jobs(
@@ -112,7 +126,8 @@ def tune(
             "preset": settings.name,
             "monitor": monitor,
             "best": {k: best[k] for k in ("trial", "value", "params")},
-            "first": done[0]["value"] if done[0]["trial"] == 0 else None,
+            "first": next((row["value"] for row in done if row["params"] == own), None),
+            "outside": outside,
             "trials": rows,
             "pruned": sum(row["state"] == "pruned" for row in rows),
             "failed": failed,
@@ -124,22 +139,10 @@ def tune(
     return result
 
 
-def _keep_plan(out: Path, task: Any) -> None:
-    now = {k: v for k, v in asdict(task).items() if k not in ("out", "threads", "device")}
-    path = out / PLAN
-    if path.is_file():
-        before = files.read_json(path)
-        differs = [k for k in now if before.get(k) != now[k]]
-        if differs:
-            raise BadInput(
-                f"was begun with another {differs[0]}",
-                where=str(out),
-                remedy="choose another --out, or go on as before",
-            )
-    else:
-        files.refuse_existing(out)
-        out.mkdir(parents=True, exist_ok=True)
-        files.write_json(path, now)
+def _sha256(weights: Path) -> str:
+    if not weights.is_file():
+        raise BadInput("no such file", where=str(weights))
+    return files.sha256_file(weights)
 
 
 def _line(result: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ OUT                        all of them in order, when the last one is there
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import shutil
 from collections.abc import Sequence
@@ -99,6 +100,15 @@ def cut(items: Sequence[Item], size: int, csv: Path, shard: Shard) -> list[tuple
         name = f"shard-{number:06d}"
         part = {**vars(shard), "items": tuple(items[start : start + size])}
         found.append((name, Shard(**{**part, "csv": str(folder / f"{name}.csv")})))
+    return found
+
+
+def errors_in(shards: Sequence[tuple[str, Shard]]) -> int:
+    """Images that could not be answered, in all finished shards, whenever they were done."""
+    found = 0
+    for _, shard in shards:
+        with Path(shard.csv).open(newline="", encoding="utf-8") as stream:
+            found += sum(bool(row["error"]) for row in csv.DictReader(stream))
     return found
 
 

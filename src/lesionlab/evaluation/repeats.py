@@ -1,4 +1,4 @@
-"""Trainings that were repeated over folds and seeds: mean, spread, every run, and a fair test."""
+"""Trainings that were repeated over folds and seeds: mean, spread, every run, and fair tests."""
 
 from __future__ import annotations
 
@@ -90,3 +90,68 @@ def compare_repeats(
     else:
         p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
     return RepeatedDifference(mean, mean - half, mean + half, p, n, test_to_train)
+
+
+def compare_unpaired(
+    first: Sequence[float], second: Sequence[float], *, test_to_train: tuple[float, float]
+) -> RepeatedDifference:
+    """Two ways of training over different splits or data: nothing pairs their runs.
+
+    Each mean has the variance of the corrected resampled t, the two are added, and the degrees
+    of freedom are Welch's. `n` is the smaller number of runs. Without any variation the interval
+    has no width and says nothing. Raises `BadInput` for fewer than two runs of either.
+
+    >>> found = compare_unpaired([0.9, 0.8], [0.5, 0.4], test_to_train=(0.0, 0.0))
+    >>> round(found.mean, 3), round(found.high - found.mean, 3)  # Welch: t(2) * sqrt(0.005)
+    (0.4, 0.304)
+    """
+    if min(len(first), len(second)) < 2:
+        raise BadInput("at least two runs of either are needed")
+    both = [np.asarray(values, np.float64) for values in (first, second)]
+    shares = [(1 / len(v) + r) * v.var(ddof=1) for v, r in zip(both, test_to_train, strict=True)]
+    mean, variance = float(both[0].mean() - both[1].mean()), float(sum(shares))
+    n, ratio = min(map(len, both)), max(test_to_train)
+    method = "unpaired: corrected resampled t of each, Welch's degrees of freedom"
+    if variance < 1e-30:
+        p = 1.0 if abs(mean) < 1e-15 else 0.0
+        return RepeatedDifference(mean, mean, mean, p, n, ratio, method)
+    df = variance**2 / sum(s**2 / (len(v) - 1) for s, v in zip(shares, both, strict=True))
+    half = float(stats.t.ppf(0.975, df)) * math.sqrt(variance)
+    p = float(2 * stats.t.sf(abs(mean) / math.sqrt(variance), df))
+    return RepeatedDifference(mean, mean - half, mean + half, p, n, ratio, method)
+
+
+@dataclass(frozen=True)
+class SpreadRatio:
+    """The first's standard deviation over the second's, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    method: str
+
+
+def compare_spreads(
+    first: Sequence[float], second: Sequence[float], *, paired: bool
+) -> SpreadRatio | None:
+    """Ratio of two standard deviations over runs; None for fewer than 3 runs or without any.
+
+    Paired runs: the interval of Pitman and Morgan, which allows for their correlation; else that
+    of F. Both take runs for draws from a normal distribution; runs whose training parts overlap
+    are less free than that, so the interval is rather too short than too long.
+
+    >>> found = compare_spreads([1.0, 2.0, 3.0], [2.0, 6.0, 4.0], paired=False)
+    >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)  # F(2, 2): 1/39 to 39
+    (0.5, 0.08, 3.122)
+    """
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if min(len(a), len(b)) < 3 or min(a.std(), b.std()) < 1e-15:
+        return None
+    w = float(a.var(ddof=1) / b.var(ddof=1))
+    if not paired:
+        low, high = (float(stats.f.ppf(q, len(a) - 1, len(b) - 1)) for q in (0.025, 0.975))
+        return SpreadRatio(math.sqrt(w), math.sqrt(w / high), math.sqrt(w / low), "F, unpaired")
+    n, r = len(a), float(np.corrcoef(a, b)[0, 1])
+    k = 1 + 2 * (1 - r**2) * float(stats.t.ppf(0.975, n - 2)) ** 2 / (n - 2)
+    wide = k + math.sqrt(k**2 - 1)
+    return SpreadRatio(math.sqrt(w), math.sqrt(w / wide), math.sqrt(w * wide), "Pitman-Morgan")

@@ -142,7 +142,8 @@ def _on_ray(
                 yield ray.get(done[0])
             except ray.exceptions.RayError as error:
                 first = one_line(str(error).splitlines()[0])
-                yield Outcome(name, None, f"lost its worker {KILLED + 1} times ({first})", KILLED)
+                times = KILLED + 1
+                yield Outcome(name, None, f"lost its worker {times} times ({first})", times)
         next(bar, None)
 
 

@@ -18,9 +18,11 @@ import pandas as pd
 from lesionlab import files
 from lesionlab.config import Settings, parse
 from lesionlab.data.facts import encode, fit_coding
+from lesionlab.data.groups import Labels
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Floats, Ints, read_predictions
+from lesionlab.experiments.folds import open_rows
 from lesionlab.experiments.handmade import (
     crossed,
     fit_trees,
@@ -28,7 +30,8 @@ from lesionlab.experiments.handmade import (
     tree_probabilities,
 )
 from lesionlab.experiments.heldout import run_probabilities
-from lesionlab.experiments.repeat import PLAN
+from lesionlab.experiments.plans import PLAN
+from lesionlab.experiments.repeat import oof_path
 from lesionlab.progress import Progress
 from lesionlab.run import BEST, CONFIG, Run, read_run
 from lesionlab.training.machine import Machine
@@ -37,8 +40,10 @@ from lesionlab.training.members import (
     EnsembleRecord,
     MemberRecord,
     MemberRun,
+    is_ensemble,
     read_record,
 )
+from lesionlab.training.setup import fingerprint, refuse_changed_data
 
 HANDMADE = "handmade"
 STACK = "stack.npz"  # what the trees learn from; they are fitted again when they are needed
@@ -77,26 +82,51 @@ class Context:
         return found
 
 
-def member_of(folder: Path, seed: int) -> MemberRecord:
-    """A run folder, or a folder of `repeat`, as a member; `BadInput` for an unfinished one."""
+def members_of(folders: Sequence[Path], seed: int) -> list[MemberRecord]:
+    """Run folders, or folders of `repeat`, as members; `BadInput` for an unfinished one."""
+    named = zip(_names(folders), folders, strict=True)
+    return [_member(name, folder, seed) for name, folder in named]
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The folders' own names, with as many folders above them as tell them apart."""
+    whole = [folder.resolve() for folder in folders]
+    twice = [folder for folder in whole if whole.count(folder) > 1]
+    if twice:
+        raise BadInput("is given twice", where=str(twice[0]), remedy="name each member once")
+    for depth in range(1, max(len(folder.parts) for folder in whole) + 1):
+        names = ["/".join(folder.parts[-depth:]) for folder in whole]
+        if len({*names, HANDMADE}) == len(names) + 1:
+            break
+    return names
+
+
+def _member(name: str, folder: Path, seed: int) -> MemberRecord:
     if (folder / PLAN).is_file():
-        return _repeat_member(folder, seed)
+        return _repeat_member(name, folder, seed)
+    if is_ensemble(folder):
+        raise BadInput("is an ensemble itself", where=str(folder), remedy="give its members")
     run = read_run(folder)
     if not (run.folder / BEST).is_file():
         raise BadInput("the run is not finished", where=str(folder), remedy="lesionlab resume")
-    return MemberRecord(name=folder.resolve().name, kind="run", runs=(_weights(run),))
+    return MemberRecord(name=name, kind="run", runs=(_weights(run),))
 
 
-def _repeat_member(folder: Path, seed: int) -> MemberRecord:
-    if not (folder / f"oof-seed{seed}.csv").is_file():
+def _repeat_member(name: str, folder: Path, seed: int) -> MemberRecord:
+    if not _out_of_fold(folder, seed).is_file():
         raise BadInput(
             f"no out-of-fold predictions of seed {seed}",
             where=str(folder),
             remedy="finish the repeat, or choose another --seed",
         )
     names = sorted(p.stem for p in folder.glob(f"results/fold*-seed{seed}.json"))
-    runs = tuple(_weights(read_run(folder / "runs" / name)) for name in names)
-    return MemberRecord(name=folder.resolve().name, kind="repeat", runs=runs)
+    runs = tuple(_weights(read_run(folder / "runs" / run)) for run in names)
+    return MemberRecord(name=name, kind="repeat", runs=runs)
+
+
+def _out_of_fold(folder: Path, seed: int) -> Path:
+    marked = oof_path(folder, seed, leaky=True)
+    return marked if marked.is_file() else oof_path(folder, seed, leaky=False)
 
 
 def _weights(run: Run) -> MemberRun:
@@ -120,13 +150,59 @@ def refuse_in_fold(folders: Sequence[Path], method: str) -> bool:
         raise BadInput(
             "stacking needs out-of-fold predictions, and a single run has none",
             where=str(folders[0]),
-            remedy="make them first: lesionlab repeat DATASET --preset P --out DIR, then stack DIR",
+            remedy="make them first: lesionlab repeat DATASET --preset P --out DIR, then: "
+            "lesionlab ensemble DIR --method stack --handmade",
         )
     return repeats
 
 
-def held_by_folds(folders: Sequence[Path], record: EnsembleRecord, context: Context) -> Held:
-    """The members' out-of-fold probabilities; the folds must be the same for all."""
+def refuse_other_data(runs: Sequence[Run], dataset: Dataset) -> None:
+    """`BadInput` where the runs were not all trained on this data set with this split."""
+    first, *others = runs
+    refuse_changed_data(first.folder, first.config, dataset)
+    for run in others:
+        facts = run.config.settings.model.metadata
+        if fingerprint(dataset, facts) != run.config.dataset.fingerprint:
+            raise BadInput(
+                f"was trained on other data, or another split, than {first.folder}",
+                where=str(run.folder),
+                remedy="give runs of one data set and one split",
+            )
+
+
+def refuse_repeat_of_other_data(folder: Path, dataset: Dataset) -> None:
+    """`BadInput` where the data set was changed or split again since the repeat."""
+    plan = files.read_json(folder / PLAN)
+    facts = plan["settings"]["model"]["metadata"]
+    if fingerprint(dataset, facts) != plan["fingerprint"]:
+        raise BadInput(
+            f"the data set {dataset.folder} is not as it was repeated on: it was split again, or "
+            "changed, and its test part may hold images that the folds trained on",
+            where=str(folder),
+            remedy="restore its split, or repeat on it as it is with another --out",
+        )
+
+
+def refuse_sealed(rows: Rows, groups: Labels, context: Context) -> None:
+    """`BadInput` where one of these rows is in the test part now, or is kin of one that is."""
+    sealed = rows[~open_rows(context.dataset, groups)[rows]]
+    if len(sealed):
+        first = context.dataset.table["image_id"].iloc[int(sealed[0])]
+        raise BadInput(
+            f"{len(sealed)} folded images are now in the test part, or kin of one that is (first: "
+            f"{first})",
+            where=str(context.dataset.folder),
+            remedy="repeat on the data set as it is, with another --out",
+        )
+
+
+def held_by_folds(
+    folders: Sequence[Path], record: EnsembleRecord, groups: Labels, context: Context
+) -> Held:
+    """The members' out-of-fold probabilities; the folds must be the same for all.
+
+    `groups` (N,) are those of the data set; no folded row may be in its test part, nor its kin.
+    """
     seed = record.seed
     dealt = [(f / f"folds-seed{seed}.csv").read_bytes() for f in folders]
     if len(set(dealt)) > 1:
@@ -139,15 +215,26 @@ def held_by_folds(folders: Sequence[Path], record: EnsembleRecord, context: Cont
     if not set(table["image_id"]) <= set(position.index):
         raise BadInput("the folds are of another data set", where=str(folders[0]))
     rows = position.loc[table["image_id"]].to_numpy()
+    refuse_sealed(rows, groups, context)
     folds = table["fold"].to_numpy(object)
     found = []
     for member, folder in zip(record.members, folders, strict=False):
         if record.views == 1:
-            joined = read_predictions(folder / f"oof-seed{seed}.csv")
-            found.append(joined.y_prob)
+            found.append(_joined(folder, seed, table["image_id"].tolist()))
         else:
             found.append(_turned_folds(member, rows, folds, record.views, context))
     return Held(rows, np.array(found), folds)
+
+
+def _joined(folder: Path, seed: int, ids: list[str]) -> Floats:
+    """(n, K) out-of-fold probabilities as the repeat stored them, of just these images."""
+    path = _out_of_fold(folder, seed)
+    joined = read_predictions(path)
+    if joined.image_id.astype(str).tolist() != ids:
+        raise BadInput(
+            "holds other images than the folds", where=str(path), remedy="call the repeat again"
+        )
+    return joined.y_prob
 
 
 def _turned_folds(

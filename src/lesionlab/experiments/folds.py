@@ -14,6 +14,7 @@ from lesionlab.data.split import Parts, deal, k_folds
 from lesionlab.errors import BadInput, nearest
 
 OUTSIDE = -1  # the fold of a row that takes no part
+MOST = 20  # values of a column that make folds
 Ints = npt.NDArray[np.int64]
 
 
@@ -60,7 +61,7 @@ def deal_folds(
     if by:
         names = _values(dataset, usable, by)
         index = {name: i for i, name in enumerate(names)}
-        number[usable] = table[by].iloc[usable].map(index).to_numpy("int64")
+        number[usable] = table[by].iloc[usable].astype(str).map(index).to_numpy("int64")
         return Folds(number, names, sealed)
     units = groups if units is None else units
     number[usable] = k_folds(table.iloc[usable], units[usable], folds, seed)
@@ -72,9 +73,24 @@ def _values(dataset: Dataset, usable: Ints, by: str) -> tuple[str, ...]:
         raise BadInput(
             f"no column '{by}'", where="--by", remedy=nearest(by, list(dataset.table.columns))
         )
-    names = tuple(sorted(set(dataset.table[by].iloc[usable].astype(str))))
+    found = dataset.table[by].iloc[usable]
+    values = found.astype(str).mask(found.isna(), "")
+    unknown = int((values == "").sum())
+    names = tuple(sorted(set(values)))
+    if unknown:
+        raise BadInput(
+            f"column '{by}' is unknown for {unknown} images",
+            where="--by",
+            remedy="choose a column that every image has, such as source",
+        )
     if len(names) < 2:
         raise BadInput(f"column '{by}' has one value, so nothing can be left out", where="--by")
+    if len(names) > MOST:
+        raise BadInput(
+            f"column '{by}' has {len(names)} values, and each would be a fold (at most {MOST})",
+            where="--by",
+            remedy="choose a column of few values, or --folds",
+        )
     return names
 
 

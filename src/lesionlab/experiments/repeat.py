@@ -6,15 +6,17 @@ OUT/data/NAME, OUT/runs/NAME   the twin data set and the run of fold and seed, N
 OUT/results/NAME.json    written last: the mark of a finished run
 OUT/failures/NAME.json   of a run that crashed: how often, and why
 OUT/oof-seedS.csv        the predictions of all folds together, each image by a run that had not
-                         seen it: the input of `ensemble --method stack`, and of `evaluate`
+                         seen it: the input of `ensemble --method stack`, and of `evaluate`;
+                         oof-seedS-LEAKY.csv where groups cross the folds
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +28,16 @@ from lesionlab.config import Settings
 from lesionlab.data.groups import Labels
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.regions import balanced
+from lesionlab.data.split import Parts
 from lesionlab.data.twin import write_twin
-from lesionlab.errors import BadInput
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.predictions import Predictions, read_predictions, write_predictions
 from lesionlab.experiments.folds import Folds, deal_folds, fold_parts
+from lesionlab.experiments.plans import check_plan
 from lesionlab.progress import Progress
 from lesionlab.run import CONFIG, Run
 
 SCHEMA_VERSION = 1
-PLAN = "plan.json"
 PARTS = ("train", "valid", "fold")
 RESAMPLES = {"train": 100, "valid": 500, "fold": 500}  # intervals of single runs
 OF_MALIGNANT = ("sensitivity", "specificity", "ppv", "roc_auc", "average_precision")
@@ -84,51 +86,59 @@ class Job:
     train_part: bool
 
 
-def keep_plan(out: Path, plan: Plan) -> None:
-    """Write the plan, or see that it is the one that was begun here.
+@dataclass(frozen=True)
+class Deal:
+    """Everything random of a plan, before anything is written: folds by seed, parts by run."""
 
-    More seeds may be asked for later; anything else that differs is a `BadInput` that names it.
-    """
-    path = out / PLAN
-    now = plan.to_json()
-    if path.is_file():
-        before = files.read_json(path)
-        free = ("seeds", "dataset", "weights")
-        differs = [k for k in now if k not in free and now[k] != before.get(k)]
-        if differs:
-            raise BadInput(
-                f"was begun with another {differs[0]}",
-                where=str(out),
-                remedy="choose another --out, or repeat as before",
-            )
-    elif out.exists() and any(out.iterdir()):
-        raise BadInput("is not empty", where=str(out), remedy="choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, now)
+    folds: dict[int, Folds]
+    parts: dict[str, Parts]  # of the runs whose data are not in OUT yet
+
+
+def deal(dataset: Dataset, groups: Labels, plan: Plan, out: Path) -> Deal:
+    """Deal all folds of the plan, and the parts of each run; `BadInput` where that cannot be."""
+    images = ("image:" + dataset.table["image_id"]).to_numpy(object)
+    units = images if plan.allow_leak else groups
+    dealt = Deal({}, {})
+    for seed in plan.seeds:
+        folds = deal_folds(dataset, groups, plan.folds, seed, plan.by, units)
+        dealt.folds[seed] = folds
+        for number in range(len(folds.names)):
+            name = run_name(number, seed)
+            if not (out / "data" / name / "dataset.json").is_file():
+                parts = fold_parts(dataset, units, folds, number, plan.valid, seed)
+                dealt.parts[name] = _balanced(dataset, parts, plan, seed)
+    return dealt
+
+
+def run_name(fold: int, seed: int) -> str:
+    """The name of the run of a fold and seed, everywhere in OUT."""
+    return f"fold{fold}-seed{seed}"
+
+
+def refuse_other_plan(out: Path, plan: Plan) -> None:
+    """`BadInput` where OUT was begun with another plan; more seeds may be asked for later."""
+    absent = {f.name: f.default for f in fields(Plan) if f.default is not MISSING}
+    check_plan(out, plan.to_json(), free=("seeds", "dataset", "weights"), absent=absent)
 
 
 def prepare_jobs(
-    dataset: Dataset, groups: Labels, plan: Plan, out: Path, train_part: bool
-) -> tuple[list[Job], dict[int, Folds]]:
-    """All jobs of the plan in order, and the folds of each seed; folds are kept in OUT."""
-    jobs, dealt = [], {}
-    images = ("image:" + dataset.table["image_id"]).to_numpy(object)
-    units = images if plan.allow_leak else groups
-    for seed in plan.seeds:
-        folds = dealt[seed] = deal_folds(dataset, groups, plan.folds, seed, plan.by, units)
+    dataset: Dataset, dealt: Deal, plan: Plan, out: Path, train_part: bool
+) -> list[Job]:
+    """All jobs of the plan in order; their folds and data are kept in OUT."""
+    jobs = []
+    for seed, folds in dealt.folds.items():
         _keep_folds(dataset, folds, out / f"folds-seed{seed}.csv")
         for number, value in enumerate(folds.names):
-            name = f"fold{number}-seed{seed}"
-            settings = {**plan.settings, "seed": seed}
+            name = run_name(number, seed)
             data = out / "data" / name
-            if not (data / "dataset.json").is_file():
-                _write_fold(dataset, units, folds, number, plan, seed, data)
+            if name in dealt.parts:
+                _write_fold(dataset, dealt.parts[name], folds, number, plan, seed, data)
             jobs.append(
                 Job(
                     name,
                     str(out.resolve()),
                     str(data.resolve()),
-                    settings,
+                    {**plan.settings, "seed": seed},
                     plan.weights,
                     plan.device,
                     plan.threads,
@@ -137,7 +147,18 @@ def prepare_jobs(
                     train_part,
                 )
             )
-    return jobs, dealt
+    return jobs
+
+
+def folds_sha256(out: Path, seeds: Sequence[int]) -> str:
+    """SHA-256 over the fold files of these seeds: equal where two repeats held out the same."""
+    files_of = [out / f"folds-seed{seed}.csv" for seed in seeds]
+    return hashlib.sha256(b"\n".join(path.read_bytes() for path in files_of)).hexdigest()
+
+
+def oof_path(out: Path, seed: int, leaky: bool) -> Path:
+    """Where the predictions of all folds of a seed lie; of leaking folds the name says so."""
+    return out / f"oof-seed{seed}{'-LEAKY' * leaky}.csv"
 
 
 def _keep_folds(dataset: Dataset, folds: Folds, path: Path) -> None:
@@ -147,15 +168,22 @@ def _keep_folds(dataset: Dataset, folds: Folds, path: Path) -> None:
     files.write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
+def _balanced(dataset: Dataset, parts: Parts, plan: Plan, seed: int) -> Parts:
+    """The parts without the training rows that the plan's balance drops."""
+    if not plan.balance:
+        return parts
+    train = np.flatnonzero(parts == "train")
+    some = dataset.table.iloc[train]
+    dropped = train[~balanced(some, plan.balance, seed, dataset.info.malignant)]
+    kept = parts.copy()
+    kept[dropped] = ""
+    return kept
+
+
 def _write_fold(
-    dataset: Dataset, groups: Labels, folds: Folds, number: int, plan: Plan, seed: int, to: Path
+    dataset: Dataset, parts: Parts, folds: Folds, number: int, plan: Plan, seed: int, to: Path
 ) -> None:
     shutil.rmtree(to, ignore_errors=True)  # what a killed process left half written
-    parts = fold_parts(dataset, groups, folds, number, plan.valid, seed)
-    if plan.balance:
-        train = np.flatnonzero(parts == "train")
-        some = dataset.table.iloc[train]
-        parts[train[~balanced(some, plan.balance, seed, dataset.info.malignant)]] = ""
     fold = folds.names[number]
     policy = {"policy": "fold of a repeat", "fold": fold, "folds": len(folds.names),
               "by": plan.by, "seed": seed, "valid": plan.valid, "balance": plan.balance,
@@ -261,14 +289,16 @@ def keep_failure(out: Path, name: str, error: str, attempts: int) -> None:
     files.write_json(path, told)
 
 
-def joined_folds(out: Path, jobs: Sequence[Job], seed: int) -> Predictions | None:
-    """The out-of-fold predictions of one seed, kept as `oof-seedS.csv`; None unless all are in."""
+def joined_folds(
+    out: Path, jobs: Sequence[Job], seed: int, leaky: bool = False
+) -> Predictions | None:
+    """The out-of-fold predictions of one seed, kept in OUT; None unless all folds are in."""
     paths = [Path(j.out) / "runs" / j.name / "predictions-fold.csv" for j in jobs if j.seed == seed]
     if not all(path.is_file() for path in paths):
         return None
     tables = [read_predictions(path) for path in paths]
     joined = join_tables(tables)
-    write_predictions(out / f"oof-seed{seed}.csv", joined)
+    write_predictions(oof_path(out, seed, leaky), joined)
     return joined
 
 

@@ -14,7 +14,10 @@ from lesionlab import files
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.metrics import roc_auc
 from lesionlab.evaluation.predictions import Floats, Ints, read_predictions
-from lesionlab.evaluation.repeats import compare_repeats
+from lesionlab.evaluation.repeats import compare_repeats, compare_spreads, compare_unpaired
+from lesionlab.experiments.repeat import folds_sha256
+from lesionlab.experiments.spread import VARIES, ends, ratio
+from lesionlab.run import SUMMARY
 
 ROWS = Path(__file__).with_suffix(".toml")
 KEPT = (
@@ -27,37 +30,58 @@ KEPT = (
     "malignant_ppv",
     "malignant_roc_auc",
 )
+SEALED = ("test", "test_of_the_mean")
+RESULT = "repeat.json"
 NOT_MEASURED = "not measured yet"
+UNKNOWN = "not distinguishable"
 Record = Mapping[str, Any]
+Rows = Mapping[str, Any]
 
 
-def read_rows(path: Path = ROWS) -> dict[str, list[dict[str, Any]]]:
-    """`{"rows": [...], "questions": [...]}` of the table's file."""
-    found: dict[str, list[dict[str, Any]]] = tomllib.loads(path.read_text(encoding="utf-8"))
+def read_rows(path: Path = ROWS) -> dict[str, Any]:
+    """`{"data": [...], "rows": [...], "questions": [...]}` of the table's file."""
+    found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     return found
 
 
-def collect(runs: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+def collect(runs: Path, rows: Rows) -> dict[str, Any]:
     """A small record, without any path, of each folder below `runs` that holds results."""
     thresholds = {r["false_auc"]["run"]: r["false_auc"]["threshold"]
                   for r in rows["rows"] if "false_auc" in r}  # fmt: skip
     found: dict[str, Any] = {}
     for folder in sorted(p for p in runs.iterdir() if p.is_dir()):
-        if (folder / "repeat.json").is_file():
-            told = files.read_json(folder / "repeat.json")
-            several = told.get("presets")
-            for one in several or [told]:
-                found[f"{folder.name}/{one['name']}" if several else folder.name] = _repeat(one)
+        if (folder / RESULT).is_file():
+            told = files.read_json(folder / RESULT)
+            for one in told.get("presets", []):
+                found[f"{folder.name}/{one['name']}"] = _repeat(folder / one["name"], one)
+            if "presets" not in told:
+                found[folder.name] = _repeat(folder, told)
         elif list(folder.glob("metrics-*.json")):
             found[folder.name] = _run(folder, thresholds.get(folder.name))
     return found
 
 
-def _repeat(told: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {**told["parts"], **({"test": told["test"]} if "test" in told else {})}
-    kept = {p: {m: v[m] for m in KEPT if m in v} for p, v in parts.items()}
+def _repeat(folder: Path, told: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {**told["parts"], **{p: told[p] for p in SEALED if p in told}}
+    kept = {p: {m: _honest(m, p, v[m]) for m in KEPT if m in v} for p, v in parts.items()}
     keys = ("name", "dataset", "leaky", "folds", "seeds", "runs", "failed", "seconds")
-    return {"kind": "repeat", **{k: told[k] for k in keys}, "parts": kept}
+    return {"kind": "repeat", **{k: told[k] for k in keys}, "parts": kept,
+            "folds_sha256": told.get("folds_sha256") or folds_sha256(folder, told["seeds"]),
+            "test_to_train": told.get("test_to_train") or _ratio(folder, told)}  # fmt: skip
+
+
+def _honest(metric: str, part: str, m: Mapping[str, Any]) -> dict[str, Any]:
+    """A measure whose interval may be shown: older results have some that may not."""
+    if "mean" not in m:
+        return dict(m)
+    low, high = ends(metric, part, m["sd"], (m["low"], m["high"]))
+    return {**m, "low": low, "high": high}
+
+
+def _ratio(folder: Path, told: Mapping[str, Any]) -> float:
+    """Size of a fold over that of training, of the runs that an older result is made of."""
+    names = next(iter(told["parts"]["fold"].values()))["runs"]
+    return ratio([files.read_json(folder / "results" / f"{n}.json") for n in names], "fold")
 
 
 def _run(folder: Path, threshold: float | None) -> dict[str, Any]:
@@ -69,10 +93,11 @@ def _run(folder: Path, threshold: float | None) -> dict[str, Any]:
         part = path.stem.removeprefix("metrics-")
         parts[part] = {m: measures[m] for m in KEPT if m in measures}
     config = files.read_json(folder / "config.json")
-    summary = files.read_json(folder / "summary.json")
+    summary = folder / SUMMARY  # an ensemble has none
+    seconds = files.read_json(summary)["seconds"] if summary.is_file() else None
     record = {"kind": "run", "name": config["settings"]["name"],
               "dataset": config["dataset"]["name"], "leaky": config["dataset"]["leaky"],
-              "seconds": summary["seconds"], "parts": parts}  # fmt: skip
+              "seconds": seconds, "parts": parts}  # fmt: skip
     if threshold is not None and (folder / "predictions-test.csv").is_file():
         record["thresholded"] = _thresholded(folder, config, threshold)
     return record
@@ -118,7 +143,7 @@ def thresholded_auc(positive: Ints, score: Floats, threshold: float) -> Threshol
 
 
 def looked_up(reference: str, records: Mapping[str, Record]) -> str:
-    """`NAME:PART.METRIC` as text with its spread or interval.
+    """`NAME:PART.METRIC` as text with its spread or interval, marked where the record is leaky.
 
     Raises `BadInput` for a reference that is none.
     """
@@ -126,8 +151,10 @@ def looked_up(reference: str, records: Mapping[str, Record]) -> str:
     part, dot, metric = rest.partition(".")
     if not sign or not dot:
         raise BadInput(f"'{reference}' is not NAME:PART.METRIC", where=ROWS.name)
-    m = records.get(name, {}).get("parts", {}).get(part, {}).get(metric)
-    return "" if m is None else f"{name}, {part}: {metric} {cell(m)}"
+    record = records.get(name, {})
+    m = record.get("parts", {}).get(part, {}).get(metric)
+    leaky = "LEAKY " if record.get("leaky") else ""
+    return "" if m is None else f"{leaky}{name}, {part}: {metric} {cell(m)}"
 
 
 def cell(m: Mapping[str, Any]) -> str:
@@ -143,33 +170,69 @@ def cell(m: Mapping[str, Any]) -> str:
 
 
 def verdict(claim: Mapping[str, Any], records: Mapping[str, Record]) -> str:
-    """yes, no or not distinguishable, with the interval of first minus second over paired runs."""
-    runs = []
-    for key in ("first", "second"):
-        part = records.get(claim[key], {}).get("parts", {}).get("fold", {})
-        runs.append(part.get(claim["metric"], {}).get("runs", {}))
-    if not runs[0] or set(runs[0]) != set(runs[1]) or len(runs[0]) < 2:
-        return NOT_MEASURED
-    names = sorted(runs[0])
-    folds = int(records[claim["first"]]["folds"])
-    told = compare_repeats(
-        [runs[0][n] for n in names], [runs[1][n] for n in names], test_to_train=1 / (folds - 1)
-    )
-    word = "yes" if told.low > 0 else "no: the reverse" if told.high < 0 else "not distinguishable"
-    return f"{word}: {told.mean:+.3f} ({told.low:+.3f} to {told.high:+.3f}; {told.n} paired runs)"
+    """Yes, no or not distinguishable, with the interval of first against second.
+
+    Runs are paired where both repeats held out the same folds, which their fold files say.
+    `about = "sd"` asks whether the first's standard deviation is the smaller one.
+    """
+    both = [records.get(claim[key], {}) for key in ("first", "second")]
+    part = claim.get("part", "fold")
+    runs = [r.get("parts", {}).get(part, {}).get(claim["metric"], {}).get("runs") for r in both]
+    if not all(runs):
+        return f"cannot be measured here: {claim['cannot']}" if "cannot" in claim else NOT_MEASURED
+    paired = both[0].get("folds_sha256", "") == both[1].get("folds_sha256", None)
+    if paired and set(runs[0]) != set(runs[1]):
+        return NOT_MEASURED  # some runs of one are not finished
+    values = [[r[name] for name in sorted(r)] for r in runs]
+    if claim.get("about") == "sd":
+        return _lower_spread(values[0], values[1], paired)
+    return _higher(values[0], values[1], paired, [_overlap(r) for r in both])
 
 
-def page(
-    rows: Mapping[str, Sequence[Mapping[str, Any]]], records: Mapping[str, Record], machine: str
+def _overlap(record: Record) -> float:
+    return float(record.get("test_to_train") or 1 / (int(record["folds"]) - 1))
+
+
+def _higher(
+    first: Sequence[float], second: Sequence[float], paired: bool, ratios: Sequence[float]
 ) -> str:
+    if min(len(first), len(second)) < 2:
+        return NOT_MEASURED
+    if paired:
+        told = compare_repeats(first, second, test_to_train=max(ratios))
+        counted = f"{told.n} paired runs"
+    else:
+        told = compare_unpaired(first, second, test_to_train=(ratios[0], ratios[1]))
+        counted = f"unpaired, {len(first)} and {len(second)} runs"
+    if told.high - told.low < VARIES:
+        return f"{UNKNOWN}: {told.mean:+.3f} without any variation ({counted})"
+    word = "yes" if told.low > 0 else "no: the reverse" if told.high < 0 else UNKNOWN
+    return f"{word}: {told.mean:+.3f} ({told.low:+.3f} to {told.high:+.3f}; {counted})"
+
+
+def _lower_spread(first: Sequence[float], second: Sequence[float], paired: bool) -> str:
+    told = compare_spreads(first, second, paired=paired)
+    if told is None:
+        return f"{UNKNOWN}: {len(first)} and {len(second)} runs are too few"
+    word = "yes" if told.high < 1 else "no: the reverse" if told.low > 1 else UNKNOWN
+    counted = f"{len(first)} and {len(second)} runs"
+    return (
+        f"{word}: ratio of SDs {told.value:.2f} ({told.low:.2f} to {told.high:.2f}; {told.method}, "
+        f"{counted})"
+    )
+
+
+def page(rows: Rows, records: Mapping[str, Record], machine: str) -> str:
     """The page in Markdown."""
     lines = [
         "# Reproductions",
         "",
         "Made by `lesionlab reproductions RUNS --to docs/reproductions.md` from result files; the",
-        "numbers are in `reproductions.json` beside it. Of repeats: mean, SD and 95 % interval of",
-        "the mean (corrected resampled t) over runs that hold out whole patients or lesions; of a",
-        "single run: 95 % interval by resampling patients, lesions or images. Research use only.",
+        "numbers are in `reproductions.json` beside it. Of repeats: mean and SD over runs; on the",
+        "folds, which hold out whole patients or lesions, also the 95 % interval of the mean",
+        "(corrected resampled t). `test_of_the_mean` is the mean of all runs' probabilities on the",
+        "sealed part, and like a single run has a 95 % interval by resampling patients, lesions or",
+        "images. Research use only.",
         "",
         f"Machine: {machine}.",
         "",
@@ -177,17 +240,19 @@ def page(
         "|---|---|---|---|---|---|",
     ]
     lines += [_row(row, records) for row in rows["rows"]]
-    lines += ["", "## Commands", ""]
+    lines += ["", "## Commands", "", *_shell(rows["data"])]
     for row in rows["rows"]:
-        lines += [f"- {row['id']}: `{row['command']}`"]
-        if row.get("gpu"):
-            lines.append(f"  With a GPU and the full data or weights: {_code(row['gpu'])}")
+        lines += _commands(row)
     for row in rows["rows"]:
         if "false_auc" in row:
             lines += ["", "## The AUC that was none", "", *_false_auc(row["false_auc"], records)]
     lines += [
         "",
         "## Claims of the seeds, by their intervals",
+        "",
+        "First minus second. Paired where both held out the same folds (corrected resampled t);",
+        "unpaired where data or folds differ (each mean's variance added, Welch's degrees of",
+        "freedom). A ratio of SDs: the interval of Pitman and Morgan for paired runs, else of F.",
         "",
         "| claim | answer |",
         "|---|---|",
@@ -196,29 +261,36 @@ def page(
     return "\n".join(lines) + "\n"
 
 
-def _code(text: str) -> str:
-    return f"`{text}`" if text.startswith("lesionlab") else text
+def _shell(commands: Sequence[str]) -> list[str]:
+    return ["```sh", *commands, "```"] if commands else []
+
+
+def _commands(row: Mapping[str, Any]) -> list[str]:
+    lines = ["", f"{row['id']}:", "", *_shell(row["command"])]
+    if row.get("gpu"):
+        lines += ["", "With a GPU and the full data or weights:", "", *_shell(row["gpu"])]
+    return lines
 
 
 def _row(row: Mapping[str, Any], records: Mapping[str, Record]) -> str:
-    theirs = _cells(row["theirs"], records)
-    if row["theirs"] and theirs != NOT_MEASURED and row.get("theirs_note"):
-        theirs += f"<br>({row['theirs_note']})"
+    theirs = _cells(row, "theirs", records)
+    honest = _cells(row, "honest", records)
     names = dict.fromkeys(r.partition(":")[0] for r in (*row["theirs"], *row["honest"]))
-    times = [f"{n} {records[n]['seconds']:.0f}" for n in names if n in records]
-    honest = _cells(row["honest"], records)
-    if honest != NOT_MEASURED and row.get("honest_note"):
-        honest += f"<br>({row['honest_note']})"
-    measured = {theirs, honest} != {NOT_MEASURED}
-    why = row["why"] if measured else ""
-    cells = (f"**{row['id']}**: {row['system']}", row["claimed"], theirs if row["theirs"] else "",
-             honest, why, "<br>".join(times))  # fmt: skip
+    known = {n: records[n]["seconds"] for n in names if n in records}
+    times = [f"{n} {seconds:.0f}" for n, seconds in known.items() if seconds is not None]
+    absent = f"cannot be measured here: {row['cannot']}" if "cannot" in row else NOT_MEASURED
+    cells = (f"**{row['id']}**: {row['system']}", row["claimed"],
+             theirs or (absent if row["theirs"] else ""), honest or absent,
+             row["why"] if theirs or honest else "", "<br>".join(times))  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
 
-def _cells(references: Sequence[str], records: Mapping[str, Record]) -> str:
-    found = [text for text in (looked_up(r, records) for r in references) if text]
-    return "<br>".join(found) if found else NOT_MEASURED
+def _cells(row: Mapping[str, Any], column: str, records: Mapping[str, Record]) -> str:
+    """The column's numbers that there are, and the notes on the records that they are of."""
+    found = {r: looked_up(r, records) for r in row[column]}
+    shown = dict.fromkeys(r.partition(":")[0] for r, text in found.items() if text)
+    notes = [f"({row['notes'][n]})" for n in shown if n in row.get("notes", {})]
+    return "<br>".join([text for text in found.values() if text] + notes)
 
 
 def _false_auc(told: Mapping[str, Any], records: Mapping[str, Record]) -> list[str]:

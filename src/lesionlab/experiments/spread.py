@@ -7,9 +7,14 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lesionlab.evaluation.measured import BOUNDS
 from lesionlab.evaluation.repeats import compare_repeats, summarise
 
 METHOD = "corrected resampled t over the runs (Nadeau and Bengio 2003)"
+NO_INTERVAL = "mean and SD over the runs; no interval"
+VARIES = 1e-12  # a standard deviation below this is rounding
+LOSSES = ("nll", "brier")  # without an upper border
+Ends = tuple[float | None, float | None]
 SHOWN = (
     "balanced_accuracy_prior_corrected",
     "balanced_accuracy",
@@ -28,7 +33,10 @@ def spread(results: Results) -> dict[str, dict[str, Any]]:
     """`{part: {metric: {mean, sd, low, high, n, method, runs}}}` over finished runs.
 
     Training parts of folds overlap, so the interval of the mean is that of the corrected
-    resampled t-test; null for a single run. A metric that some run lacks is left out.
+    resampled t-test. It is null for a single run, without variation, and for every part but the
+    folds: the runs share a test part and learned their training part, so that a t over them says
+    how far they differ, not what other images would give. A metric that some run lacks is left
+    out.
     """
     parts = dict.fromkeys(part for result in results for part in result["parts"])
     return {part: _of_part(results, part) for part in parts}
@@ -40,7 +48,7 @@ def _of_part(results: Results, part: str) -> dict[str, Any]:
     for name in names:
         runs = {r["name"]: r["parts"].get(part, {}).get(name, {}).get("value") for r in results}
         if all(value is not None for value in runs.values()):
-            found[name] = _of_metric(name, runs, ratio(results, part))
+            found[name] = _of_metric(name, part, runs, ratio(results, part))
     return found
 
 
@@ -50,15 +58,33 @@ def ratio(results: Results, part: str) -> float:
     return float(sum(shares) / len(shares))
 
 
-def _of_metric(name: str, runs: Mapping[str, float], test_to_train: float) -> dict[str, Any]:
+def _of_metric(
+    name: str, part: str, runs: Mapping[str, float], test_to_train: float
+) -> dict[str, Any]:
     told = summarise(name, runs).to_json()
     low = high = None
     if len(runs) > 1:
         values = list(runs.values())
         found = compare_repeats(values, [0.0] * len(values), test_to_train=test_to_train)
-        low, high = found.low, found.high
-    return {"mean": told["mean"], "sd": told["sd"], "low": low, "high": high,
-            "n": told["n"], "method": METHOD, "runs": told["runs"]}  # fmt: skip
+        low, high = ends(name, part, told["sd"], (found.low, found.high))
+    return {"mean": told["mean"], "sd": told["sd"], "low": low, "high": high, "n": told["n"],
+            "method": NO_INTERVAL if low is None else METHOD, "runs": told["runs"]}  # fmt: skip
+
+
+def ends(metric: str, part: str, sd: float | None, found: Ends) -> Ends:
+    """The interval of a mean over runs that may be shown: of folds that vary, inside the scale.
+
+    >>> ends("roc_auc", "fold", 0.1, (0.8, 1.1)), ends("nll", "fold", 0.1, (-0.1, 1.1))
+    ((0.8, 1.0), (0.0, 1.1))
+    >>> ends("roc_auc", "test", 0.1, (0.8, 0.9)), ends("roc_auc", "fold", 0.0, (0.8, 0.8))
+    ((None, None), (None, None))
+    """
+    low, high = found
+    if part != "fold" or not sd or sd < VARIES or low is None or high is None:
+        return None, None
+    plain = metric.removeprefix("malignant_")
+    bottom, top = (0.0, float("inf")) if plain in LOSSES else BOUNDS.get(plain, (0.0, 1.0))
+    return max(bottom, low), min(top, high)
 
 
 def differences(first: Results, second: Results) -> dict[str, Any]:
@@ -79,25 +105,38 @@ def differences(first: Results, second: Results) -> dict[str, Any]:
         if len(values) < len(a) or any(x is None or y is None for x, y in values):
             continue
         told = compare_repeats(
-            [x for x, _ in values], [y for _, y in values], test_to_train=ratio(first, "fold")
-        )
+            [x for x, _ in values], [y for _, y in values],
+            test_to_train=max(ratio(first, "fold"), ratio(second, "fold")),
+        )  # fmt: skip
+        if told.high - told.low < VARIES:
+            continue  # equal differences have no spread to judge by
         found[metric] = {"value": told.mean, "low": told.low, "high": told.high,
                          "p_value": told.p_value, "n": told.n, "method": told.method}  # fmt: skip
     return found
 
 
-def table_csv(results: Results) -> str:
-    """Every run, part and metric on a line: run, fold, seed, part, metric, value, low, high, n."""
+def table_csv(results: Results, leaky: bool = False) -> str:
+    """Every run, part and metric on a line, and whether groups cross the folds."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("run", "fold", "seed", "part", "metric", "value", "low", "high", "n"))
+    writer.writerow(("run", "fold", "seed", "part", "metric", "value", "low", "high", "n",
+                     "leaky"))  # fmt: skip
     for r in results:
         for part, metrics in r["parts"].items():
             for name, m in metrics.items():
-                cells = (m["value"], m["low"], m["high"], m["n"])
+                cells = (m["value"], m["low"], m["high"], m["n"], str(leaky).lower())
                 head = (r["name"], r["fold"], r["seed"], part, name)
                 writer.writerow((*head, *("" if c is None else c for c in cells)))
     return buffer.getvalue()
+
+
+def titled(name: str, leaky: bool) -> str:
+    """A recipe's name as titles show it.
+
+    >>> titled("tiny", False), titled("tiny", True)
+    ('tiny', 'LEAKY: tiny')
+    """
+    return f"LEAKY: {name}" if leaky else name
 
 
 def markdown(title: str, results: Results, found: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,18 @@ import numpy as np
 
 from lesionlab import files
 from lesionlab.config import Settings, parse, with_overrides
-from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.data.manifest import Dataset, read_dataset, with_table
 from lesionlab.data.twin import write_twin
 from lesionlab.errors import BadInput
+from lesionlab.experiments.plans import PLAN, check_plan
 from lesionlab.experiments.spaces import Range, assignment, value_of
 from lesionlab.progress import Progress
+from lesionlab.training.setup import fingerprint
 
 STUDY = "lesionlab"
 DATABASE = "study.db"
+MACHINE = ("out", "threads", "device", "job")  # of a task, and no part of its plan
+JOB = "job"  # a trial's attribute
 STARTUP = 4  # trials that are never pruned, and drawn at random
 
 
@@ -42,7 +46,7 @@ def need_optuna() -> Any:
 
 @dataclass(frozen=True)
 class Task:
-    """What every trial shares, by paths that all workers see."""
+    """What every trial shares, by paths that all workers see; `job` is its own."""
 
     out: str
     settings: dict[str, Any]
@@ -53,6 +57,13 @@ class Task:
     seed: int
     monitor: str
     falls: bool
+    fingerprint: str = ""  # of the twin
+    weights_sha256: str = ""
+    job: str = ""
+
+    def plan(self) -> dict[str, Any]:
+        """What a later call must ask for again; paths are for the reader."""
+        return {k: v for k, v in asdict(self).items() if k not in MACHINE}
 
 
 def open_study(task: Task, trials_seen: int = 0) -> Any:
@@ -68,33 +79,67 @@ def open_study(task: Task, trials_seen: int = 0) -> Any:
     )
 
 
-def without_test(dataset: Dataset, out: Path) -> Path:
-    """The twin that trials see: no row has the part "test"."""
+def without_test(dataset: Dataset) -> Dataset:
+    """The data set as trials see it: no row has the part "test"."""
+    return with_table(
+        dataset, dataset.table.assign(split=dataset.table["split"].replace("test", ""))
+    )
+
+
+def write_without_test(dataset: Dataset, out: Path) -> Path:
+    """The twin that trials see, in OUT."""
     folder = out / "data"
     if not (folder / "dataset.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        parts = dataset.table["split"].replace("test", "").to_numpy(object)
+        parts = without_test(dataset).table["split"].to_numpy(object)
         write_twin(dataset, parts, folder, split_policy={"policy": "tune: test left out"})
     elif (read_dataset(folder).table["split"] == "test").any():
         raise BadInput("holds test rows", where=str(folder), remedy="remove it")
     return folder
 
 
+def keep_plan(out: Path, task: Task) -> None:
+    """Write the plan, or see that OUT was begun with the same.
+
+    Where an older plan does not say which data and weights it is of, its twin and path do.
+    """
+    now, absent = task.plan(), {"weights_sha256": task.weights_sha256}
+    if (out / "data" / "dataset.json").is_file():
+        facts = task.settings["model"]["metadata"]
+        absent["fingerprint"] = fingerprint(read_dataset(out / "data"), facts)
+    check_plan(out, now, free=("weights",), absent=absent)
+    out.mkdir(parents=True, exist_ok=True)
+    files.write_json(out / PLAN, now)
+
+
+def own_values(settings: Settings, space: Mapping[str, Range]) -> dict[str, Any]:
+    """What the recipe itself has at the keys of the space."""
+    return {key: value_of(settings, key) for key in space}
+
+
 def begin_study(study: Any, settings: Settings, space: Mapping[str, Range]) -> list[int]:
-    """A new study first tries the recipe as it is; trials of a killed process are tried again.
+    """A new study first tries the recipe as near as the space holds it; trials of a killed
+    process are queued again.
 
     Returns the numbers of the latter.
     """
-    optuna = need_optuna()
-    states = optuna.trial.TrialState
+    killed = requeued(study)
+    if not study.get_trials(deepcopy=False):
+        own = own_values(settings, space)
+        study.enqueue_trial({k: v for k, v in own.items() if space[k].holds(v)})
+    return killed
+
+
+def requeued(study: Any, job: str | None = None) -> list[int]:
+    """End the trials whose process was killed (of `job` alone, where given), and queue their
+    settings again."""
+    states = need_optuna().trial.TrialState
     killed = []
     for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
-        study.tell(trial.number, state=states.FAIL)
-        study.enqueue_trial(trial.params)
-        killed.append(trial.number)
-    own = {key: value_of(settings, key) for key in space}
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial({k: v for k, v in own.items() if space[k].holds(v)})
+        if job is None or trial.user_attrs.get(JOB) == job:
+            study.tell(trial.number, state=states.FAIL)
+            study.enqueue_trial(trial.params)
+            killed.append(trial.number)
     return killed
 
 
@@ -105,10 +150,15 @@ def finished(study: Any) -> int:
 
 
 def do_trial(task: Task, progress: Progress) -> dict[str, Any]:
-    """One trial: ask, train, report each epoch, tell."""
+    """One trial: ask, train, report each epoch, tell.
+
+    Where this very job was begun by a worker that died, its settings are tried again.
+    """
     optuna = need_optuna()
     study = open_study(task, _count(task))
+    requeued(study, task.job)
     trial = study.ask()
+    trial.set_user_attr(JOB, task.job)
     space = {k: parse(Range, v, k) for k, v in task.space.items()}
     chosen = {key: values.suggest(trial, key) for key, values in space.items()}
     run = Path(task.out) / "runs" / f"trial{trial.number}"

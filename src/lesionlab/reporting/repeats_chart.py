@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lesionlab.experiments.spread import titled
 from lesionlab.reporting.content import Chart
 from lesionlab.reporting.figures import standalone
 from lesionlab.reporting.plots import Interval, forest
@@ -26,7 +27,7 @@ def repeats_chart(told: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for metric, name in METRICS:
         found = [
-            (t["name"], part, parts[metric])
+            (titled(t["name"], t["leaky"]), part, parts[metric])
             for t in told
             for part, parts in {
                 **t["parts"],
@@ -39,7 +40,7 @@ def repeats_chart(told: Sequence[Mapping[str, Any]]) -> str:
             rows += [_row(preset, part, m, len(told) > 1) for preset, part, m in found]
     low = min([r.low for r in rows if r.low is not None], default=0.0)
     axis = Axis("mean and one standard deviation either way", max(0.0, min(low, 0.5)), 1.0)
-    title = f"{', '.join(t['name'] for t in told)}: repeated"
+    title = f"{', '.join(titled(t['name'], t['leaky']) for t in told)}: repeated"
     svg = forest(
         "repeats", title, "Mean and standard deviation over the runs", rows, axis, width=420
     )

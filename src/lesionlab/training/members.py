@@ -12,9 +12,8 @@ from lesionlab import files
 from lesionlab.config import Strict, parse
 from lesionlab.errors import BadInput
 from lesionlab.models.mean import MeanNetwork, Member
-from lesionlab.run import BEST, Run, read_run
+from lesionlab.run import BEST, ENSEMBLE, Run, read_run
 
-ENSEMBLE = "ensemble.json"
 EPSILON = 1e-12  # the smallest probability whose logarithm is taken
 
 
