@@ -173,3 +173,35 @@ def test_judgement() -> None:
     assert randomise.judged({"all": low}, high).passed is False
     assert randomise.judged({"head": high, "all": low}, None).passed is True
     assert randomise.judged({"all": measured(0.1, None)}, None).passed is None
+
+
+def test_shuffling_nothing_changes_no_more_than_the_norms_measured_anew() -> None:
+    network = small_network()
+    array = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3)).astype(np.uint8)
+    subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
+    rows, target = np.arange(12), np.zeros(12, np.int64)
+    groups = np.array([f"g{i}" for i in range(12)], object)
+    others = randomise.randomised(subject, rows)
+    assert next(iter(others)) == randomise.CONTROL
+    twice = {randomise.CONTROL: others[randomise.CONTROL], "again": others[randomise.CONTROL]}
+    maps = methods.maps_of(subject, "cam", rows, target)
+    found, _ = randomise.similarity(subject, "cam", maps, twice, rows, target, groups)
+    assert found["again"].value == pytest.approx(1)
+    assert found[randomise.CONTROL].value < 0.999
+
+
+def test_a_map_that_only_turns_its_sign_fails() -> None:
+    turned = Measure(-0.9, -0.95, -0.85, 30, "")
+    assert randomise.judged({"all": turned}, None).passed is False
+
+
+def test_norms_settle_on_33_images_and_stay_as_they_are_for_one() -> None:
+    network = small_network()
+    array = np.random.default_rng(0).integers(0, 255, (33, 64, 64, 3)).astype(np.uint8)
+    subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
+    sizes: list[int] = []
+    hook = network.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    randomise.settle(network, subject, np.arange(33))
+    randomise.settle(network, subject, np.arange(1))
+    hook.remove()
+    assert sizes == [17, 16]

@@ -56,14 +56,18 @@ def test_parts_of_a_picture() -> None:
     diamond = np.abs(np.arange(20) - 10)[:, None] + np.abs(np.arange(20) - 10)[None] <= 5
     assert (localisation.box(diamond) == square(5, 5, 11)).all()
     view = np.random.default_rng(0).integers(0, 255, (1, 20, 20, 3)).astype(np.uint8)
-    mean = view[0].reshape(-1, 3).mean(0).round()
     kept = {p: localisation.only(p, view, diamond[None])[0] for p in localisation.PARTS}
     assert (kept["whole"] == view[0]).all()
     assert (kept["lesion_only"][diamond] == view[0][diamond]).all()
-    assert (kept["lesion_only"][~diamond] == mean).all()
+    assert (kept["lesion_only"][~diamond] == view[0][diamond].mean(0).round()).all()
     box = square(5, 5, 11)
-    assert (kept["background_only"][box] == mean).all()  # the shape is hidden with the lesion
+    assert (
+        kept["background_only"][box] == view[0][~box].mean(0).round()
+    ).all()  # the shape is hidden with the lesion
     assert (kept["background_only"][~box] == view[0][~box]).all()
+    other = np.where(box[None, ..., None], 255 - view, view)  # what was taken away never shows
+    assert (localisation.only("background_only", other, diamond[None])[0]
+            == kept["background_only"]).all()  # fmt: skip
     assert localisation.left_over("background_only", diamond[None])[0] == pytest.approx(279 / 400)
 
 

@@ -333,3 +333,12 @@ def test_an_empty_request_gives_no_maps() -> None:
     subject = methods.Subject(toys.averaging(), SimpleNamespace(), Preprocessing())  # type: ignore[arg-type]
     none = np.zeros(0, np.int64)
     assert len(methods.maps_of(subject, "saliency", none, none)) == 0
+
+
+@pytest.mark.parametrize("name", ["integrated_gradients", "occlusion", "smoothgrad", "saliency"])
+def test_no_method_takes_more_images_at_once_than_are_asked_about(name: str) -> None:
+    toy, seen = toys.averaging().eval(), []
+    toy.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    images = torch.rand(methods.BATCH, 2, SIDE, SIDE)
+    methods.METHODS[name].maps(toy, images, torch.zeros(methods.BATCH, dtype=torch.int64))
+    assert max(seen) <= attribution.AT_ONCE == methods.BATCH

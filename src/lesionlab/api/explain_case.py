@@ -20,6 +20,7 @@ from lesionlab.explanation.methods import Ints, Subject, chosen_methods
 from lesionlab.progress import Progress
 from lesionlab.run import Run
 from lesionlab.training.machine import choose_machine
+from lesionlab.training.members import is_ensemble
 from lesionlab.training.predict import load_network
 from lesionlab.training.setup import preprocessing, refuse_changed_data
 
@@ -67,6 +68,12 @@ def opened(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Prog
     run, dataset = evaluated.run, evaluated.dataset
     assert run is not None
     assert dataset is not None
+    if is_ensemble(run.folder):
+        raise BadInput(
+            "an ensemble has no one network to explain",
+            where=str(run.folder),
+            remedy="explain its members",
+        )
     refuse_changed_data(run.folder, run.config, dataset)
     table = dataset.table.sort_values("image_id", kind="stable").reset_index(drop=True)
     dataset = Dataset(dataset.folder, table, dataset.info)
@@ -90,7 +97,7 @@ def opened(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Prog
         Subject(network, pixels, how, machine.device, facts),
         rows.to_numpy(np.int64),
         np.asarray(united_groups(table), object),
-        masks if masks.known.any() else None,
+        masks if masks.known[rows.to_numpy(np.int64)].any() else None,
         asked,
         progress,
     )

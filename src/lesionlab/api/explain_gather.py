@@ -241,7 +241,7 @@ def _lesions_by_class(case: Case, lesions: pd.DataFrame | None) -> list[dict[str
 
 
 def _cloud(case: Case, mine: Float32) -> pd.DataFrame:
-    """`image_id, x, y, row` of the embedding map; at most `MOST` images, drawn at random."""
+    """`image_id, x, y` of the embedding map; at most `MOST` images, drawn at random."""
     places = np.arange(len(mine))
     if len(places) > MOST:
         places = np.sort(philox(case.asked.seed, "cloud").permutation(places)[:MOST])

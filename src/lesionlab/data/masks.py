@@ -24,7 +24,9 @@ ENDING = re.compile(r"[_-](segmentation|lesion|mask|seg)$", re.IGNORECASE)
 
 
 def _by_id(tree: Tree) -> dict[str, str]:
-    return {ENDING.sub("", stem_of(n)): n for n in tree.ending(*SUFFIXES)}
+    """A name that ends as masks do goes before one that may be the photograph's."""
+    names = sorted(tree.ending(*SUFFIXES), key=lambda n: bool(ENDING.search(stem_of(n))))
+    return {ENDING.sub("", stem_of(n)): n for n in names}
 
 
 def _none_fits(tree: Tree) -> BadInput:
@@ -88,6 +90,8 @@ class LesionMasks:
         if reader is None:
             raise BadInput(f"row {row} has no mask")
         picture = open_image(reader(), "mask").convert("L")
+        if picture.getextrema()[1] == 1:  # a mask of 0 and 1
+            picture = picture.point(lambda value: 255 * value)
         size = self.sizes[row]
         known = min(size) > 0 and picture.size != size
         return picture.resize(size, Image.Resampling.NEAREST) if known else picture

@@ -68,7 +68,7 @@ def gallery(predictions: Predictions, files: npt.NDArray[np.object_], seed: int 
         if len(surest):
             confident[name] = cases(once(surest, groups)[:BY_CLASS])
     right = np.flatnonzero(~wrong)
-    drawn = right[philox(seed, "gallery").permutation(len(right))[:CORRECT]]
+    drawn = once(right[philox(seed, "gallery").permutation(len(right))], groups)[:CORRECT]
     worst = once(np.argsort(-loss, kind="stable"), groups)[:LOSSES]
     return Gallery(cases(worst), confident, cases(np.sort(drawn)))
 

@@ -93,7 +93,7 @@ def _background(mask: Bool) -> Bool:
     return ~box(mask)
 
 
-# What of a picture is left; everything else becomes one flat colour, the picture's mean.
+# What of a picture is left; everything else becomes one flat colour, the mean of what is left.
 PARTS: dict[str, Callable[[Bool], Bool]] = {
     "whole": _everything,
     "lesion_only": _lesion,
@@ -103,11 +103,15 @@ PARTS: dict[str, Callable[[Bool], Bool]] = {
 
 
 def only(part: str, views: UInt8, masks: Bool) -> UInt8:
-    """(N, H, W, C) uint8 views with all but one part of `PARTS` filled by their mean colour."""
+    """(N, H, W, C) uint8 views of which only one part of `PARTS` is left.
+
+    The rest takes the mean colour of that part, so that nothing of what was taken away shows; mid
+    grey where nothing is left.
+    """
     shown = views.copy()
     for image, mask in zip(shown, masks, strict=True):
-        away = ~PARTS[part](mask)
-        image[away] = image.reshape(-1, image.shape[-1]).mean(0).round().astype(np.uint8)
+        left = PARTS[part](mask)
+        image[~left] = image[left].mean(0).round().astype(np.uint8) if left.any() else 128
     return shown
 
 

@@ -66,7 +66,7 @@ def _needs_average(network: Classifier) -> str:
 
 
 def _needs_attention(network: Classifier) -> str:
-    known = family(network) == "VisionTransformer"
+    known = family(network) == "VisionTransformer" and has_target(network)
     return "" if known else "the network is not a vision transformer with global attention"
 
 

@@ -25,6 +25,7 @@ from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import groups
 from lesionlab.progress import SILENT, Progress
 
+CONTROL = "norms"  # nothing shuffled, but the batch norms measured anew as in all other levels
 ALIKE = 0.5  # mean rank correlation from which on maps are called alike
 RIDGE = 1e-3  # of the refitted heads, as a share of the features' sum of squares
 
@@ -71,7 +72,7 @@ def shuffled(network: Classifier, level: Level, seed: int) -> Classifier:
 def settle(network: Classifier, subject: Subject, rows: Ints) -> None:
     """Measure the batch norms' statistics anew: shuffled layers have other means."""
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
-    if not norms:
+    if not norms or len(rows) < 2:
         return
     momenta = [m.momentum for m in norms]
     network.eval()
@@ -79,8 +80,7 @@ def settle(network: Classifier, subject: Subject, rows: Ints) -> None:
         module.reset_running_stats()
         module.momentum = None  # a plain average over the batches
         module.train()
-    for i in range(0, len(rows), 32):
-        some = rows[i : i + 32]
+    for some in np.array_split(rows, -(-len(rows) // 32)):  # a lone image has no spread
         network(subject.images(subject.views(some)), subject.known(some))
     for module, momentum in zip(norms, momenta, strict=True):
         module.momentum = momentum
@@ -88,9 +88,15 @@ def settle(network: Classifier, subject: Subject, rows: Ints) -> None:
 
 
 def randomised(subject: Subject, rows: Ints, seed: int = 0) -> dict[str, Classifier]:
-    """The network at each level of randomisation, its batch norms settled on `rows`."""
+    """The network at each level of randomisation, its batch norms settled on `rows`.
+
+    Where it has batch norms, `CONTROL` comes first: what settling alone changes is no loss of
+    what was learned, so the other levels are compared with it.
+    """
     found = {}
-    for level in levels(subject.network):
+    normed = any(isinstance(m, _BatchNorm) for m in subject.network.modules())
+    control = [Level(CONTROL, frozenset())] if normed else []
+    for level in (*control, *levels(subject.network)):
         network = shuffled(subject.network, level, seed)
         settle(network, subject, rows)
         found[level.name] = network
@@ -162,13 +168,18 @@ class Sanity:
 def judged(parameters: dict[str, Measure], labels: Measure | None) -> Sanity:
     """Passed where maps of the wholly shuffled network, and of permuted labels, are not alike.
 
-    Not alike means: the upper limit of the mean rank correlation is below `ALIKE`. With too few
-    groups for an interval nothing is said.
+    Not alike means: the 95 % interval of the mean rank correlation lies between -`ALIKE` and
+    `ALIKE` (a map that only turns its sign shows the picture too). With too few groups for an
+    interval nothing is said.
     """
     decisive = [m for m in (parameters.get("all"), labels) if m is not None]
     if any(m.high is None for m in decisive) or not decisive:
         return Sanity(parameters, labels, None)
-    return Sanity(parameters, labels, all(m.high is not None and m.high < ALIKE for m in decisive))
+    return Sanity(parameters, labels, all(_differs(m) for m in decisive))
+
+
+def _differs(m: Measure) -> bool:
+    return m.low is not None and m.high is not None and m.low > -ALIKE and m.high < ALIKE
 
 
 def similarity(
@@ -181,12 +192,17 @@ def similarity(
     groups: npt.NDArray[np.object_],
     progress: Progress = SILENT,
 ) -> tuple[dict[str, Measure], dict[str, Float32]]:
-    """Mean rank correlation of `maps` with those of each other network, and their maps."""
-    found, kept = {}, {}
+    """Mean rank correlation of maps with those of each other network, and the others' maps.
+
+    `CONTROL` is compared with `maps`, every other level with `CONTROL` where there is one.
+    """
+    found: dict[str, Measure] = {}
+    kept: dict[str, Float32] = {}
     for level, network in others.items():
         kept[level] = maps_of(
             subject, name, rows, target, network=network, progress=progress,
             title=f"{name}, shuffled {level}",
         )  # fmt: skip
-        found[level] = mean_measure(rank_correlation(maps, kept[level]), groups)
+        base = maps if level == CONTROL else kept.get(CONTROL, maps)
+        found[level] = mean_measure(rank_correlation(base, kept[level]), groups)
     return found, kept

@@ -19,7 +19,14 @@ from lesionlab.explanation.attribution import integrated
 from lesionlab.explanation.cam import places
 from lesionlab.explanation.localisation import REFERENCES, pointing, share_inside
 from lesionlab.explanation.methods import BATCH, METHODS, Float32, Ints, Subject, maps_of
-from lesionlab.explanation.randomise import Sanity, judged, randomised, relabelled, similarity
+from lesionlab.explanation.randomise import (
+    CONTROL,
+    Sanity,
+    judged,
+    randomised,
+    relabelled,
+    similarity,
+)
 from lesionlab.explanation.statistics import hit_measure, mean_measure, rank_correlation
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import SILENT, Progress
@@ -217,11 +224,12 @@ def _shuffled(
     if asked.masks is None:
         return result
     masks, wild = asked.masks.take(rows), kept["all"]
+    base = kept.get(CONTROL, few)
     there = pointing(wild, masks)
     return result | {
         "pointing_shuffled": hit_measure(there, groups),
-        "pointing_gain": mean_measure(pointing(few, masks) - there, groups),
-        "share_gain": mean_measure(share_inside(few, masks) - share_inside(wild, masks), groups),
+        "pointing_gain": mean_measure(pointing(base, masks) - there, groups),
+        "share_gain": mean_measure(share_inside(base, masks) - share_inside(wild, masks), groups),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -76,8 +76,16 @@ def family(network: Classifier) -> str:
 
 
 def has_target(network: Classifier) -> bool:
-    """Whether the table knows this network's family."""
-    return family(network) in PLACES
+    """Whether the table knows this network's family, in the form that it speaks of.
+
+    A vision transformer must read its class token after plain blocks: with another pooling the
+    places reach the logits by other ways than the last attention.
+    """
+    name = family(network)
+    if name != "VisionTransformer":
+        return name in PLACES
+    body: Any = network.body
+    return body.global_pool == "token" and hasattr(list(body.blocks)[-1], "norm1")
 
 
 def target_of(network: Classifier) -> Target:
@@ -87,7 +95,7 @@ def target_of(network: Classifier) -> Target:
     ['ConvNeXt', 'DenseNet', 'EfficientNet']
     """
     name = family(network)
-    if name not in PLACES:
+    if not has_target(network):
         raise BadInput(
             f"no target layer is known for networks of class {name}",
             where="--method",
