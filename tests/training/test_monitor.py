@@ -14,6 +14,7 @@ from torch import nn
 
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
+from lesionlab.models.weights import read_tensors
 from lesionlab.training import train as engine
 from lesionlab.training.average import Average
 from lesionlab.training.machine import Machine
@@ -189,6 +190,20 @@ def test_only_an_average_that_is_broken_alone_is_mended(where: str, mended: bool
             network[0].bias[0] = math.inf  # type: ignore[index]
     assert average.mend() == mended
     assert bool(average.kept["0.bias"].isfinite().all()) == (where != "both")
+
+
+def test_the_average_follows_the_statistics_of_a_head_on_cached_features(
+    data: Path, tiny: Recipe, machine: Machine, tmp_path: Path
+) -> None:
+    model = {"name": "test_efficientnet", "pretrained": False, "head": "concat_pool"}
+    stage = {"name": "head", "trainable": "head", "epochs": 2, "cached_views": 2}
+    settings = tiny(model=model, stages=[stage])
+    run = train(data, settings, tmp_path / "run", machine=machine)
+    found = read_tensors(run.folder / "last.safetensors")
+    steps = pd.read_csv(run.folder / "history.csv")["step"].max()
+    assert int(found["head.0.num_batches_tracked"]) == steps
+    assert found["head.0.running_mean"].any()
+    assert (found["head.0.running_var"] != 1).all()
 
 
 # --- tracking elsewhere -------------------------------------------------------------------

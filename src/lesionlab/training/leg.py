@@ -64,7 +64,7 @@ class Leg:
     stage: Stage
     inputs: Inputs
     context: StepContext
-    moving: tuple[str, ...]  # names of the parameters that move
+    moving: tuple[str, ...] | None  # names that an average has to follow; None: all
     batch: int
     micro: int
     steps: int
@@ -91,7 +91,13 @@ def prepare_leg(made: Materials, number: int, state: State) -> Leg:
     peaks = group_rates(stage, len(groups), state.found_rates.get(stage.name))
     steps = len(made.labels) // batch
     context = step_context(made, stage, names)
-    return Leg(number, stage, inputs, context, names, batch, micro, steps, peaks)
+    moving = (*names, *_head_statistics(made.network)) if stage.cached_views else None
+    return Leg(number, stage, inputs, context, moving, batch, micro, steps, peaks)
+
+
+def _head_statistics(network: Classifier) -> tuple[str, ...]:
+    """The names of the head's buffers: its batch norms move them, though no gradient does."""
+    return tuple(f"head.{name}" for name, _ in network.head.named_buffers())
 
 
 def batches(made: Materials, stage: Stage, state: State) -> tuple[int, int]:

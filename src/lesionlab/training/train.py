@@ -254,7 +254,6 @@ class Trainer:
         first, started = state.step, time.monotonic()
         title = f"{stage.name} {state.epoch + 1}/{stage.epochs}"
         bar = SILENT if self._is_quick(stage) else self.progress
-        moving = leg.moving if stage.cached_views else None
         for step in bar(range(first, leg.steps), title, leg.steps - first):
             place = (leg.number, state.epoch, step)
             if list(place) not in state.skipped:
@@ -264,7 +263,7 @@ class Trainer:
                 state.steps_done, self.place = state.steps_done + 1, place
                 state.loss_sum += loss
                 state.loss_count += batch
-                self.average.update(state.steps_done, moving)
+                self.average.update(state.steps_done, leg.moving)
             state.step = step + 1
             if self._due(self.settings.checkpoint_seconds):
                 state.seconds += time.monotonic() - started
