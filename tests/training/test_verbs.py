@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import lesionlab
@@ -134,6 +136,26 @@ def test_what_cannot_be_is_said_before_anything_is_written(
     with pytest.raises(BadInput, match=words):
         lesionlab.train(data, tiny(**changes), tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def without_malignant_in_validation(data: Path, to: Path) -> Path:
+    shutil.copytree(data, to)
+    table = pd.read_csv(to / "manifest.csv", dtype=str, keep_default_na=False)
+    table.loc[(table["split"] == "valid") & (table["label"] == "malignant"), "split"] = "train"
+    table.to_csv(to / "manifest.csv", index=False)
+    return to
+
+
+def test_a_monitor_that_validation_cannot_give_is_refused(
+    data: Path, tiny: Recipe, tmp_path: Path
+) -> None:
+    lame = without_malignant_in_validation(data, tmp_path / "lame")
+    with pytest.raises(BadInput, match=r"class 'malignant' has no validation image.*split again"):
+        lesionlab.train(lame, tiny(monitor=None), tmp_path / "run", threads=1)
+    assert not (tmp_path / "run").exists()
+    head = [{"name": "head", "trainable": "head", "epochs": 1, "cached_views": 1}]
+    settings = tiny(monitor="valid_loss", stages=head)
+    assert lesionlab.train(lame, settings, tmp_path / "run", threads=1)["best_epoch"] == 0
 
 
 def test_a_device_that_is_not_there(data: Path, tiny: Recipe, tmp_path: Path) -> None:

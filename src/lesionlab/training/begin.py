@@ -25,7 +25,7 @@ from lesionlab.training import checkpoint
 from lesionlab.training.checkpoint import KEPT, State
 from lesionlab.training.losses import implied_prior
 from lesionlab.training.machine import Machine, free_memory
-from lesionlab.training.monitor import checked_monitor
+from lesionlab.training.monitor import checked_monitor, refuse_undefined
 from lesionlab.training.setup import Parts, reference, write_snapshot
 from lesionlab.training.tracking import refuse_absent_trackers
 
@@ -36,7 +36,8 @@ SPARE_BYTES = 200 * 2**20  # for features, predictions, reports
 def refuse_impossible(settings: Settings, parts: Parts) -> None:
     """`BadInput` for settings that this data set cannot be trained by."""
     classes = len(parts.counts)
-    checked_monitor(settings.monitor, classes)
+    monitor = checked_monitor(settings.monitor, classes)
+    refuse_undefined(monitor, parts.y[parts.valid], parts.dataset.info.classes)
     if settings.loss.name == "binary" and classes != 2:
         raise BadInput(
             f"'binary' needs two classes and there are {classes}",
