@@ -53,7 +53,7 @@ def train(
         settings = with_max_epochs(settings, epochs)
     if lr is not None:
         rates = [f"stages.{n}.max_lr={lr}" for n in range(len(settings.stages))]
-        settings = with_overrides(settings, rates)
+        settings = with_overrides(settings, rates, "--lr")
     machine = choose_machine(device, settings.precision, threads)
     began = stage_weights(start) if start else None
     run = run_training(

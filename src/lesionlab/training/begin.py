@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from lesionlab import files
-from lesionlab.config import Settings, Stage
+from lesionlab.config import AugmentSettings, Settings, Stage
 from lesionlab.data.facts import fit_coding, refuse_forbidden, unknown_case
 from lesionlab.data.manifest import group_ids
 from lesionlab.data.randomness import torch_seed
@@ -197,7 +197,7 @@ def _stage_line(settings: Settings, stage: Stage, parts: Parts, network: Classif
     groups = trainable_groups(network, stage.trainable, stage.frozen_batch_norm == "train")
     named = dict(network.named_parameters())
     moving = sum(named[n].numel() for g in groups for n in g.parameters)
-    batch = min(stage.batch_size or settings.batch_size, len(parts.train))
+    batch, _ = settings.batches(stage, len(parts.train))
     rate = stage.max_lr
     rates = f"{rate[0]:g} to {rate[1]:g}" if isinstance(rate, tuple) else f"{rate}"
     views = f" on {stage.cached_views} cached view(s)" if stage.cached_views else ""

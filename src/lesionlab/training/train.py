@@ -277,7 +277,7 @@ class Trainer:
         return bool(stage.cached_views) if not rows else float(rows[-1]["seconds"]) < QUIET
 
     def _set_rates(self, leg: Leg, done: int) -> None:
-        stage, plain = leg.stage, self.settings.optim.momentum
+        stage, plain = leg.stage, self.settings.optim.plain_momentum
         beta = momentum(stage.schedule, done, leg.total, stage.warmup, plain)
         set_rates(leg.context.optimizer, leg.peaks, self._rate_factor(leg, done), beta)
 
