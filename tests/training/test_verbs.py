@@ -19,6 +19,8 @@ from lesionlab.training.machine import Machine
 
 Recipe = Callable[..., Settings]
 
+CONCAT = {"name": "test_efficientnet", "pretrained": False, "head": "concat_pool"}
+ALL = {"name": "all", "epochs": 1}
 
 def test_interrupted_is_exit_130_with_the_command_that_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -160,6 +162,15 @@ def test_a_monitor_that_validation_cannot_give_is_refused(
 
 def test_a_device_that_is_not_there(data: Path, tiny: Recipe, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="neither cpu nor cuda"):
+        (
+            {"model": CONCAT, "micro_batch": 1},
+            "stage all needs two images at a time; .*micro_batch",
+        ),
+        ({"model": CONCAT, "batch_size": 1}, "batch_size: .*stage head needs two images at a time"),
+        (
+            {"model": CONCAT | {"head": "flatten_dense"}, "stages": [{**ALL, "size": 64}]},
+            r"stages.0.size: 'test_efficientnet' cannot take 64 x 64 images",
+        ),
         lesionlab.train(data, tiny(), tmp_path / "run", device="tpu")
 
 

@@ -55,10 +55,27 @@ def begin(
     settings: Settings,
     parts: Parts,
     machine: Machine,
+    refuse_lone_images(settings, len(parts.train))
     weights: Path | None,
     start: Path | None,
 ) -> None:
     """Make the run folder with its first checkpoint; whole or not at all."""
+def refuse_lone_images(settings: Settings, images: int) -> None:
+    """`BadInput` where the batch norms of a concat_pool head would see one vector: no variance."""
+    if settings.model.head != "concat_pool":
+        return
+    for number, stage in enumerate(settings.stages):
+        batch, micro = settings.batches(stage, images)
+        of_stage = f"stages.{number}." if stage.batch_size else ""
+        key = "micro_batch" if batch > 1 else f"{of_stage}batch_size"
+        if micro < 2:
+            raise BadInput(
+                f"'concat_pool' has batch norms: stage {stage.name} needs two images at a time",
+                where=key,
+                remedy=f"--set {key}=2, or more",
+            )
+
+
     facts = settings.model.metadata
     coding = fit_coding(parts.dataset.table.iloc[parts.train], facts) if facts else None
     network, named_weights = initial_network(settings, parts, coding, weights, start)
@@ -118,6 +135,7 @@ def _load_all(network: Classifier, start: Path) -> None:
         reason = str(error).splitlines()[-1].strip()
         raise BadInput(
             f"does not fit this network ({reason})",
+    refuse_sizes(network, settings)
             where=str(start),
             remedy="--from needs a run of the same network, head and classes",
         ) from None
@@ -148,6 +166,22 @@ def memory_need(network: Classifier, settings: Settings, machine: Machine) -> in
     micro = min(settings.micro_batch, settings.batch_size)
     each = 4 if machine.precision == "float32" else 2
     return held + int(numbers * side**2) * micro * each
+def refuse_sizes(network: Classifier, settings: Settings) -> None:
+    """`BadInput` for a stage's image size that the network cannot take; tried on empty images."""
+    for number, stage in enumerate(settings.stages):
+        if stage.size in (None, settings.input.size):
+            continue
+        shown = settings.input.model_copy(update={"size": stage.size})
+        try:
+            layer_table(network, shown)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise BadInput(
+                f"'{settings.model.name}' cannot take {stage.size} x {stage.size} images ({error})",
+                where=f"stages.{number}.size",
+                remedy="leave it out, or choose a network and a head that take any size",
+            ) from None
+
+
 
 
 def refuse_full_memory(network: Classifier, settings: Settings, machine: Machine) -> None:
@@ -210,3 +244,5 @@ def _stage_line(settings: Settings, stage: Stage, parts: Parts, network: Classif
 
 def _batch_line(settings: Settings) -> str:
     return f"{settings.batch_size} images a step in micro-batches of {settings.micro_batch}"
+    if stage.cached_views and stage.augment != AugmentSettings():
+        views += " (which its augment leaves as they are)"

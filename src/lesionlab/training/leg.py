@@ -102,8 +102,7 @@ def _head_statistics(network: Classifier) -> tuple[str, ...]:
 
 def batches(made: Materials, stage: Stage, state: State) -> tuple[int, int]:
     """Images of a step, and of what goes through the network at once."""
-    batch = min(stage.batch_size or made.settings.batch_size, len(made.labels))
-    micro = batch if stage.cached_views else min(made.settings.micro_batch, batch)
+    batch, micro = made.settings.batches(stage, len(made.labels))
     return batch, state.micro_batches.get(stage.name, micro)
 
 

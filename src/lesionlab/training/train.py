@@ -137,7 +137,9 @@ def resume(
                     raise _one_died(folder) from None
                 if machine.ranks.world > 1 or not is_out_of_memory(error):
                     raise
-                progress.say(lessons.halve(run.config.settings, found.state, folder))
+                progress.say(
+                    lessons.halve(run.config.settings, len(parts.train), found.state, folder)
+                )
 
 
 def _say_if_inexact(found: Checkpoint, machine: Machine, progress: Progress) -> None:
