@@ -8,11 +8,14 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 import torch
 
 from lesionlab.errors import BadInput
 from lesionlab.training.distributed import ALONE, Ranks, join_ranks
 
+# Raised whenever the same settings and data would no longer give the same bits.
+NUMERICS = 1
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -52,6 +55,8 @@ class Machine:
             "capability": capability,
             "mkl": os.environ.get("MKL_CBWR", ""),
             "torch": torch.__version__,
+            "timm": timm.__version__,
+            "numerics": NUMERICS,
         }
 
 
