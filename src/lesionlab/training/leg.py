@@ -24,7 +24,7 @@ from lesionlab.training.depthwise import quicken
 from lesionlab.training.features import Frozen, frozen_features
 from lesionlab.training.losses import as_tensor, class_weights, implied_prior
 from lesionlab.training.lr_finder import RateCurve, chosen_rate, find_rate
-from lesionlab.training.machine import Machine
+from lesionlab.training.machine import Machine, keep_memory
 from lesionlab.training.optim import make_optimizer
 from lesionlab.training.schedule import group_rates
 from lesionlab.training.setup import Parts, preprocessing, stage_pixels
@@ -139,6 +139,8 @@ def step_context(made: Materials, stage: Stage, names: tuple[str, ...]) -> StepC
 def stage_inputs(made: Materials, number: int, state: State) -> Inputs:
     """Images, or cached features where the body is frozen and that is asked for."""
     stage = made.settings.stages[number]
+    if made.machine.device == "cpu":
+        keep_memory()
     return _features(made, number, stage, state) if stage.cached_views else _images(made, stage)
 
 

@@ -79,13 +79,13 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     threads = threads or max(1, len(os.sched_getaffinity(0)) // here)
     torch.set_num_threads(threads)
-    if device == "cpu":
-        keep_memory()
     return Machine(device, precision, threads, ranks)
 
 
 def keep_memory() -> bool:
     """Ask the C library to keep what a step frees for the next one; whether it will.
+
+    For the whole process and for good, so only a stage of training on a processor asks for it.
 
     Each step allocates the same large arrays. glibc gives them back to the kernel, which then has
     to clear every page again: a sixth of a step's time (docs/decisions/0084).
