@@ -207,7 +207,9 @@ class Trainer:
         self.saved_moments = found.under("optim/")
         self.saved_at = time.monotonic()
         self.place = (self.state.stage, self.state.epoch, self.state.step)  # of the last step
-        self.track = open_trackers(self.settings, run.folder, machine.ranks.first)
+        self.track = open_trackers(
+            self.settings, run.folder, machine.ranks.first, self.state.epochs_done
+        )
 
     def _network(self, found: Checkpoint) -> Classifier:
         network = bare_network(self.run.config)
