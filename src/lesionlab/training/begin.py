@@ -20,7 +20,16 @@ from lesionlab.models.freeze import trainable_groups
 from lesionlab.models.layers import layer_table
 from lesionlab.models.weights import load_body, read_tensors
 from lesionlab.models.zoo import OWN
-from lesionlab.run import CHECKPOINTS, FactsCoding, RunConfig, environment, now, write_config
+from lesionlab.run import (
+    CHECKPOINTS,
+    CONFIG,
+    FactsCoding,
+    RunConfig,
+    environment,
+    now,
+    read_run,
+    write_config,
+)
 from lesionlab.training import checkpoint
 from lesionlab.training.checkpoint import KEPT, State
 from lesionlab.training.losses import implied_prior
@@ -46,20 +55,11 @@ def refuse_impossible(settings: Settings, parts: Parts) -> None:
         )
     if settings.stages[0].start_from == "best":
         raise BadInput("the first stage has none before it", where="stages.0.start_from")
+    refuse_lone_images(settings, len(parts.train))
     refuse_absent_trackers(settings)
     refuse_forbidden(settings.model.metadata, parts.dataset.info.forbidden_inputs)
 
 
-def begin(
-    out: Path,
-    settings: Settings,
-    parts: Parts,
-    machine: Machine,
-    refuse_lone_images(settings, len(parts.train))
-    weights: Path | None,
-    start: Path | None,
-) -> None:
-    """Make the run folder with its first checkpoint; whole or not at all."""
 def refuse_lone_images(settings: Settings, images: int) -> None:
     """`BadInput` where the batch norms of a concat_pool head would see one vector: no variance."""
     if settings.model.head != "concat_pool":
@@ -76,6 +76,15 @@ def refuse_lone_images(settings: Settings, images: int) -> None:
             )
 
 
+def begin(
+    out: Path,
+    settings: Settings,
+    parts: Parts,
+    machine: Machine,
+    weights: Path | None,
+    start: Path | None,
+) -> None:
+    """Make the run folder with its first checkpoint; whole or not at all."""
     facts = settings.model.metadata
     coding = fit_coding(parts.dataset.table.iloc[parts.train], facts) if facts else None
     network, named_weights = initial_network(settings, parts, coding, weights, start)
@@ -123,9 +132,26 @@ def initial_network(
         load_body(network.body, weights)
         named = {"body": weights.name, "sha256": files.sha256_file(weights)}
     if start is not None:
+        _refuse_other_facts(coding, start)
         _load_all(network, start)
         named = {"all": start.name, "sha256": files.sha256_file(start)}
+    refuse_sizes(network, settings)
     return network, named
+
+
+def _refuse_other_facts(coding: FactsCoding | None, start: Path) -> None:
+    """`BadInput` where the run of these weights gives its numbers for a case another meaning."""
+    run = next((f for f in (start.parent, start.parent.parent) if (f / CONFIG).is_file()), None)
+    theirs = None if run is None else read_run(run).config.facts
+    if coding is None or theirs is None:
+        return
+    before, here = (", ".join((*c.columns, *c.sites)) for c in (theirs, coding))
+    if before != here:
+        raise BadInput(
+            f"reads other facts of a case: {before}; here they are {here}",
+            where=str(start),
+            remedy="--from needs a run with the same columns and the same sites in training",
+        )
 
 
 def _load_all(network: Classifier, start: Path) -> None:
@@ -135,10 +161,25 @@ def _load_all(network: Classifier, start: Path) -> None:
         reason = str(error).splitlines()[-1].strip()
         raise BadInput(
             f"does not fit this network ({reason})",
-    refuse_sizes(network, settings)
             where=str(start),
             remedy="--from needs a run of the same network, head and classes",
         ) from None
+
+
+def refuse_sizes(network: Classifier, settings: Settings) -> None:
+    """`BadInput` for a stage's image size that the network cannot take; tried on empty images."""
+    for number, stage in enumerate(settings.stages):
+        if stage.size in (None, settings.input.size):
+            continue
+        shown = settings.input.model_copy(update={"size": stage.size})
+        try:
+            layer_table(network, shown)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise BadInput(
+                f"'{settings.model.name}' cannot take {stage.size} x {stage.size} images ({error})",
+                where=f"stages.{number}.size",
+                remedy="leave it out, or choose a network and a head that take any size",
+            ) from None
 
 
 def refuse_full_disk(folder: Path, network: Classifier, settings: Settings) -> None:
@@ -166,22 +207,6 @@ def memory_need(network: Classifier, settings: Settings, machine: Machine) -> in
     micro = min(settings.micro_batch, settings.batch_size)
     each = 4 if machine.precision == "float32" else 2
     return held + int(numbers * side**2) * micro * each
-def refuse_sizes(network: Classifier, settings: Settings) -> None:
-    """`BadInput` for a stage's image size that the network cannot take; tried on empty images."""
-    for number, stage in enumerate(settings.stages):
-        if stage.size in (None, settings.input.size):
-            continue
-        shown = settings.input.model_copy(update={"size": stage.size})
-        try:
-            layer_table(network, shown)
-        except (RuntimeError, ValueError, AssertionError) as error:
-            raise BadInput(
-                f"'{settings.model.name}' cannot take {stage.size} x {stage.size} images ({error})",
-                where=f"stages.{number}.size",
-                remedy="leave it out, or choose a network and a head that take any size",
-            ) from None
-
-
 
 
 def refuse_full_memory(network: Classifier, settings: Settings, machine: Machine) -> None:
@@ -235,6 +260,8 @@ def _stage_line(settings: Settings, stage: Stage, parts: Parts, network: Classif
     rate = stage.max_lr
     rates = f"{rate[0]:g} to {rate[1]:g}" if isinstance(rate, tuple) else f"{rate}"
     views = f" on {stage.cached_views} cached view(s)" if stage.cached_views else ""
+    if stage.cached_views and stage.augment != AugmentSettings():
+        views += " (which its augment leaves as they are)"
     size = f" at {stage.size} px" if stage.size else ""
     return (
         f"{stage.name}, {stage.epochs} epochs of {len(parts.train) // batch} steps{size}, "
@@ -244,5 +271,3 @@ def _stage_line(settings: Settings, stage: Stage, parts: Parts, network: Classif
 
 def _batch_line(settings: Settings) -> str:
     return f"{settings.batch_size} images a step in micro-batches of {settings.micro_batch}"
-    if stage.cached_views and stage.augment != AugmentSettings():
-        views += " (which its augment leaves as they are)"
