@@ -6,15 +6,28 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
 from lesionlab.errors import BadInput, nearest
 
 
 class Strict(BaseModel):
-    """Frozen, and nothing but the fields below."""
+    """Frozen, and nothing but the fields below; every number is finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# A bare word is a list of one.
+OneOrMore = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+Positive = Annotated[float, Field(gt=0)]
 
 
 class ModelSettings(Strict):
@@ -28,7 +41,14 @@ class ModelSettings(Strict):
     output: Literal["softmax", "sigmoid"] = "softmax"  # sigmoid: one unit for two classes
     dropout: float = Field(0.0, ge=0, lt=1)  # before the head
     drop_path: float = Field(0.0, ge=0, lt=1)  # stochastic depth in the body
-    metadata: tuple[str, ...] = ()  # of age, sex, site: read by a small network before the head
+    # Of age, sex, site: read by a small network before the head.
+    metadata: Annotated[tuple[str, ...], OneOrMore] = ()
+
+    @model_validator(mode="after")
+    def _facts_come_once(self) -> Self:
+        if len(set(self.metadata)) < len(self.metadata):
+            raise ValueError(f"metadata names a column twice ({', '.join(self.metadata)})")
+        return self
 
 
 class InputSettings(Strict):
@@ -38,7 +58,7 @@ class InputSettings(Strict):
     fit: Literal["squash", "crop"] = "squash"
     channels: Literal[1, 3] = 3
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    std: tuple[Positive, ...] = (0.229, 0.224, 0.225)
 
     @model_validator(mode="after")
     def _channels_agree(self) -> Self:
@@ -70,18 +90,29 @@ class LossSettings(Strict):
     focal_gamma: float = Field(2.0, ge=0)
     logit_adjustment: float = Field(0.0, ge=0)  # tau; 1 trains for a uniform prior
 
+    @model_validator(mode="after")
+    def _focal_has_hard_labels(self) -> Self:
+        if self.name == "focal" and self.label_smoothing:
+            raise ValueError("the focal loss has no label_smoothing: leave it at 0")
+        return self
+
 
 class OptimSettings(Strict):
     """How it is minimised."""
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adamw"
     weight_decay: float = Field(0.01, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)  # of SGD; beta1 of Adam; one_cycle has its own
+    # Of SGD and RMSprop; beta1 of Adam; one_cycle has its own. None: 0.9, and 0 for RMSprop.
+    momentum: float | None = Field(None, ge=0, lt=1)
     beta2: float = Field(0.999, gt=0, lt=1)
     clip: float | None = Field(None, gt=0)  # norm of the gradient
 
-
-Rate = Annotated[float, Field(gt=0)]
+    @property
+    def plain_momentum(self) -> float:
+        """The momentum outside of one_cycle; RMSprop has none unless asked, as in Keras."""
+        if self.momentum is not None:
+            return self.momentum
+        return 0.0 if self.name == "rmsprop" else 0.9
 
 
 class Stage(Strict):
@@ -91,7 +122,7 @@ class Stage(Strict):
     trainable: Literal["head", "last_block", "all"] = "all"
     epochs: int = Field(ge=1)
     # One rate, or (first group, last group) spread geometrically from stem to head.
-    max_lr: Rate | tuple[Rate, Rate] | Literal["auto"] = 1e-3
+    max_lr: Positive | tuple[Positive, Positive] | Literal["auto"] = 1e-3
     schedule: Literal["one_cycle", "cosine", "constant", "plateau"] = "one_cycle"
     warmup: float = Field(0.25, ge=0, lt=1)  # share of the steps before the peak (one_cycle)
     augment: AugmentSettings = AugmentSettings()
@@ -111,6 +142,8 @@ class Stage(Strict):
             )
         if self.cached_views and self.frozen_batch_norm == "train":
             raise ValueError("cached_views needs frozen_batch_norm = 'eval'")
+        if self.cached_views and self.size is not None:
+            raise ValueError("cached_views has no size: features are those of input.size")
         return self
 
 
@@ -137,7 +170,16 @@ class Settings(Strict):
     monitor: str | None = None  # None: roc_auc for two classes, else prior-corrected accuracy
     seed: int = Field(0, ge=0, lt=2**32)
     checkpoint_seconds: float = Field(120.0, ge=0)  # 0: at every step
-    tracking: tuple[Literal["tensorboard", "mlflow"], ...] = ()  # beside history.csv
+    # Beside history.csv.
+    tracking: Annotated[tuple[Literal["tensorboard", "mlflow"], ...], OneOrMore] = ()
+
+    def batches(self, stage: Stage, images: int) -> tuple[int, int]:
+        """Images of a step of `stage`, and of what goes through the network at once.
+
+        `images` are those of the training part.
+        """
+        batch = min(stage.batch_size or self.batch_size, images)
+        return batch, batch if stage.cached_views else min(self.micro_batch, batch)
 
     @model_validator(mode="after")
     def _stages_have_names_of_their_own(self) -> Self:
@@ -160,8 +202,8 @@ def parse(kind: type[S], values: Mapping[str, Any], where: str = "settings") -> 
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(p) for p in first["loc"])
+        path, first = _first_wrong(error, values)
+        place = ".".join(str(p) for p in path)
         if first["type"] == "extra_forbidden":
             known = sorted(_known_keys(kind, first["loc"][:-1]))
             hint = nearest(str(first["loc"][-1]), known)
@@ -169,6 +211,34 @@ def parse(kind: type[S], values: Mapping[str, Any], where: str = "settings") -> 
         message = first["msg"].removeprefix("Value error, ")
         given = "" if isinstance(first["input"], Mapping) else f" (given: {first['input']!r})"
         raise BadInput(f"{place}: {message}{given}" if place else message, where=where) from None
+
+
+Path = tuple[int | str, ...]
+
+
+def _first_wrong(error: ValidationError, values: Mapping[str, Any]) -> tuple[Path, ErrorDetails]:
+    """The first wrong setting; where it may be of several kinds, what came nearest to one."""
+    found = [(_path(each["loc"], values), each) for each in error.errors()]
+    setting = found[0][0]
+    return max((f for f in found if f[0][: len(setting)] == setting), key=lambda f: len(f[0]))
+
+
+def _path(loc: Path, values: Any) -> Path:
+    """A place as the user wrote it, without pydantic's words for the kinds a value may be of.
+
+    >>> _path(("stages", 0, "max_lr", "constrained-float"), {"stages": [{"max_lr": 0}]})
+    ('stages', 0, 'max_lr')
+    """
+    kept: list[int | str] = []
+    for part in loc:
+        if isinstance(values, Mapping) and isinstance(part, str):
+            values = values.get(part)
+        elif isinstance(values, list | tuple) and isinstance(part, int):
+            values = values[part] if part < len(values) else None
+        else:
+            continue
+        kept.append(part)
+    return tuple(kept)
 
 
 def _known_keys(kind: type[BaseModel], path: Sequence[int | str]) -> set[str]:
@@ -186,8 +256,12 @@ def _known_keys(kind: type[BaseModel], path: Sequence[int | str]) -> set[str]:
     return set(kind.model_fields)
 
 
-def with_overrides(settings: Settings, assignments: Sequence[str]) -> Settings:
+def with_overrides(
+    settings: Settings, assignments: Sequence[str], where: str = "--set"
+) -> Settings:
     """Settings with `key.sub=value` assignments laid over them; values are TOML.
+
+    `where` is the option that they come from.
 
     >>> base = Settings(stages=(Stage(name="head", epochs=3),))
     >>> with_overrides(base, ["stages.0.epochs=5", "optim.name=sgd"]).stages[0].epochs
@@ -199,7 +273,7 @@ def with_overrides(settings: Settings, assignments: Sequence[str]) -> Settings:
         if not sign:
             raise BadInput(f"'{assignment}' is not KEY=VALUE", where="--set")
         _assign(values, key.strip().split("."), _toml_value(text.strip()), key)
-    return parse(Settings, values, "--set")
+    return parse(Settings, values, where)
 
 
 def _toml_value(text: str) -> Any:

@@ -219,8 +219,8 @@ def test_target_of_a_convolutional_or_swin_network_is_what_is_pooled(name: str, 
     with torch.no_grad():
         features = model.feature_map(images)
     hook.remove()
-    assert torch.allclose(kept[-1], features)
-    shown = target.to_map(features)
+    shown = target.to_map(kept[-1])
+    assert torch.allclose(shown, features)
     assert shown.shape[2] == shown.shape[3] < shown.shape[1]
 
 

@@ -57,6 +57,31 @@ def test_the_fastai_head_is_fastais() -> None:
     assert torch.allclose(pooled[:, 5:], features.mean((2, 3)))
 
 
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("test_mambaout", 64), ("swin_tiny_patch4_window7_224", 224), ("sequencer2d_s", 64)],
+)
+def test_a_map_whose_depth_lies_last_is_pooled_over_its_places(name: str, size: int) -> None:
+    plain = network(name, size=size).eval()
+    depth = int(plain.body.num_features)  # type: ignore[arg-type]
+    images = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        features = plain.feature_map(images)
+        own = plain.body.forward_head(plain.body.forward_features(images), pre_logits=True)  # type: ignore[operator]
+        assert torch.equal(plain.pool(features), own)
+    assert features.shape[1] == depth
+    assert features.shape[2] == features.shape[3]
+    pooled = network(name, size=size, head="concat_pool")
+    assert pooled.head[0].num_features == 2 * depth  # type: ignore[index]
+    flat = network(name, size=size, head="flatten_dense")
+    assert flat.head[1].in_features == features[0].numel()  # type: ignore[index]
+
+
+def test_a_network_of_several_branches_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"CrossVit have several last maps.*another network"):
+        network("crossvit_tiny_240", size=240)
+
+
 def test_a_head_that_needs_a_map_says_so() -> None:
     with pytest.raises(BadInput, match="needs a feature map and 'test_vit' has none"):
         network("test_vit", size=160, head="concat_pool")
@@ -84,6 +109,13 @@ def test_the_output_bias_starts_at_the_prior() -> None:
 def test_an_unknown_network_gets_the_nearest_name(name: str) -> None:
     with pytest.raises(BadInput, match=f"unknown network '{name}'; did you mean"):
         network(name)
+
+
+def test_unknown_weights_of_a_network_get_the_nearest_tag() -> None:
+    with pytest.raises(
+        BadInput, match=r"weights that timm does not have; did you mean 'resnet18.a1"
+    ):
+        network("resnet18.a1_in1")
 
 
 def test_weights_that_cannot_be_downloaded_name_the_option(monkeypatch: pytest.MonkeyPatch) -> None:

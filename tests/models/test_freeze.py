@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -30,6 +31,27 @@ def test_groups_hold_every_parameter_once_from_stem_to_head(family: str) -> None
     assert len(found) >= 4
     first = next(n for n, _ in made.body.named_parameters())
     assert f"body.{first}" in found[0].parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("vit_tiny_patch16_224", "blocks.11"),
+        ("mobilenetv2_100", "blocks.6"),
+        ("vgg11", "features.18"),
+        ("test_mambaout", "stages.3"),
+        ("rdnet_tiny", "dense_stages"),
+    ],
+)
+def test_the_last_block_is_named_and_is_no_head_of_the_body(name: str, last: str) -> None:
+    with torch.device("meta"):
+        body = timm.create_model(name, pretrained=False, num_classes=0)
+        made = Classifier(body, nn.Identity(), nn.Linear(2, 2), "linear")
+    found = groups(made)
+    assert [g.name for g in found][-2:] == [last, "head"]
+    assert len({g.name for g in found}) == len(found)
+    names = sorted(n for g in found for n in g.parameters)
+    assert names == sorted(n for n, _ in made.named_parameters())
 
 
 @pytest.mark.parametrize("family", FAMILIES)

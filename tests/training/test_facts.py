@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,6 @@ def test_predictions_are_computed_with_the_facts(run: Path, data: Path, machine:
 
 
 def test_the_facts_matter(run: Path, data: Path, machine: Machine, tmp_path: Path) -> None:
-    import shutil
-
     other = shutil.copytree(data, tmp_path / "other")
     table = pd.read_csv(other / "manifest.csv", dtype=str, keep_default_na=False)
     table["age"] = "30"
@@ -80,6 +79,22 @@ def test_it_resumes_to_the_same_bits(
             train(data, settings, tmp_path / "run", machine=machine)
     resume(tmp_path / "run", machine=machine)
     assert outcome(tmp_path / "run") == outcome(run)
+
+
+def test_weights_of_a_run_with_other_sites_are_refused(
+    run: Path, data: Path, machine: Machine, tmp_path: Path
+) -> None:
+    """As many words, so the shapes fit; the numbers would mean something else."""
+    other = shutil.copytree(data, tmp_path / "other")
+    table = pd.read_csv(other / "manifest.csv", dtype=str, keep_default_na=False)
+    site = next(s for s in sorted(set(table["site"])) if s)
+    table["site"] = table["site"].replace(site, "elsewhere")
+    table.to_csv(other / "manifest.csv", index=False)
+    settings = engine.read_run(run).config.settings
+    for start in (run / "best.safetensors", run / "stages" / "head.safetensors"):
+        with pytest.raises(BadInput, match=r"reads other facts of a case: .*; here .*elsewhere"):
+            train(other, settings, tmp_path / "run", start=start, machine=machine)
+    assert not (tmp_path / "run").exists()
 
 
 def test_forbidden_columns_are_refused_before_anything(

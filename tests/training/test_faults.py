@@ -445,6 +445,18 @@ def test_another_machine_is_said_to_be_not_bit_exact(stopped: Path, lines: Any) 
     assert words in summary(stopped)["notes"]
 
 
+def test_a_checkpoint_that_records_less_is_said_to_be_not_bit_exact(
+    stopped: Path, machine: Machine, lines: Any
+) -> None:
+    for manifest in (stopped / "checkpoints").glob("[0-9]*.json"):
+        content = json.loads(manifest.read_text())
+        del content["fingerprint"]["numerics"]
+        manifest.write_text(json.dumps(content))
+    resume(stopped, machine=machine, progress=lines)
+    said = "not bit-exact with the uninterrupted run: numerics was not recorded, is 1"
+    assert said in lines.said
+
+
 def test_other_threads_are_said_to_be_not_bit_exact(stopped: Path, lines: Any) -> None:
     other = Machine("cpu", "float32", 2)
     resume(stopped, machine=other, progress=lines)

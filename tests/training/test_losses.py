@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lesionlab.config import LossSettings
+from lesionlab.config import LossSettings, parse
 from lesionlab.errors import BadInput
 from lesionlab.training.losses import class_weights, implied_prior, loss_of
 
@@ -73,6 +73,11 @@ def test_binary_is_cross_entropy_of_two_classes_and_smooths_alike() -> None:
         usual = LossSettings(label_smoothing=smoothing)
         pair = [loss_of(s, two, target, torch.ones(2), LOG_SEEN[:2]) for s in (binary, usual)]
         assert float(pair[0]) == pytest.approx(float(pair[1]), rel=1e-6)
+
+
+def test_focal_loss_with_smoothed_labels_is_refused() -> None:
+    with pytest.raises(BadInput, match="the focal loss has no label_smoothing"):
+        parse(LossSettings, {"name": "focal", "label_smoothing": 0.1})
 
 
 def test_binary_needs_two_classes() -> None:

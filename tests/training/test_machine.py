@@ -8,10 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from lesionlab.errors import BadInput
-from lesionlab.training.machine import choose_machine, keep_memory
+from lesionlab.training.machine import NUMERICS, choose_machine, keep_memory
 
 
 def _at(array: np.ndarray, offset: int) -> torch.Tensor:
@@ -46,6 +47,8 @@ def test_the_record_names_what_the_bits_depend_on() -> None:
     record = choose_machine("cpu", "float32", 1).fingerprint()
     assert record["threads"] == 1
     assert record["precision"] == "float32"
+    assert record["timm"] == timm.__version__
+    assert record["numerics"] == NUMERICS
     assert record["mkl"] == os.environ["MKL_CBWR"] == "AUTO,STRICT"
 
 

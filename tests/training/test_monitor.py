@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,7 @@ from torch import nn
 
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
+from lesionlab.models.weights import read_tensors
 from lesionlab.training import train as engine
 from lesionlab.training.average import Average
 from lesionlab.training.machine import Machine
@@ -191,6 +195,20 @@ def test_only_an_average_that_is_broken_alone_is_mended(where: str, mended: bool
     assert bool(average.kept["0.bias"].isfinite().all()) == (where != "both")
 
 
+def test_the_average_follows_the_statistics_of_a_head_on_cached_features(
+    data: Path, tiny: Recipe, machine: Machine, tmp_path: Path
+) -> None:
+    model = {"name": "test_efficientnet", "pretrained": False, "head": "concat_pool"}
+    stage = {"name": "head", "trainable": "head", "epochs": 2, "cached_views": 2}
+    settings = tiny(model=model, stages=[stage])
+    run = train(data, settings, tmp_path / "run", machine=machine)
+    found = read_tensors(run.folder / "last.safetensors")
+    steps = pd.read_csv(run.folder / "history.csv")["step"].max()
+    assert int(found["head.0.num_batches_tracked"]) == steps
+    assert found["head.0.running_mean"].any()
+    assert (found["head.0.running_var"] != 1).all()
+
+
 # --- tracking elsewhere -------------------------------------------------------------------
 
 
@@ -205,6 +223,70 @@ def test_a_tracker_that_is_not_installed_names_its_extra(
     monkeypatch.setattr("lesionlab.training.tracking.find_spec", lambda _: None)
     with pytest.raises(BadInput, match=r"pip install 'lesionlab\[mlflow\]'"):
         refuse_absent_trackers(tiny(tracking=["mlflow"]))
+
+
+def test_tensorboard_forgets_the_epochs_that_are_trained_again(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Mock()
+    module = SimpleNamespace(SummaryWriter=writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    open_trackers(tiny(tracking=["tensorboard"]), tmp_path, True, 3)
+    writer.assert_called_once_with(str(tmp_path / "tensorboard"), purge_step=3)
+
+
+class FakeMlflow(ModuleType):
+    """As much of MLflow as is used; `down` is a server that cannot be reached."""
+
+    def __init__(self, down: bool = False) -> None:
+        super().__init__("mlflow")
+        self.exceptions = ModuleType("mlflow.exceptions")
+        self.exceptions.MlflowException = type("MlflowException", (Exception,), {})  # type: ignore[attr-defined]
+        self.entities = SimpleNamespace(Metric=lambda key, value, _, step: (key, value, step))
+        self.points: list[tuple[str, float, int]] = []
+        self.MlflowClient = lambda: self
+        self.down = down
+
+    def get_experiment_by_name(self, _: str) -> object:
+        if self.down:
+            raise self.exceptions.MlflowException("connection refused\nby the server")
+        return SimpleNamespace(experiment_id="1")
+
+    def create_run(self, *_: object, run_name: str) -> object:
+        return SimpleNamespace(info=SimpleNamespace(run_id=f"id of {run_name}"))
+
+    def get_run(self, _: str) -> object:
+        latest = {key: value for key, value, _ in self.points}
+        return SimpleNamespace(data=SimpleNamespace(metrics=latest))
+
+    def log_batch(self, _: str, metrics: list[tuple[str, float, int]]) -> None:
+        self.points += metrics
+
+
+def faked(monkeypatch: pytest.MonkeyPatch, down: bool = False) -> FakeMlflow:
+    fake = FakeMlflow(down)
+    monkeypatch.setitem(sys.modules, "mlflow", fake)
+    monkeypatch.setitem(sys.modules, "mlflow.exceptions", fake.exceptions)
+    return fake
+
+
+def test_mlflow_gets_an_epoch_that_is_trained_again_once(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = faked(monkeypatch)
+    for epochs in ((0, 1), (1, 2)):  # the second time after a kill
+        track = open_trackers(tiny(tracking=["mlflow"]), tmp_path, True)
+        for epoch in epochs:
+            track({"epoch": epoch, "valid_loss": 0.5})
+    assert [step for key, _, step in fake.points if key == "valid_loss"] == [0, 1, 2]
+
+
+def test_an_mlflow_that_cannot_be_reached_is_one_line(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faked(monkeypatch, down=True)
+    with pytest.raises(BadInput, match=r"MLflow does not answer \(connection refused\); mend"):
+        open_trackers(tiny(tracking=["mlflow"]), tmp_path, True)
 
 
 def test_tensorboard_gets_every_epoch(tiny: Recipe, tmp_path: Path) -> None:

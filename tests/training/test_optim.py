@@ -40,6 +40,15 @@ def step(made: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
     optimizer.step()
 
 
+@pytest.mark.parametrize(("asked", "given"), [(None, 0.0), (0.5, 0.5)])
+def test_rmsprop_has_the_momentum_that_is_asked_for(asked: float | None, given: float) -> None:
+    how = OptimSettings(name="rmsprop", momentum=asked)
+    made = network()
+    optimizer = make_optimizer(how, made, trainable_groups(made, "head"))
+    assert {part["momentum"] for part in optimizer.param_groups} == {given}
+    assert OptimSettings(name="sgd").plain_momentum == 0.9
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_state_goes_through_names_and_back_with_the_same_bits(name: str) -> None:
     whole, stopped = network(), network()

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import lesionlab
+from lesionlab.api.train import stage_weights
 from lesionlab.cli.main import run
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput, Interrupted
 from lesionlab.training.machine import Machine
 
 Recipe = Callable[..., Settings]
+CONCAT = {"name": "test_efficientnet", "pretrained": False, "head": "concat_pool"}
+ALL = {"name": "all", "epochs": 1}
 
 
 def test_interrupted_is_exit_130_with_the_command_that_goes_on(
@@ -115,6 +120,37 @@ def test_from_a_stage_that_is_not_there(
         lesionlab.train(data, tiny(), tmp_path / "run", start=f"{reference}@haed")
 
 
+def run_with_stage(folder: Path) -> Path:
+    (folder / "stages").mkdir(parents=True)
+    for path in (folder / "best.safetensors", folder / "stages" / "head.safetensors"):
+        path.touch()
+    return folder
+
+
+def test_a_run_whose_folder_has_an_at_sign(tmp_path: Path) -> None:
+    folder = run_with_stage(tmp_path / "a@b")
+    assert stage_weights(str(folder)) == folder / "best.safetensors"
+    assert stage_weights(f"{folder}@head") == folder / "stages" / "head.safetensors"
+
+
+@pytest.mark.parametrize("stage", ["@../best", "@", "@haed"])
+def test_a_stage_is_one_of_the_runs_own(tmp_path: Path, stage: str) -> None:
+    folder = run_with_stage(tmp_path / "run")
+    with pytest.raises(BadInput, match=r"no such stage or run; (did you mean 'head'|known: head)"):
+        stage_weights(f"{folder}{stage}")
+
+
+def test_a_run_that_is_not_there_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such stage or run; give RUN or RUN@STAGE"):
+        stage_weights(str(tmp_path / "none"))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write")
+def test_a_sheet_that_cannot_be_written_is_one_line(data: Path, tiny: Recipe) -> None:
+    with pytest.raises(BadInput, match=r"^/proc/y\.png: cannot be written"):
+        lesionlab.augmentations(data, tiny(), "/proc/y.png")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -126,6 +162,15 @@ def test_from_a_stage_that_is_not_there(
             "the first stage has none before it",
         ),
         ({"precision": "float16"}, "float16 trains on a GPU only"),
+        (
+            {"model": CONCAT, "micro_batch": 1},
+            "stage all needs two images at a time; .*micro_batch",
+        ),
+        ({"model": CONCAT, "batch_size": 1}, "batch_size: .*stage head needs two images at a time"),
+        (
+            {"model": CONCAT | {"head": "flatten_dense"}, "stages": [{**ALL, "size": 64}]},
+            r"stages.0.size: 'test_efficientnet' cannot take 64 x 64 images",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_written(
@@ -134,6 +179,26 @@ def test_what_cannot_be_is_said_before_anything_is_written(
     with pytest.raises(BadInput, match=words):
         lesionlab.train(data, tiny(**changes), tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def without_malignant_in_validation(data: Path, to: Path) -> Path:
+    shutil.copytree(data, to)
+    table = pd.read_csv(to / "manifest.csv", dtype=str, keep_default_na=False)
+    table.loc[(table["split"] == "valid") & (table["label"] == "malignant"), "split"] = "train"
+    table.to_csv(to / "manifest.csv", index=False)
+    return to
+
+
+def test_a_monitor_that_validation_cannot_give_is_refused(
+    data: Path, tiny: Recipe, tmp_path: Path
+) -> None:
+    lame = without_malignant_in_validation(data, tmp_path / "lame")
+    with pytest.raises(BadInput, match=r"class 'malignant' has no validation image.*split again"):
+        lesionlab.train(lame, tiny(monitor=None), tmp_path / "run", threads=1)
+    assert not (tmp_path / "run").exists()
+    head = [{"name": "head", "trainable": "head", "epochs": 1, "cached_views": 1}]
+    settings = tiny(monitor="valid_loss", stages=head)
+    assert lesionlab.train(lame, settings, tmp_path / "run", threads=1)["best_epoch"] == 0
 
 
 def test_a_device_that_is_not_there(data: Path, tiny: Recipe, tmp_path: Path) -> None:

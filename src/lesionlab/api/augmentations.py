@@ -50,12 +50,15 @@ def augmentations(
         raise BadInput("no such folder", where=str(path.parent))
     data = read_dataset(Path(dataset))
     names, pixels = training_views(data, settings, chosen, images, views, seed)
-    if single is not None:
-        with files.stage_folder(single) as aside:
-            for name, row in zip(names, pixels, strict=True):
-                for number, view in enumerate(row):
-                    files.write_bytes(aside / f"{name}-{number}.png", _png(picture(view)))
-    files.write_bytes(path, _png(sheet(pixels)))
+    try:
+        if single is not None:
+            with files.stage_folder(single) as aside:
+                for name, row in zip(names, pixels, strict=True):
+                    for number, view in enumerate(row):
+                        files.write_bytes(aside / f"{name}-{number}.png", _png(picture(view)))
+        files.write_bytes(path, _png(sheet(pixels)))
+    except OSError as error:
+        raise BadInput(f"cannot be written ({error.strerror})", where=str(path)) from None
     return {
         "schema_version": 1,
         "out": str(path),

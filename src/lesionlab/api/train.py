@@ -53,7 +53,7 @@ def train(
         settings = with_max_epochs(settings, epochs)
     if lr is not None:
         rates = [f"stages.{n}.max_lr={lr}" for n in range(len(settings.stages))]
-        settings = with_overrides(settings, rates)
+        settings = with_overrides(settings, rates, "--lr")
     machine = choose_machine(device, settings.precision, threads)
     began = stage_weights(start) if start else None
     run = run_training(
@@ -120,14 +120,15 @@ def stage_weights(start: str) -> Path:
     from lesionlab.errors import nearest
     from lesionlab.run import BEST
 
-    folder, _, stage = start.partition("@")
-    path = Path(folder) / (f"stages/{stage}.safetensors" if stage else BEST)
-    if not path.is_file():
-        known = [p.stem for p in Path(folder).glob("stages/*.safetensors")]
-        raise BadInput(
-            "no such stage or run", where=f"--from {start}", remedy=nearest(stage, known)
-        )
-    return path
+    if (Path(start) / BEST).is_file():  # a folder may have an @ in its name
+        return Path(start) / BEST
+    folder, sign, stage = start.rpartition("@")
+    folder = folder if sign else start
+    stages = {p.stem: p for p in sorted(Path(folder).glob("stages/*.safetensors"))}
+    if not sign or stage not in stages:
+        hint = nearest(stage if sign else "", stages) if stages else "give RUN or RUN@STAGE"
+        raise BadInput("no such stage or run", where=f"--from {start}", remedy=hint)
+    return stages[stage]
 
 
 def result_of(run: Run, progress: Progress) -> dict[str, Any]:

@@ -40,8 +40,7 @@ def pooled_linear(network: Classifier) -> nn.Linear | None:
 @torch.no_grad()
 def _only_averages(body: nn.Module, width: int, network: Classifier) -> bool:
     """Whether the body's way from its last map to a vector is the plain average: tried once."""
-    target = target_of(network)
-    if target.layout == "tokens":
+    if target_of(network).layout == "tokens":
         return False
     like = next(network.parameters())
     draw = torch.Generator().manual_seed(0)
@@ -49,8 +48,7 @@ def _only_averages(body: nn.Module, width: int, network: Classifier) -> bool:
     was_training = body.training
     body.eval()
     try:
-        shown = probe if target.layout == "NCHW" else probe.permute(0, 2, 3, 1)
-        pooled = network.pooling(shown)
+        pooled = network.pooling(probe)
     except (RuntimeError, ValueError, IndexError, AssertionError):
         return False  # it does something else with a map
     finally:
@@ -67,7 +65,7 @@ def cam_grid(network: Classifier, images: Tensor, target: Tensor) -> Tensor:
     layer = pooled_linear(network)
     assert layer is not None
     with torch.no_grad():
-        features = target_of(network).to_map(network.feature_map(images))
+        features = network.feature_map(images)
     weight = layer.weight.detach()
     if layer.out_features == 1:  # one sigmoid unit: the other logit is always 0
         weight = torch.cat([torch.zeros_like(weight), weight])

@@ -33,8 +33,7 @@ class Classifier(nn.Module):
 
     def feature_map(self, images: Tensor) -> Tensor:
         """The body's last features, before pooling: (N, D, h, w), or (N, tokens, D) of a ViT."""
-        features: Tensor = self.body.forward_features(images)  # type: ignore[operator]
-        return features
+        return last_features(self.body, images)
 
     def pool(self, features: Tensor) -> Tensor:
         """(N, D) from the last features."""
@@ -55,8 +54,30 @@ class Classifier(nn.Module):
         return self.classify(self.embed(images), facts)
 
 
+def last_features(body: nn.Module, images: Tensor) -> Tensor:
+    """A body's features before pooling; a map always as (N, D, h, w), however it keeps it.
+
+    Raises `BadInput` for a network of several branches, which has no one map.
+    """
+    features: Tensor | list[Tensor] = body.forward_features(images)  # type: ignore[operator]
+    if not isinstance(features, Tensor):
+        raise BadInput(
+            f"networks of class {type(body).__name__} have several last maps, not one",
+            where="model.name",
+            remedy="choose another network",
+        )
+    return features.permute(0, 3, 1, 2) if _keeps_depth_last(body, features) else features
+
+
+def _keeps_depth_last(body: nn.Module, features: Tensor) -> bool:
+    """Whether this body's maps are (N, h, w, D) in its own hands (Swin, MambaOut, Sequencer)."""
+    return features.ndim == 4 and getattr(body, "output_fmt", "NCHW") == "NHWC"
+
+
 class TimmPooling(nn.Module):
-    """The body's own way from its last features to one vector (average, class token ...)."""
+    """The body's own way from `last_features` to one vector (average, class token ...)."""
+
+    body: nn.Module
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
@@ -64,7 +85,9 @@ class TimmPooling(nn.Module):
         object.__setattr__(self, "body", body)
 
     def forward(self, features: Tensor) -> Tensor:
-        pooled: Tensor = self.body.forward_head(features, pre_logits=True)  # type: ignore[operator, union-attr]
+        if _keeps_depth_last(self.body, features):
+            features = features.permute(0, 2, 3, 1)
+        pooled: Tensor = self.body.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return pooled
 
 
@@ -153,7 +176,7 @@ def _pooling(model: ModelSettings, shown: InputSettings, body: nn.Module) -> tup
     body.eval()
     try:
         with torch.no_grad():
-            features = body.forward_features(probe)  # type: ignore[operator]
+            features = last_features(body, probe)
             if model.head != "linear" and features.ndim != 4:
                 raise BadInput(
                     f"'{model.head}' needs a feature map and '{model.name}' has none",

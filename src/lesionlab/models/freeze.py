@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 
 from timm.models import group_parameters
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lesionlab.models.classifier import Classifier
+
+OWN_HEADS = ("head", "pre_logits")  # what timm's bodies call layers before a classifier
 
 
 @dataclass(frozen=True)
@@ -23,27 +28,43 @@ class Group:
 def groups(network: Classifier) -> tuple[Group, ...]:
     """Block groups from stem to head, by timm's own map of each architecture.
 
-    A group of norms alone (the last norm of a transformer) belongs to the block before it.
+    A group of norms alone (the last norm of a transformer) belongs to the block before it, and so
+    does what a body keeps of the head that it came with. No two groups have one name.
     """
     shapes = dict(network.named_parameters())
     result: list[Group] = []
     for name, names in _body_groups(network.body):
         parameters = tuple(f"body.{n}" for n in names)
-        if result and all(shapes[n].ndim < 2 for n in parameters):
+        if result and (name in OWN_HEADS or all(shapes[n].ndim < 2 for n in parameters)):
             result[-1] = Group(result[-1].name, result[-1].parameters + parameters)
         else:
             result.append(Group(name, parameters))
     head = tuple(f"head.{n}" for n, _ in network.head.named_parameters())
-    return (*result, Group("head", head))
+    return (*_distinct(result), Group("head", head))
+
+
+def _distinct(found: Sequence[Group]) -> list[Group]:
+    """The same groups; a name that comes again gets a number."""
+    seen: Counter[str] = Counter()
+    named = []
+    for group in found:
+        seen[group.name] += 1
+        again = f" ({seen[group.name]})" if seen[group.name] > 1 else ""
+        named.append(Group(group.name + again, group.parameters))
+    return named
 
 
 def _body_groups(body: nn.Module) -> list[tuple[str, list[str]]]:
-    """(name, parameters) of each group, from stem to head."""
+    """(name, parameters) of each group, from stem to head; without a map of timm's, the children.
+
+    Some of timm's networks have the function and refuse to answer (RDNet).
+    """
     matcher = getattr(body, "group_matcher", None)
     if matcher is not None:
         found: OrderedDict[object, list[str]]
-        found = OrderedDict(group_parameters(body, matcher(coarse=True), reverse=False))
-        return [(_group_name(names), names) for names in found.values()]
+        with suppress(AssertionError, NotImplementedError):
+            found = OrderedDict(group_parameters(body, matcher(coarse=True), reverse=False))
+            return [(_group_name(names), names) for names in found.values()]
     children = [
         (name, [f"{name}.{p}" for p, _ in child.named_parameters()])
         for name, child in body.named_children()
@@ -52,10 +73,16 @@ def _body_groups(body: nn.Module) -> list[tuple[str, list[str]]]:
 
 
 def _group_name(names: list[str]) -> str:
-    """What all names of a group begin with ("blocks.3"), else the first one's first word."""
+    """What the first name and all of its kin begin with ("blocks.3"), in at most two words.
+
+    Kin begin with the same word: the last norm that timm adds to the last block is none.
+    """
     split = [name.split(".") for name in names]
-    shared = [words[0] for words in zip(*split, strict=False) if len(set(words)) == 1]
-    return ".".join(shared[:2]) if shared and len(names) > 1 else split[0][0]
+    kin = [words for words in split if words[0] == split[0][0]]
+    if len(kin) == 1:
+        return split[0][0]
+    same = takewhile(lambda words: len(set(words)) == 1, zip(*kin, strict=False))
+    return ".".join([words[0] for words in same][:2])
 
 
 def trainable_groups(network: Classifier, which: str, norms: bool = False) -> tuple[Group, ...]:

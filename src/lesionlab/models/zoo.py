@@ -114,11 +114,23 @@ def _own_body(name: str, channels: int, drop_path: float, size: int, dropout: fl
 
 
 def timm_name_of(name: str) -> str:
-    """What timm calls a network; `BadInput` with the nearest name for an unknown one."""
+    """What timm calls a network; `BadInput` with the nearest name for an unknown one.
+
+    A name may end in the tag of its weights ("resnet18.tv_in1k"), which must be one of timm's.
+    """
     timm_name = ARCHITECTURES[name].timm_name if name in ARCHITECTURES else name
     if not timm.is_model(timm_name):
         known = [*ARCHITECTURES, *OWN, *timm.list_models()]
         raise BadInput(f"unknown network '{name}'", where="model.name", remedy=nearest(name, known))
+    try:
+        timm.get_pretrained_cfg(timm_name)
+    except RuntimeError:
+        known = timm.list_pretrained(f"{timm_name.partition('.')[0]}.*")
+        raise BadInput(
+            f"'{name}' names weights that timm does not have",
+            where="model.name",
+            remedy=nearest(name, known),
+        ) from None
     return timm_name
 
 

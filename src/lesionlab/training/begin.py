@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from lesionlab import files
-from lesionlab.config import Settings, Stage
+from lesionlab.config import AugmentSettings, Settings, Stage
 from lesionlab.data.facts import fit_coding, refuse_forbidden, unknown_case
 from lesionlab.data.manifest import group_ids
 from lesionlab.data.randomness import torch_seed
@@ -20,12 +20,21 @@ from lesionlab.models.freeze import trainable_groups
 from lesionlab.models.layers import layer_table
 from lesionlab.models.weights import load_body, read_tensors
 from lesionlab.models.zoo import OWN
-from lesionlab.run import CHECKPOINTS, FactsCoding, RunConfig, environment, now, write_config
+from lesionlab.run import (
+    CHECKPOINTS,
+    CONFIG,
+    FactsCoding,
+    RunConfig,
+    environment,
+    now,
+    read_run,
+    write_config,
+)
 from lesionlab.training import checkpoint
 from lesionlab.training.checkpoint import KEPT, State
 from lesionlab.training.losses import implied_prior
 from lesionlab.training.machine import Machine, free_memory
-from lesionlab.training.monitor import checked_monitor
+from lesionlab.training.monitor import checked_monitor, refuse_undefined
 from lesionlab.training.setup import Parts, reference, write_snapshot
 from lesionlab.training.tracking import refuse_absent_trackers
 
@@ -36,7 +45,8 @@ SPARE_BYTES = 200 * 2**20  # for features, predictions, reports
 def refuse_impossible(settings: Settings, parts: Parts) -> None:
     """`BadInput` for settings that this data set cannot be trained by."""
     classes = len(parts.counts)
-    checked_monitor(settings.monitor, classes)
+    monitor = checked_monitor(settings.monitor, classes)
+    refuse_undefined(monitor, parts.y[parts.valid], parts.dataset.info.classes)
     if settings.loss.name == "binary" and classes != 2:
         raise BadInput(
             f"'binary' needs two classes and there are {classes}",
@@ -45,8 +55,25 @@ def refuse_impossible(settings: Settings, parts: Parts) -> None:
         )
     if settings.stages[0].start_from == "best":
         raise BadInput("the first stage has none before it", where="stages.0.start_from")
+    refuse_lone_images(settings, len(parts.train))
     refuse_absent_trackers(settings)
     refuse_forbidden(settings.model.metadata, parts.dataset.info.forbidden_inputs)
+
+
+def refuse_lone_images(settings: Settings, images: int) -> None:
+    """`BadInput` where the batch norms of a concat_pool head would see one vector: no variance."""
+    if settings.model.head != "concat_pool":
+        return
+    for number, stage in enumerate(settings.stages):
+        batch, micro = settings.batches(stage, images)
+        of_stage = f"stages.{number}." if stage.batch_size else ""
+        key = "micro_batch" if batch > 1 else f"{of_stage}batch_size"
+        if micro < 2:
+            raise BadInput(
+                f"'concat_pool' has batch norms: stage {stage.name} needs two images at a time",
+                where=key,
+                remedy=f"--set {key}=2, or more",
+            )
 
 
 def begin(
@@ -105,9 +132,26 @@ def initial_network(
         load_body(network.body, weights)
         named = {"body": weights.name, "sha256": files.sha256_file(weights)}
     if start is not None:
+        _refuse_other_facts(coding, start)
         _load_all(network, start)
         named = {"all": start.name, "sha256": files.sha256_file(start)}
+    refuse_sizes(network, settings)
     return network, named
+
+
+def _refuse_other_facts(coding: FactsCoding | None, start: Path) -> None:
+    """`BadInput` where the run of these weights gives its numbers for a case another meaning."""
+    run = next((f for f in (start.parent, start.parent.parent) if (f / CONFIG).is_file()), None)
+    theirs = None if run is None else read_run(run).config.facts
+    if coding is None or theirs is None:
+        return
+    before, here = (", ".join((*c.columns, *c.sites)) for c in (theirs, coding))
+    if before != here:
+        raise BadInput(
+            f"reads other facts of a case: {before}; here they are {here}",
+            where=str(start),
+            remedy="--from needs a run with the same columns and the same sites in training",
+        )
 
 
 def _load_all(network: Classifier, start: Path) -> None:
@@ -120,6 +164,22 @@ def _load_all(network: Classifier, start: Path) -> None:
             where=str(start),
             remedy="--from needs a run of the same network, head and classes",
         ) from None
+
+
+def refuse_sizes(network: Classifier, settings: Settings) -> None:
+    """`BadInput` for a stage's image size that the network cannot take; tried on empty images."""
+    for number, stage in enumerate(settings.stages):
+        if stage.size in (None, settings.input.size):
+            continue
+        shown = settings.input.model_copy(update={"size": stage.size})
+        try:
+            layer_table(network, shown)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise BadInput(
+                f"'{settings.model.name}' cannot take {stage.size} x {stage.size} images ({error})",
+                where=f"stages.{number}.size",
+                remedy="leave it out, or choose a network and a head that take any size",
+            ) from None
 
 
 def refuse_full_disk(folder: Path, network: Classifier, settings: Settings) -> None:
@@ -196,10 +256,12 @@ def _stage_line(settings: Settings, stage: Stage, parts: Parts, network: Classif
     groups = trainable_groups(network, stage.trainable, stage.frozen_batch_norm == "train")
     named = dict(network.named_parameters())
     moving = sum(named[n].numel() for g in groups for n in g.parameters)
-    batch = min(stage.batch_size or settings.batch_size, len(parts.train))
+    batch, _ = settings.batches(stage, len(parts.train))
     rate = stage.max_lr
     rates = f"{rate[0]:g} to {rate[1]:g}" if isinstance(rate, tuple) else f"{rate}"
     views = f" on {stage.cached_views} cached view(s)" if stage.cached_views else ""
+    if stage.cached_views and stage.augment != AugmentSettings():
+        views += " (which its augment leaves as they are)"
     size = f" at {stage.size} px" if stage.size else ""
     return (
         f"{stage.name}, {stage.epochs} epochs of {len(parts.train) // batch} steps{size}, "

@@ -184,8 +184,9 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
 def difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What differs between two fingerprints, in words; empty where nothing does.
 
-    >>> difference({"threads": 2}, {"threads": 4})
-    'threads was 2, is 4'
+    >>> difference({"threads": 2}, {"threads": 4, "timm": "1.0"})
+    'threads was 2, is 4, timm was not recorded, is 1.0'
     """
+    absent = "not recorded"
     keys = [k for k in {**then, **now} if then.get(k) != now.get(k)]
-    return ", ".join(f"{k} was {then.get(k)}, is {now.get(k)}" for k in keys)
+    return ", ".join(f"{k} was {then.get(k, absent)}, is {now.get(k, absent)}" for k in keys)

@@ -58,7 +58,8 @@ def _forward(how: Any, images: Tensor, weight: Tensor, bias: Tensor | None) -> T
 def quicken(network: nn.Module) -> int:
     """Give every strided depthwise convolution of `network` the quick gradient; how many there are.
 
-    Outside a CPU autocast they compute what they did; names and weights stay as they are.
+    Outside a CPU autocast they compute what they did; names and weights stay as they are. A
+    convolution with a forward of its own (timm's Conv2dSame, in `tf_` networks) is left alone.
 
     >>> quicken(nn.Sequential(nn.Conv2d(8, 8, 3, stride=2, groups=8), nn.Conv2d(8, 8, 1)))
     1

@@ -24,7 +24,7 @@ from lesionlab.training.depthwise import quicken
 from lesionlab.training.features import Frozen, frozen_features
 from lesionlab.training.losses import as_tensor, class_weights, implied_prior
 from lesionlab.training.lr_finder import RateCurve, chosen_rate, find_rate
-from lesionlab.training.machine import Machine
+from lesionlab.training.machine import Machine, keep_memory
 from lesionlab.training.optim import make_optimizer
 from lesionlab.training.schedule import group_rates
 from lesionlab.training.setup import Parts, preprocessing, stage_pixels
@@ -64,7 +64,7 @@ class Leg:
     stage: Stage
     inputs: Inputs
     context: StepContext
-    moving: tuple[str, ...]  # names of the parameters that move
+    moving: tuple[str, ...] | None  # names that an average has to follow; None: all
     batch: int
     micro: int
     steps: int
@@ -91,13 +91,18 @@ def prepare_leg(made: Materials, number: int, state: State) -> Leg:
     peaks = group_rates(stage, len(groups), state.found_rates.get(stage.name))
     steps = len(made.labels) // batch
     context = step_context(made, stage, names)
-    return Leg(number, stage, inputs, context, names, batch, micro, steps, peaks)
+    moving = (*names, *_head_statistics(made.network)) if stage.cached_views else None
+    return Leg(number, stage, inputs, context, moving, batch, micro, steps, peaks)
+
+
+def _head_statistics(network: Classifier) -> tuple[str, ...]:
+    """The names of the head's buffers: its batch norms move them, though no gradient does."""
+    return tuple(f"head.{name}" for name, _ in network.head.named_buffers())
 
 
 def batches(made: Materials, stage: Stage, state: State) -> tuple[int, int]:
     """Images of a step, and of what goes through the network at once."""
-    batch = min(stage.batch_size or made.settings.batch_size, len(made.labels))
-    micro = batch if stage.cached_views else min(made.settings.micro_batch, batch)
+    batch, micro = made.settings.batches(stage, len(made.labels))
     return batch, state.micro_batches.get(stage.name, micro)
 
 
@@ -134,6 +139,8 @@ def step_context(made: Materials, stage: Stage, names: tuple[str, ...]) -> StepC
 def stage_inputs(made: Materials, number: int, state: State) -> Inputs:
     """Images, or cached features where the body is frozen and that is asked for."""
     stage = made.settings.stages[number]
+    if made.machine.device == "cpu":
+        keep_memory()
     return _features(made, number, stage, state) if stage.cached_views else _images(made, stage)
 
 

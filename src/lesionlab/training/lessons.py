@@ -41,10 +41,14 @@ class Lessons:
         self.notes.append(f"the {error.what} was not finite at {where}: that batch was skipped")
         return f"{self.notes[-1]}; going on from the last checkpoint"
 
-    def halve(self, settings: Settings, state: State, folder: Path) -> str:
-        """Halve the micro-batch after memory ran out; the batch of a step stays the same."""
+    def halve(self, settings: Settings, images: int, state: State, folder: Path) -> str:
+        """Halve the micro-batch after memory ran out; the batch of a step stays the same.
+
+        `images` are those of the training part.
+        """
         stage = settings.stages[state.stage]
-        now_at = state.micro_batches.get(stage.name, settings.micro_batch)
+        _, planned = settings.batches(stage, images)
+        now_at = state.micro_batches.get(stage.name, planned)
         if now_at < 4:
             raise BadInput(
                 f"not enough memory even for micro-batches of {now_at}",

@@ -63,7 +63,7 @@ def find_rate(
         for step in progress(range(steps), "looking for the rate", steps):
             slots, order, epoch = next(source)
             set_rates(
-                context.optimizer, [1.0] * groups, float(rates[step]), settings.optim.momentum
+                context.optimizer, [1.0] * groups, float(rates[step]), settings.optim.plain_momentum
             )
             place = (number, EPOCH + epoch, step)
             losses.append(do_step(inputs, context, slots, order, micro, place) / batch)

@@ -8,11 +8,14 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 import torch
 
 from lesionlab.errors import BadInput
 from lesionlab.training.distributed import ALONE, Ranks, join_ranks
 
+# Raised whenever the same settings and data would no longer give the same bits.
+NUMERICS = 1
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -52,6 +55,8 @@ class Machine:
             "capability": capability,
             "mkl": os.environ.get("MKL_CBWR", ""),
             "torch": torch.__version__,
+            "timm": timm.__version__,
+            "numerics": NUMERICS,
         }
 
 
@@ -74,13 +79,13 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     threads = threads or max(1, len(os.sched_getaffinity(0)) // here)
     torch.set_num_threads(threads)
-    if device == "cpu":
-        keep_memory()
     return Machine(device, precision, threads, ranks)
 
 
 def keep_memory() -> bool:
     """Ask the C library to keep what a step frees for the next one; whether it will.
+
+    For the whole process and for good, so only a stage of training on a processor asks for it.
 
     Each step allocates the same large arrays. glibc gives them back to the kernel, which then has
     to clear every page again: a sixth of a step's time (docs/decisions/0084).

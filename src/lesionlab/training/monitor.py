@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,23 @@ def checked_monitor(name: str | None, classes: int) -> str:
     if full not in MONITORS:
         raise BadInput(f"unknown monitor '{name}'", where="monitor", remedy=nearest(full, MONITORS))
     return full
+
+
+def refuse_undefined(monitor: str, y_true: Ints, classes: Sequence[str]) -> None:
+    """`BadInput` for a monitor that these validation labels leave undefined, whatever is trained.
+
+    `y_true` are the classes of the validation part.
+    """
+    prior = np.full(len(classes), 1 / len(classes))
+    blind = np.zeros((len(y_true), len(classes)), np.float32)
+    if not math.isnan(watch(blind, y_true, prior, prior)[monitor]):
+        return
+    absent = next(c for k, c in enumerate(classes) if k not in y_true)
+    raise BadInput(
+        f"class '{absent}' has no validation image, so {monitor} is never a number",
+        where="monitor",
+        remedy="split again, or choose another monitor",
+    )
 
 
 def watch(

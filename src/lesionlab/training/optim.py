@@ -30,12 +30,13 @@ def make_optimizer(
                 parts.append(
                     {"params": parameters, "weight_decay": decay, "block": block, "names": names}
                 )
+    momentum = how.plain_momentum
     if how.name == "sgd":
-        return torch.optim.SGD(parts, lr=0.0, momentum=how.momentum, fused=True)
-    if how.name == "rmsprop":  # as Keras starts it
-        return torch.optim.RMSprop(parts, lr=0.0, alpha=0.9, momentum=0.0)
+        return torch.optim.SGD(parts, lr=0.0, momentum=momentum, fused=True)
+    if how.name == "rmsprop":  # alpha as Keras has it
+        return torch.optim.RMSprop(parts, lr=0.0, alpha=0.9, momentum=momentum)
     kind = torch.optim.AdamW if how.name == "adamw" else torch.optim.Adam
-    return kind(parts, lr=0.0, betas=(how.momentum, how.beta2), fused=True)
+    return kind(parts, lr=0.0, betas=(momentum, how.beta2), fused=True)
 
 
 def set_rates(

@@ -137,7 +137,9 @@ def resume(
                     raise _one_died(folder) from None
                 if machine.ranks.world > 1 or not is_out_of_memory(error):
                     raise
-                progress.say(lessons.halve(run.config.settings, found.state, folder))
+                progress.say(
+                    lessons.halve(run.config.settings, len(parts.train), found.state, folder)
+                )
 
 
 def _say_if_inexact(found: Checkpoint, machine: Machine, progress: Progress) -> None:
@@ -205,7 +207,9 @@ class Trainer:
         self.saved_moments = found.under("optim/")
         self.saved_at = time.monotonic()
         self.place = (self.state.stage, self.state.epoch, self.state.step)  # of the last step
-        self.track = open_trackers(self.settings, run.folder, machine.ranks.first)
+        self.track = open_trackers(
+            self.settings, run.folder, machine.ranks.first, self.state.epochs_done
+        )
 
     def _network(self, found: Checkpoint) -> Classifier:
         network = bare_network(self.run.config)
@@ -254,7 +258,6 @@ class Trainer:
         first, started = state.step, time.monotonic()
         title = f"{stage.name} {state.epoch + 1}/{stage.epochs}"
         bar = SILENT if self._is_quick(stage) else self.progress
-        moving = leg.moving if stage.cached_views else None
         for step in bar(range(first, leg.steps), title, leg.steps - first):
             place = (leg.number, state.epoch, step)
             if list(place) not in state.skipped:
@@ -264,7 +267,7 @@ class Trainer:
                 state.steps_done, self.place = state.steps_done + 1, place
                 state.loss_sum += loss
                 state.loss_count += batch
-                self.average.update(state.steps_done, moving)
+                self.average.update(state.steps_done, leg.moving)
             state.step = step + 1
             if self._due(self.settings.checkpoint_seconds):
                 state.seconds += time.monotonic() - started
@@ -278,7 +281,7 @@ class Trainer:
         return bool(stage.cached_views) if not rows else float(rows[-1]["seconds"]) < QUIET
 
     def _set_rates(self, leg: Leg, done: int) -> None:
-        stage, plain = leg.stage, self.settings.optim.momentum
+        stage, plain = leg.stage, self.settings.optim.plain_momentum
         beta = momentum(stage.schedule, done, leg.total, stage.warmup, plain)
         set_rates(leg.context.optimizer, leg.peaks, self._rate_factor(leg, done), beta)
 
