@@ -148,10 +148,10 @@ def test_randomisation_fails_a_method_that_shows_only_the_picture(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     network = small_network()
-    array = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3)).astype(np.uint8)
+    array = np.random.default_rng(0).integers(0, 255, (48, 64, 64, 3)).astype(np.uint8)
     subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
-    rows, target = np.arange(12), np.zeros(12, np.int64)
-    groups = np.array([f"g{i}" for i in range(12)], object)
+    rows, target = np.arange(48), np.zeros(48, np.int64)
+    groups = np.array([f"g{i}" for i in range(48)], object)
     edge = methods.Method(edges_only, lambda n: "", signed=False, cost=1)
     monkeypatch.setitem(methods.METHODS, "edges", edge)
     others = randomise.randomised(subject, rows)

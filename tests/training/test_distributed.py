@@ -135,7 +135,7 @@ def workers(parent: int) -> list[int]:
 
 
 def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240  # two ranks import torch first
     while not list(path.glob(pattern)):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
