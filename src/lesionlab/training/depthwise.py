@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Pair = tuple[int, int]
-
 
 class _Strided(torch.autograd.Function):
     """The convolution itself in the dtype it is given; see the module."""
