@@ -133,6 +133,8 @@ def test_a_claim_is_answered_by_its_interval() -> None:
     assert verdict({**claim, "first": "b", "second": "a"}, two).startswith("no: the reverse")
     two["b"] = repeated(roc_auc=spread(0.95, 0.85, 0.90))
     assert verdict(claim, two).startswith("not distinguishable")
+    two["b"] = repeated(roc_auc=spread(0.1, 0.9, 0.5))
+    assert "(-1.000 to +1.000; 3 paired runs)" in verdict(claim, two)
     two["b"] = repeated(roc_auc=spread(0.95, 0.85))
     assert verdict(claim, two) == NOT_MEASURED
 
@@ -186,6 +188,9 @@ def test_a_leaky_record_is_marked_and_a_note_needs_its_record() -> None:
         "valid": {"accuracy": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 9}}}}  # fmt: skip
     text = page(read_rows(), records, "m")
     assert "(ham-prog0: MobileNetV2 fine-tuned" in text
+    measure = {"roc_auc": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 9}}
+    records["bm-s3"] = {**records["ham-prog0"], "parts": {"valid": measure, "test": measure}}
+    assert page(read_rows(), records, "m").count("(bm-s3: official parts") == 1
     assert "ham-prog0 0" not in text  # nobody knows how long it took
 
 

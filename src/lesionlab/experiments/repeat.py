@@ -299,6 +299,8 @@ def joined_folds(
     tables = [read_predictions(path) for path in paths]
     joined = join_tables(tables)
     write_predictions(oof_path(out, seed, leaky), joined)
+    if leaky:  # an older version wrote it under the plain name
+        oof_path(out, seed, leaky=False).unlink(missing_ok=True)
     return joined
 
 

@@ -207,7 +207,8 @@ def _higher(
     if told.high - told.low < VARIES:
         return f"{UNKNOWN}: {told.mean:+.3f} without any variation ({counted})"
     word = "yes" if told.low > 0 else "no: the reverse" if told.high < 0 else UNKNOWN
-    return f"{word}: {told.mean:+.3f} ({told.low:+.3f} to {told.high:+.3f}; {counted})"
+    low, high = max(-1.0, told.low), min(1.0, told.high)  # of metrics from 0 to 1
+    return f"{word}: {told.mean:+.3f} ({low:+.3f} to {high:+.3f}; {counted})"
 
 
 def _lower_spread(first: Sequence[float], second: Sequence[float], paired: bool) -> str:
@@ -273,8 +274,9 @@ def _commands(row: Mapping[str, Any]) -> list[str]:
 
 
 def _row(row: Mapping[str, Any], records: Mapping[str, Record]) -> str:
-    theirs = _cells(row, "theirs", records)
-    honest = _cells(row, "honest", records)
+    noted: set[str] = set()
+    theirs = _cells(row, "theirs", records, noted)
+    honest = _cells(row, "honest", records, noted)
     names = dict.fromkeys(r.partition(":")[0] for r in (*row["theirs"], *row["honest"]))
     known = {n: records[n]["seconds"] for n in names if n in records}
     times = [f"{n} {seconds:.0f}" for n, seconds in known.items() if seconds is not None]
@@ -285,11 +287,15 @@ def _row(row: Mapping[str, Any], records: Mapping[str, Record]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _cells(row: Mapping[str, Any], column: str, records: Mapping[str, Record]) -> str:
-    """The column's numbers that there are, and the notes on the records that they are of."""
+def _cells(
+    row: Mapping[str, Any], column: str, records: Mapping[str, Record], noted: set[str]
+) -> str:
+    """The column's numbers that there are, and once a row the note on each record of them."""
     found = {r: looked_up(r, records) for r in row[column]}
     shown = dict.fromkeys(r.partition(":")[0] for r, text in found.items() if text)
-    notes = [f"({row['notes'][n]})" for n in shown if n in row.get("notes", {})]
+    names = [n for n in shown if n in row.get("notes", {}) and n not in noted]
+    notes = [f"({row['notes'][n]})" for n in names]
+    noted.update(names)
     return "<br>".join([text for text in found.values() if text] + notes)
 
 
