@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
+from helpers import misbehaving as bad_days
 from lesionlab.api.download import download
 from lesionlab.cli.download import NAMES
 from lesionlab.cli.main import run
@@ -23,20 +21,6 @@ from lesionlab.errors import BadInput
 
 BODY = np.random.default_rng(0).bytes(3_000_000)
 SHA = hashlib.sha256(BODY).hexdigest()
-
-
-def _load() -> ModuleType:
-    path = Path(__file__).with_name("misbehaving.py")
-    spec = importlib.util.spec_from_file_location("misbehaving", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["misbehaving"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-bad_days = _load()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import io
 import itertools
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from helpers import pictures
 from lesionlab.data.duplicates import DuplicatePair, near_duplicates, to_json
 from lesionlab.data.duplicates.align import ORIENTATIONS, oriented
 from lesionlab.data.duplicates.describe import descriptors, thumbnail
@@ -19,11 +19,6 @@ from lesionlab.data.images import UnreadableImage
 from lesionlab.data.manifest import with_table
 from lesionlab.progress import Silent
 
-spec = importlib.util.spec_from_file_location("pictures", Path(__file__).with_name("pictures.py"))
-assert spec is not None
-assert spec.loader is not None
-pictures = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(pictures)
 cropped, encoded, lightened = pictures.cropped, pictures.encoded, pictures.lightened
 resized, skin, turned, write_set = (
     pictures.resized,

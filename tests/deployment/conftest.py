@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from starlette.testclient import TestClient
 
+from helpers.serving import client, encoded
 from lesionlab.config import InputSettings
 from lesionlab.data.cache import open_pixels
 from lesionlab.data.images import Preprocessing
@@ -23,6 +25,8 @@ from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo, read_dataset,
 from lesionlab.deployment.bundle import Bundle
 from lesionlab.deployment.publish import Network, Recipe, export_bundle
 from lesionlab.deployment.schema import Measure, OperatingPoint, Training
+from lesionlab.deployment.server import House
+from lesionlab.deployment.server_run import ServeSettings, build
 from lesionlab.reporting.card import model_card
 
 CLASSES = ("mel", "nv", "=vasc")
@@ -181,3 +185,20 @@ def bundle_folder(make_bundle: Callable[..., Bundle], tmp_path_factory: Any) -> 
 def tiny() -> Any:
     """The functions of this file, for tests (test files import no other test file)."""
     return sys.modules[__name__]
+
+
+@pytest.fixture(scope="module")
+def served(bundle_folder: Path) -> Iterator[tuple[TestClient, House]]:
+    app, house = build([bundle_folder], ServeSettings(workers=2, queue=6, max_body_mb=1))
+    with client(app) as talking:
+        yield talking, house
+
+
+@pytest.fixture
+def web(served: tuple[TestClient, House]) -> TestClient:
+    return served[0]
+
+
+@pytest.fixture
+def good(tiny: Any) -> bytes:
+    return encoded(tiny.picture("mel", np.random.default_rng(3), 40))

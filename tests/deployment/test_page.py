@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import shutil
 import socket
-import sys
 import threading
 import time
 import zipfile
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 import uvicorn
 
+from helpers import browsing
 from lesionlab.api.predict import predict
 from lesionlab.data.images import Preprocessing, open_image, prepare
 from lesionlab.deployment.bundle import read_bundle
@@ -34,18 +33,6 @@ pytestmark = [
 ]
 READY = "body[data-ready]"
 DONE = "#result:not([hidden])"
-
-
-def browsing() -> Any:
-    """tests/deployment/browsing.py (test files are no package)."""
-    path = Path(__file__).with_name("browsing.py")
-    spec = importlib.util.spec_from_file_location("lesionlab_browsing", path)
-    assert spec is not None
-    assert spec.loader is not None
-    if spec.name not in sys.modules:
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[spec.name])
-    return sys.modules[spec.name]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +63,7 @@ def static(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         if "npm cannot fetch" in str(error):
             pytest.skip(str(error))
         raise
-    with browsing().static_host(folder) as url:
+    with browsing.static_host(folder) as url:
         yield url
 
 
@@ -105,7 +92,7 @@ def opened(context: Any, url: str) -> tuple[Any, list[str], list[str]]:
 
 def test_an_image_gets_its_answer(site: str, photo: Path, bundle_folder: Path) -> None:
     wanted = predict(bundle_folder, photo)["predictions"][0]
-    with browsing().chromium(locale="en-GB") as context:
+    with browsing.chromium(locale="en-GB") as context:
         page, foreign, errors = opened(context, site)
         page.set_input_files("#file", photo)
         page.wait_for_selector(DONE, timeout=60_000)
@@ -130,7 +117,7 @@ def test_far_away_pictures_are_named_as_such(site: str, tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (64, 64), (0, 255, 0)).save(tmp_path / "green.png")
-    with browsing().chromium() as context:
+    with browsing.chromium() as context:
         page, _, _ = opened(context, site)
         page.set_input_files("#file", tmp_path / "green.png")
         page.wait_for_selector(DONE, timeout=60_000)
@@ -141,7 +128,7 @@ def test_far_away_pictures_are_named_as_such(site: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"])
 def test_a_file_that_is_no_image(site: str, tmp_path: Path, photo: Path, content: bytes) -> None:
     (tmp_path / "bad.jpg").write_bytes(content)
-    with browsing().chromium() as context:
+    with browsing.chromium() as context:
         page, _, _ = opened(context, site)
         page.set_input_files("#file", tmp_path / "bad.jpg")
         page.locator("#status", has_text="No answer").wait_for(timeout=60_000)
@@ -164,7 +151,7 @@ GIVE = """([b, event]) => {
 
 def test_paste_and_drop(site: str, photo: Path) -> None:
     data = base64.b64encode(photo.read_bytes()).decode()
-    with browsing().chromium() as context:
+    with browsing.chromium() as context:
         page, _, _ = opened(context, site)
         for event in ("paste", "drop"):
             page.evaluate(GIVE, [data, event])
@@ -173,7 +160,7 @@ def test_paste_and_drop(site: str, photo: Path) -> None:
 
 def test_the_heat_map_follows_the_slider(site: str, photo: Path) -> None:
     look = "document.getElementById('picture').toDataURL()"
-    with browsing().chromium() as context:
+    with browsing.chromium() as context:
         page, _, _ = opened(context, site)
         page.set_input_files("#file", photo)
         page.wait_for_selector(DONE, timeout=60_000)
@@ -192,7 +179,7 @@ def test_the_heat_map_follows_the_slider(site: str, photo: Path) -> None:
 
 def test_languages_dark_mode_phone_and_keyboard(site: str, photo: Path) -> None:
     phone = {"width": 360, "height": 740}
-    with browsing().chromium(locale="zh-CN", color_scheme="dark", viewport=phone) as context:
+    with browsing.chromium(locale="zh-CN", color_scheme="dark", viewport=phone) as context:
         page, _, errors = opened(context, site)
         assert "仅供研究使用" in page.locator("body").inner_text()
         assert page.evaluate("document.documentElement.lang") == "zh-Hans"
@@ -214,7 +201,7 @@ def test_languages_dark_mode_phone_and_keyboard(site: str, photo: Path) -> None:
 
 
 def test_the_static_page_opens_without_a_network(static: str, photo: Path) -> None:
-    with browsing().chromium() as context:
+    with browsing.chromium() as context:
         page, _, _ = opened(context, static)
         page.evaluate("navigator.serviceWorker.ready.then(() => true)")
         context.set_offline(True)
@@ -227,7 +214,7 @@ def test_the_static_page_opens_without_a_network(static: str, photo: Path) -> No
 def test_a_damaged_file_of_the_static_page_is_noticed(
     bundle_folder: Path, static: str, tmp_path: Path
 ) -> None:
-    with browsing().chromium(service_workers="block") as context:
+    with browsing.chromium(service_workers="block") as context:
         page = context.new_page()
 
         def damage(route: Any) -> None:
@@ -262,7 +249,7 @@ def pixels_in_browser(page: Any, data: bytes, how: Preprocessing) -> Any:
 def test_real_images_have_the_same_pixels(static: str, shared: Path) -> None:
     """Every pixel of 30 real images, as Python and as the browser show them to a network."""
     with (
-        browsing().chromium() as context,
+        browsing.chromium() as context,
         zipfile.ZipFile(shared / "data" / "ham10000-fullsize-30.zip") as archive,
     ):
         page, _, _ = opened(context, static)
@@ -282,7 +269,7 @@ def test_drawn_jpegs_have_the_same_pixels(static: str, orientation: int) -> None
     from PIL import Image
 
     rng, how = np.random.default_rng(orientation), Preprocessing(64)
-    with browsing().chromium() as context:
+    with browsing.chromium() as context:
         page, _, _ = opened(context, static)
         for mode, quality, subsampling in (("RGB", 60, 2), ("RGB", 95, 0), ("L", 80, 0)):
             small = Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))

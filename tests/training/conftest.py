@@ -12,9 +12,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 
+from helpers.faults import Crash  # noqa: E402
 from lesionlab.api.import_dataset import import_dataset  # noqa: E402
 from lesionlab.api.split import split  # noqa: E402
 from lesionlab.config import Settings, parse  # noqa: E402
+from lesionlab.training import step as step_module  # noqa: E402
+from lesionlab.training import train as engine  # noqa: E402
 from lesionlab.training.machine import Machine, choose_machine  # noqa: E402
 from lesionlab.training.train import train  # noqa: E402
 
@@ -133,3 +136,20 @@ def tiny() -> Callable[..., Settings]:
 def outcome() -> Callable[[Path], dict[str, Any]]:
     """`outcome(run)`: what must be the same bits in two runs that are the same."""
     return results
+
+
+@pytest.fixture
+def stopped(data: Path, tiny: Callable[..., Settings], machine: Machine, tmp_path: Path) -> Path:
+    """A run that died at its eighth step, in the second stage."""
+    out, left = tmp_path / "run", iter(range(100))
+
+    def dying(*args: Any) -> float:
+        if next(left) == 8:
+            raise Crash
+        return step_module.do_step(*args)
+
+    with pytest.MonkeyPatch.context() as fault:
+        fault.setattr(engine, "do_step", dying)
+        with pytest.raises(Crash):
+            train(data, tiny(), out, machine=machine)
+    return out
