@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesionlab import files
-from lesionlab.data.manifest import read_dataset
+from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run import locked
 
 if TYPE_CHECKING:
     from lesionlab.config import Settings
-    from lesionlab.experiments.engine import Engine
+    from lesionlab.experiments.engine import Cluster, Engine
+    from lesionlab.experiments.spaces import Range
+    from lesionlab.experiments.tune import Task
 
 RESULT, BEST = "tune.json", "best.toml"
 
@@ -52,38 +54,16 @@ def tune(
     preset's own value, null where the space does not hold it (`outside` names the keys).
     """
     from lesionlab.api.train import need_torch
-    from lesionlab.config import parse, with_max_epochs, with_overrides
     from lesionlab.experiments import tune as parts
-    from lesionlab.experiments.engine import Cluster, run_jobs
-    from lesionlab.experiments.presets import load_preset
-    from lesionlab.experiments.spaces import assignment, check_space, load_space, to_toml
-    from lesionlab.training.monitor import FALLS, checked_monitor
-    from lesionlab.training.setup import fingerprint
+    from lesionlab.experiments.engine import Cluster
 
     need_torch()
     parts.need_optuna()
     opened, out = read_dataset(Path(dataset)), Path(out)
     opened.part("train"), opened.part("valid")
-    settings = load_preset(preset) if isinstance(preset, str) else preset
-    settings = with_overrides(settings, overrides)
-    settings = settings if epochs is None else with_max_epochs(settings, epochs)
-    searched = load_space(settings.name, None if space is None else Path(space))
-    check_space(searched, settings)
-    monitor = checked_monitor(settings.monitor, len(opened.info.classes))
-    task = parts.Task(
-        out=str(out.resolve()),
-        settings=settings.model_dump(mode="json"),
-        space={k: v.model_dump(mode="json") for k, v in searched.items()},
-        weights=None if weights is None else str(Path(weights).resolve()),
-        device=device,
-        threads=threads,
-        seed=seed,
-        monitor=monitor,
-        falls=monitor in FALLS,
-        fingerprint=fingerprint(parts.without_test(opened), settings.model.metadata),
-        weights_sha256="" if weights is None else _sha256(Path(weights)),
-    )
-    parts.keep_plan(out, task)
+    settings = _settings(preset, overrides, epochs)
+    where = Where(device, threads, seed, weights)
+    task, searched = _planned(opened, settings, space, out, where)
     own = parts.own_values(settings, searched)
     outside = [key for key, values in searched.items() if not values.holds(own[key])]
     for key in outside:
@@ -93,50 +73,129 @@ def tune(
         study = parts.open_study(task)
         killed = parts.begin_study(study, settings, searched)
         left = max(0, trials - parts.finished(study))
-        retried = killed[:left]
-        for number in killed:
-            again = "it is tried again" if number in retried else "more --trials would try it again"
-            progress.say(f"trial {number} was not finished: {again}")
-        seen = len(study.get_trials(deepcopy=False))
-        named = [
-            (f"trial {n + 1} of {left}", replace(task, job=f"{seen}.{n}")) for n in range(left)
-        ]
+        _tell_killed(killed, left, progress)
         cluster = Cluster(address, workers, max(threads, 1))
-        failed = []
-        for outcome in run_jobs(
-            named, parts.do_trial, engine=engine, cluster=cluster, attempts=1, progress=progress
-        ):
-            if outcome.result is None:
-                failed.append(f"{outcome.name}: {outcome.error}")
-            else:
-                progress.say(f"{outcome.name}: {_line(outcome.result)}")
+        failed = _tried(study, task, left, engine, cluster, progress)
         rows = parts.trials_table(study)
-        done = [row for row in rows if row["state"] == "complete"]
-        if not done:
-            why = failed[0] if failed else "all were pruned"
-            raise BadInput(f"no trial was finished ({why})", where=str(out))
-        best = (min if task.falls else max)(done, key=lambda row: row["value"])
-        changed = [assignment(k, v) for k, v in best["params"].items()]
-        recipe = with_overrides(parse(type(settings), task.settings, "recipe"), changed)
-        recipe = recipe.model_copy(update={"name": f"{settings.name}-tuned"})
-        files.write_text(out / BEST, to_toml(recipe))
+        best = _best(rows, task.falls, failed, out)
         result = {
             "schema_version": 1,
             "dataset": opened.info.name,
             "preset": settings.name,
-            "monitor": monitor,
+            "monitor": task.monitor,
             "best": {k: best[k] for k in ("trial", "value", "params")},
-            "first": next((row["value"] for row in done if row["params"] == own), None),
+            "first": next((r["value"] for r in _complete(rows) if r["params"] == own), None),
             "outside": outside,
             "trials": rows,
             "pruned": sum(row["state"] == "pruned" for row in rows),
             "failed": failed,
-            "retried": retried,
-            "recipe": str(out / BEST),
+            "retried": killed[:left],
+            "recipe": _recipe_written(task, best, out),
         }
         result["sentence"] = _sentence(result)
         files.write_json(out / RESULT, result)
     return result
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a trial runs with beside its settings."""
+
+    device: str
+    threads: int
+    seed: int
+    weights: Path | str | None
+
+
+def _settings(preset: str | Settings, overrides: Sequence[str], epochs: int | None) -> Settings:
+    from lesionlab.config import with_max_epochs, with_overrides
+    from lesionlab.experiments.presets import load_preset
+
+    settings = load_preset(preset) if isinstance(preset, str) else preset
+    settings = with_overrides(settings, overrides)
+    return settings if epochs is None else with_max_epochs(settings, epochs)
+
+
+def _planned(
+    opened: Dataset, settings: Settings, space: Path | str | None, out: Path, where: Where
+) -> tuple[Task, dict[str, Range]]:
+    """What each trial is told, and the space; refused where OUT was begun with another plan."""
+    from lesionlab.experiments import tune as parts
+    from lesionlab.experiments.spaces import check_space, load_space
+    from lesionlab.training.monitor import FALLS, checked_monitor
+    from lesionlab.training.setup import fingerprint
+
+    searched = load_space(settings.name, None if space is None else Path(space))
+    check_space(searched, settings)
+    monitor = checked_monitor(settings.monitor, len(opened.info.classes))
+    weights = where.weights
+    task = parts.Task(
+        out=str(out.resolve()),
+        settings=settings.model_dump(mode="json"),
+        space={k: v.model_dump(mode="json") for k, v in searched.items()},
+        weights=None if weights is None else str(Path(weights).resolve()),
+        device=where.device,
+        threads=where.threads,
+        seed=where.seed,
+        monitor=monitor,
+        falls=monitor in FALLS,
+        fingerprint=fingerprint(parts.without_test(opened), settings.model.metadata),
+        weights_sha256="" if weights is None else _sha256(Path(weights)),
+    )
+    parts.keep_plan(out, task)
+    return task, searched
+
+
+def _tell_killed(killed: Sequence[int], left: int, progress: Progress) -> None:
+    for i, number in enumerate(killed):
+        again = "it is tried again" if i < left else "more --trials would try it again"
+        progress.say(f"trial {number} was not finished: {again}")
+
+
+def _tried(
+    study: Any, task: Task, left: int, engine: Engine, cluster: Cluster, progress: Progress
+) -> list[str]:
+    """Run `left` trials; the errors of those that failed."""
+    from lesionlab.experiments.engine import run_jobs
+    from lesionlab.experiments.tune import do_trial
+
+    seen = len(study.get_trials(deepcopy=False))
+    named = [(f"trial {n + 1} of {left}", replace(task, job=f"{seen}.{n}")) for n in range(left)]
+    failed = []
+    for outcome in run_jobs(
+        named, do_trial, engine=engine, cluster=cluster, attempts=1, progress=progress
+    ):
+        if outcome.result is None:
+            failed.append(f"{outcome.name}: {outcome.error}")
+        else:
+            progress.say(f"{outcome.name}: {_line(outcome.result)}")
+    return failed
+
+
+def _complete(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["state"] == "complete"]
+
+
+def _best(
+    rows: Sequence[dict[str, Any]], falls: bool, failed: Sequence[str], out: Path
+) -> dict[str, Any]:
+    done = _complete(rows)
+    if not done:
+        why = failed[0] if failed else "all were pruned"
+        raise BadInput(f"no trial was finished ({why})", where=str(out))
+    return (min if falls else max)(done, key=lambda row: row["value"])
+
+
+def _recipe_written(task: Task, best: dict[str, Any], out: Path) -> str:
+    """OUT/best.toml: the preset with the best trial's values."""
+    from lesionlab.config import Settings, parse, with_overrides
+    from lesionlab.experiments.spaces import assignment, to_toml
+
+    changed = [assignment(k, v) for k, v in best["params"].items()]
+    recipe = with_overrides(parse(Settings, task.settings, "recipe"), changed)
+    recipe = recipe.model_copy(update={"name": f"{recipe.name}-tuned"})
+    files.write_text(out / BEST, to_toml(recipe))
+    return str(out / BEST)
 
 
 def _sha256(weights: Path) -> str:
