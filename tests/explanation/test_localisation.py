@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from lesionlab.explanation import localisation
-from lesionlab.explanation.statistics import mean_measure, rank_correlation
 
 
 def square(top: int, left: int, size: int, side: int = 20) -> np.ndarray:
@@ -69,37 +68,3 @@ def test_parts_of_a_picture() -> None:
     assert (localisation.only("background_only", other, diamond[None])[0]
             == kept["background_only"]).all()  # fmt: skip
     assert localisation.left_over("background_only", diamond[None])[0] == pytest.approx(279 / 400)
-
-
-def test_mean_measure_takes_the_group_as_its_unit() -> None:
-    draw = np.random.default_rng(0)
-    values = np.repeat(draw.normal(size=30), 10)  # ten copies of each tell nothing new
-    once = mean_measure(values[::10], np.arange(30).astype(object))
-    ten = mean_measure(values, np.repeat(np.arange(30), 10).astype(object))
-    assert ten.low == pytest.approx(once.low)
-    assert ten.high == pytest.approx(once.high)
-    assert ten.n == 300
-
-
-def test_mean_measure_covers_and_knows_when_it_cannot() -> None:
-    draw = np.random.default_rng(1)
-    groups = np.repeat(np.arange(15), 3).astype(object)
-    hits = 0
-    for _ in range(300):
-        values = np.repeat(draw.normal(size=15), 3) + 0.5 * draw.normal(size=45)
-        m = mean_measure(values, groups)
-        assert m.low is not None
-        assert m.high is not None
-        hits += m.low <= 0 <= m.high
-    assert 0.91 < hits / 300 < 0.99
-    few = mean_measure(np.arange(4.0), np.arange(4).astype(object))
-    assert few.low is None
-    assert "too few" in few.method
-    assert mean_measure(np.array([np.nan]), np.array(["a"], object)).value is None
-
-
-def test_rank_correlation_ignores_the_scale_and_refuses_constants() -> None:
-    a = np.random.default_rng(0).random((2, 5, 5)).astype(np.float32)
-    assert rank_correlation(a, np.exp(a)).tolist() == pytest.approx([1, 1])
-    assert rank_correlation(a, -a).tolist() == pytest.approx([-1, -1])
-    assert np.isnan(rank_correlation(a, np.zeros_like(a))).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -23,12 +23,12 @@ from lesionlab.evaluation.headline import headline
 from lesionlab.evaluation.measured import measure_cases
 from lesionlab.explanation import faithfulness, localisation
 from lesionlab.explanation.confusions import confused_pairs, errors
-from lesionlab.explanation.embedding import MOST, embed, plane
+from lesionlab.explanation.embedding import MOST, embed, left_out, plane
 from lesionlab.explanation.gallery import Gallery, gallery
 from lesionlab.explanation.methods import METHODS, Float32, Ints, chosen_methods
-from lesionlab.explanation.neighbours import Agreement, agreement, nearest
+from lesionlab.explanation.neighbours import Agreement, agreement, leave_one_out, nearest
 from lesionlab.explanation.statistics import mean_measure
-from lesionlab.explanation.study import Question, Row, study
+from lesionlab.explanation.study import Question, Row, prepared, study
 from lesionlab.progress import Progress
 from lesionlab.reporting.explanations_content import ExplanationContent
 from lesionlab.run import now
@@ -61,6 +61,7 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
     known = embed(case.subject, bank, progress, "embedding training")
     mine = embed(case.subject, case.rows, progress, "embedding the part")
     question = _question(case, some, bank)
+    case = replace(case, subject=prepared(case.subject, names, question, progress))
     rows = study(case.subject, names, question, progress)
     parts = parts_of_pictures(case)
     predictions = case.evaluated.predictions
@@ -68,14 +69,15 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
     chosen = gallery(predictions, table["path"].map(_file).to_numpy(object), asked.seed)
     near, cosine = nearest(mine, case.groups[case.rows], known, case.groups[bank])
     agreed = agreement(near, case.y[case.rows], case.y[bank], case.groups[case.rows],
-                       predictions.classes)  # fmt: skip
+                       predictions.classes, case.groups[bank])  # fmt: skip
+    among = leave_one_out(known, case.groups[bank], case.y[bank], predictions.classes, asked.seed)
     spots = _cloud(case, mine)
     lesions = lesion_numbers(case)
     main = names[0]
     shown = explain_show.Shown(case, chosen, names, rows, main)
     cards, pictures = explain_show.cards(shown)
     similar = explain_show.similar(shown, bank, near, cosine)
-    numbers = _numbers(case, names, question, rows, parts, chosen, agreed)
+    numbers = _numbers(case, names, question, rows, parts, chosen, agreed, among)
     tables = {f"embedding-{case.evaluated.part}.csv": spots.to_csv(index=False)}
     if lesions is not None:
         tables[f"abcd-{case.evaluated.part}.csv"] = lesions.to_csv(index=False)
@@ -106,6 +108,8 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
             pairs=numbers["confused_pairs"],
             errors=errors(predictions),
             agreement=numbers["neighbours"],
+            leave_one_out=numbers["leave_one_out"],
+            embedding_leaves_out=numbers["embedding_leaves_out"],
             bank=len(bank),
             lesions=_lesions_by_class(case, lesions),
             refused=numbers["refused"] if not asked.methods else {},
@@ -148,6 +152,7 @@ def _question(case: Case, some: Ints, bank: Ints) -> Question:
         checks=min(case.asked.checks, len(some)),
         known=(seen, case.y[draw]),
         seed=case.asked.seed,
+        draws=case.asked.draws,
     )
 
 
@@ -259,6 +264,7 @@ def _numbers(
     parts: list[dict[str, Any]],
     chosen: Gallery,
     agreed: Agreement,
+    among: Agreement,
 ) -> dict[str, Any]:
     predictions = case.evaluated.predictions
     wrong, total = errors(predictions)
@@ -270,6 +276,7 @@ def _numbers(
             "n": len(predictions),
             "explained": len(question.rows),
             "checks": question.checks,
+            "draws": question.draws,
             "methods": names,
             "refused": {n: r for n, m in METHODS.items() if (r := m.refusal(network))},
             "explains": "logit of the called class less the mean of the others",
@@ -279,6 +286,8 @@ def _numbers(
             "errors": {"wrong": wrong, "n": total},
             "confused_pairs": [vars(p) for p in confused_pairs(predictions)],
             "neighbours": vars(agreed),
+            "leave_one_out": vars(among),
+            "embedding_leaves_out": left_out(network),
             "gallery": {
                 "losses": [vars(c) for c in chosen.losses],
                 "confident": {k: [vars(c) for c in v] for k, v in chosen.confident.items()},

@@ -160,7 +160,11 @@ def proportion_measure(part: Cases, whole: Cases, codes: Ints) -> Measure:
     effective groups there is too little to say.
     """
     inside = whole.astype(np.float64)
-    share = clustered_proportion((part & whole).astype(np.float64), inside, codes)
+    return share_measure(clustered_proportion((part & whole).astype(np.float64), inside, codes))
+
+
+def share_measure(share: ClusteredProportion) -> Measure:
+    """A clustered share with Wilson's interval on its effective n, as `proportion_measure`."""
     if not share.groups:
         return Measure(None, None, None, 0, "undefined: no case")
     if share.effective_groups < FEWEST["share"] - 1e-9:

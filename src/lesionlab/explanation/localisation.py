@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from lesionlab.data.images import UInt8
 from lesionlab.data.randomness import philox
+from lesionlab.explanation.statistics import constant
 
 Bool = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
@@ -34,7 +35,7 @@ def pointing(maps: Float32, masks: Bool) -> Floats:
     flat, inside = maps.reshape(len(maps), -1), masks.reshape(len(masks), -1)
     top = flat == flat.max(1, keepdims=True)
     score = (top & inside).sum(1) / top.sum(1)
-    known = inside.any(1) & ~top.all(1)
+    known = inside.any(1) & ~constant(maps)
     return np.where(known, score, np.nan)
 
 

@@ -1,8 +1,13 @@
-"""Means over images that come in groups, and how alike two maps are."""
+"""Means over images that come in groups, and how alike two maps are.
+
+Groups count by their effective number everywhere: one lesion with 40 images among 11 others is
+worth fewer than two, and says nothing about other lesions (`evaluation.intervals`).
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,61 +16,152 @@ from scipy import stats
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import (
     FEWEST,
-    LEVEL,
     Measure,
     clustered_proportion,
+    effective_groups,
     measure,
+    share_measure,
     too_few,
-    wilson,
+)
+from lesionlab.evaluation.resampled import (
+    Limits,
+    correlations,
+    logit_limits,
+    mean_limits,
+    t_quantile,
 )
 
-FEWEST_MEAN = 10  # groups below which a t interval is not given; tests/explanation holds it
+FEWEST_MEAN = 10  # effective groups below which a mean has no interval; tests/explanation holds it
+FLAT = 1e-6  # range of a map, as a share of its largest value, below which it is rounding
+SHARE, SIGNED = (0.0, 1.0), (-1.0, 1.0)  # bounds of shares; of correlations and differences
+Bounds = tuple[float, float]
+Bool = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.object_]
 
 
-def mean_measure(values: npt.NDArray[np.floating], groups: npt.NDArray[np.object_]) -> Measure:
+def mean_measure(
+    values: npt.NDArray[np.floating], groups: Labels, bounds: Bounds | None = None
+) -> Measure:
     """The mean of `values (N,)` with a t interval whose unit is the group; NaN is left out.
 
-    The variance is that of a ratio of group sums, with one degree of freedom less than there
-    are groups. Below `FEWEST_MEAN` groups there is too little to say.
+    With `bounds` the interval is made on the logit scale between them and stays inside. Below
+    `FEWEST_MEAN` effective groups there is too little to say.
 
     >>> m = mean_measure(np.arange(20.0), np.arange(20).astype(object))
     >>> round(m.value, 2), round(m.low, 2), round(m.high, 2)
     (9.5, 6.73, 12.27)
     """
-    kept = np.isfinite(values)
-    found = np.asarray(values, np.float64)[kept]
+    return ratio_measure(np.asarray(values, np.float64), np.ones(len(values)), groups, bounds)
+
+
+def ratio_measure(
+    part: Floats, whole: Floats, groups: Labels, bounds: Bounds | None = None
+) -> Measure:
+    """`sum(part) / sum(whole)` of (N,) values, `whole` not negative; else as `mean_measure`.
+
+    The variance is that of a ratio of group sums, with one degree of freedom less than there
+    are effective groups.
+    """
+    kept = np.isfinite(part) & np.isfinite(whole)
     codes, m = group_codes(groups[kept])
-    if not len(found):
+    a, d = (np.bincount(codes, v[kept], m).astype(np.float64) for v in (part, whole))
+    n, total = int(kept.sum()), float(d.sum())
+    if not total > 0:
         return Measure(None, None, None, 0, "undefined: no case")
-    mean = float(found.mean())
-    if m < FEWEST_MEAN:
-        return too_few(mean, len(found), m, FEWEST_MEAN)
-    off = np.bincount(codes, found - mean, m)
-    half = math.sqrt(m / (m - 1) * float((off**2).sum())) / len(found)
-    half *= float(stats.t.ppf(0.5 + LEVEL / 2, m - 1))
-    return measure(mean, mean - half, mean + half, len(found), f"clustered t, {m} groups")
+    value, worth = float(a.sum()) / total, effective_groups(d)
+    if worth < FEWEST_MEAN - 1e-9:
+        return too_few(value, n, worth, FEWEST_MEAN)
+    limits = _limits(value, _variance(a - value * d, total), worth, bounds)
+    return measure(value, limits.low, limits.high, n, f"{limits.method}, {m} groups")
 
 
-def hit_measure(hits: Floats, groups: npt.NDArray[np.object_]) -> Measure:
+def _variance(off: Floats, total: float) -> float:
+    """Of a ratio: `off` is how far each group's sum lies from the ratio."""
+    return len(off) / (len(off) - 1) * float((off**2).sum()) / total**2
+
+
+def _limits(value: float, variance: float, worth: float, bounds: Bounds | None) -> Limits:
+    if bounds is not None:
+        found = logit_limits(value, variance, worth, bounds)
+        return Limits(found.low, found.high, f"clustered {found.method}")
+    half = t_quantile(worth - 1) * math.sqrt(variance)
+    return Limits(value - half, value + half, "clustered t")
+
+
+def hit_measure(hits: Floats, groups: Labels) -> Measure:
     """The share of hits (each 0 to 1), with Wilson's interval on the effective n; no NaN counts.
 
-    Unlike a t interval it stays honest where all images hit, or none.
+    Unlike a t interval it stays honest where all images hit, or none. Below `FEWEST["share"]`
+    effective groups there is too little to say.
 
     >>> hit_measure(np.ones(40), np.arange(40).astype(object)).low < 0.95
     True
     """
     kept = np.isfinite(hits)
+    codes, _ = group_codes(groups[kept])
+    return share_measure(clustered_proportion(hits[kept], np.ones(int(kept.sum())), codes))
+
+
+def balanced_measure(values: Floats, labels: Ints, groups: Labels) -> Measure:
+    """The mean over classes of each class's mean of `values (N,)` in [0, 1]; NaN is left out.
+
+    MOVER over the classes, as for balanced accuracy (docs/decisions/0030), so that a rare class
+    neither collapses nor rules the mean. A class without values does not count. Below
+    `FEWEST["mean_over_classes"]` effective groups of a class (`"mean_over_two_or_mixed"` for two
+    classes, or groups of several) there is too little to say.
+    """
+    kept = np.isfinite(values)
+    x, y = values[kept], labels[kept]
     codes, m = group_codes(groups[kept])
-    if not m:
+    present = np.unique(y)
+    if not len(present):
         return Measure(None, None, None, 0, "undefined: no case")
-    found = clustered_proportion(hits[kept], np.ones(int(kept.sum())), codes)
-    if m < FEWEST["share"]:
-        return too_few(found.value, found.n, m, FEWEST["share"])
-    low, high = wilson(found.value, found.effective_n, df=found.df)
-    method = f"Wilson, effective n {found.effective_n:.1f}, {m} groups"
-    return measure(found.value, low, high, found.n, method)
+    size = np.stack([np.bincount(codes[y == k], minlength=m) for k in present], 1).astype(float)
+    sums = np.stack([np.bincount(codes[y == k], x[y == k], m) for k in present], 1)
+    mean = sums.sum(0) / size.sum(0)
+    worth = np.array([effective_groups(column) for column in size.T])
+    hard = len(present) < 3 or bool(((size > 0).sum(1) > 1).any())
+    needed = FEWEST["mean_over_two_or_mixed" if hard else "mean_over_classes"]
+    if worth.min() < needed - 1e-9:
+        return too_few(float(mean.mean()), len(x), float(worth.min()), needed)
+    limits = _over_classes(mean, (sums - mean * size) / size.sum(0), worth, (size > 0).sum(0))
+    return measure(
+        float(mean.mean()), limits.low, limits.high, len(x), f"{limits.method}, {m} groups"
+    )
+
+
+def _over_classes(mean: Floats, off: Floats, worth: Floats, held: Ints) -> Limits:
+    """Of the mean of K class means; `off (G, K)` is what each group adds to their errors."""
+    variance = held / (held - 1) * (off**2).sum(0)
+    each = [logit_limits(*v) for v in zip(mean, variance, worth, strict=True)]
+    lows, highs = (np.array([getattr(e, side) for e in each]) for side in ("low", "high"))
+    found = mean_limits(mean, lows, highs, correlations(off))
+    return Limits(max(0.0, found.low), min(1.0, found.high), found.method)
+
+
+def known_mean(values: Sequence[Floats] | Floats) -> Floats:
+    """The mean over the first axis, without NaN; NaN where there is nothing else.
+
+    >>> known_mean([np.array([1.0, np.nan]), np.array([2.0, np.nan])]).tolist()
+    [1.5, nan]
+    """
+    each = np.asarray(values, np.float64)
+    known = np.isfinite(each)
+    total, count = np.where(known, each, 0).sum(0), known.sum(0)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), np.float64)
+
+
+def constant(maps: Float32) -> Bool:
+    """(N, H, W) maps -> (N,) whether each says nothing: no gradient, or rounding only.
+
+    >>> constant(np.stack([np.ones((2, 2)), np.eye(2)]).astype(np.float32)).tolist()
+    [True, False]
+    """
+    flat = maps.reshape(len(maps), -1)
+    return np.asarray(~(np.ptp(flat, 1) > FLAT * np.abs(flat).max(1)), bool)
 
 
 def rank_correlation(a: Float32, b: Float32) -> Floats:
@@ -75,11 +171,15 @@ def rank_correlation(a: Float32, b: Float32) -> Floats:
     >>> rank_correlation(a, a**3).tolist(), rank_correlation(a, -a).tolist()
     ([1.0], [-1.0])
     """
-    return np.array([_spearman(x.ravel(), y.ravel()) for x, y in zip(a, b, strict=True)])
+    none = constant(a) | constant(b)
+    return np.array(
+        [
+            np.nan if n else _spearman(x.ravel(), y.ravel())
+            for x, y, n in zip(a, b, none, strict=True)
+        ]
+    )
 
 
 def _spearman(x: Float32, y: Float32) -> float:
-    if not np.ptp(x) > 0 or not np.ptp(y) > 0:
-        return float("nan")
     ranks = [stats.rankdata(v) for v in (x, y)]
     return float(np.clip(np.corrcoef(ranks[0], ranks[1])[0, 1], -1, 1))

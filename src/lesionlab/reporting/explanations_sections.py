@@ -13,6 +13,13 @@ from lesionlab.reporting.explanations_content import (
     Json,
     PageSection,
 )
+from lesionlab.reporting.explanations_verdicts import (
+    completeness,
+    leave_one_out,
+    spread_of_draws,
+    verdict,
+    verdict_text,
+)
 from lesionlab.reporting.language import Language, measure_text, share
 from lesionlab.reporting.plots import Interval, forest
 from lesionlab.reporting.svg import Axis
@@ -32,14 +39,6 @@ def _methods(content: ExplanationContent) -> list[Json]:
 
 def _name(row: Json, words: Language) -> str:
     return words.name("method", row["name"])
-
-
-def verdict(row: Json) -> str:
-    """ "passed", "failed", "unknown" (too few images), or "reference"."""
-    sanity = row.get("sanity")
-    if sanity is None:
-        return "reference"
-    return {True: "passed", False: "failed", None: "unknown"}[sanity["passed"]]
 
 
 def summary(content: ExplanationContent, words: Language) -> PageSection:
@@ -74,7 +73,7 @@ def _verdicts(content: ExplanationContent, words: Language) -> Table:
     columns = ["method", "verdict", *(["pointing"] if pointed else []), "insertion_gain", "time"]
     rows = []
     for r in content.study:
-        cells = [_name(r, words), words(f"explain.verdict_{verdict(r)}")]
+        cells = [_name(r, words), verdict_text(r, words)]
         cells += [measure_text(r["pointing"], 2)] if pointed else []
         cells += [measure_text(r["insertion_gain"], 3), _milliseconds(r)]
         rows.append(tuple(cells))
@@ -98,15 +97,19 @@ def sanity(content: ExplanationContent, words: Language) -> PageSection | None:
         found = [(words.name("level", k), m) for k, m in r["sanity"]["parameters"].items()]
         if r["sanity"]["labels"]:
             found.append((words("explain.labels"), r["sanity"]["labels"]))
+        spread = spread_of_draws(r["sanity"]["draws"], words)
         for name, m in found:
             intervals.append(
                 Interval(f"  {name}", m["value"], m["low"], m["high"], measure_text(m, 2))
             )
-            cells.append((_name(r, words), name, measure_text(m, 2), str(m["n"])))
+            between = spread.get(name, "–")
+            cells.append((_name(r, words), name, measure_text(m, 2), between, str(m["n"])))
     axis = Axis(words("explain.axis_alike"), -0.6, 1.0)
     title = words("explain.alike")
     svg = forest("alike", title, title, intervals, axis, reference=ALIKE)
-    columns = tuple(words(f"explain.column_{c}") for c in ("method", "level", "alike", "n"))
+    columns = tuple(
+        words(f"explain.column_{c}") for c in ("method", "level", "alike", "spread", "n")
+    )
     chart = Chart("alike", title, words("explain.alike_caption", limit=ALIKE), svg,
                   Table(columns, tuple(cells)))  # fmt: skip
     blocks = (Paragraph(words("explain.sanity_intro")), chart)
@@ -117,9 +120,12 @@ def faithful(content: ExplanationContent, words: Language) -> PageSection | None
     """Insertion, deletion, shifts, completeness."""
     if not content.study:
         return None
-    keys = ("insertion", "deletion", "stability", "completeness_gap")
-    columns = tuple(words(f"explain.column_{c}") for c in ("method", *keys))
-    rows = tuple((_name(r, words), *(measure_text(r[k], 3) for k in keys)) for r in content.study)
+    keys = ("insertion", "deletion", "stability")
+    columns = tuple(words(f"explain.column_{c}") for c in ("method", *keys, "completeness_gap"))
+    rows = tuple(
+        (_name(r, words), *(measure_text(r[k], 3) for k in keys), completeness(r, words))
+        for r in content.study
+    )
     blocks = (
         Paragraph(words("explain.faithful_intro")),
         Table(columns, rows, words("explain.faithful", n=content.checks)),
@@ -217,7 +223,10 @@ def cloud(content: ExplanationContent, words: Language) -> PageSection | None:
     if content.cloud is None:
         return None
     kind = {"tsne": "t-SNE", "umap": "UMAP"}[content.projection]
-    text = words("explain.cloud_intro", kind=kind, n=f"{len(content.cloud['x']):,}")
+    what = words("explain.features")
+    for left in content.embedding_leaves_out:
+        what += words(f"explain.features_{left}")
+    text = words("explain.cloud_intro", kind=kind, n=f"{len(content.cloud['x']):,}", what=what)
     block = Cloud(content.cloud, content.sprite, words("explain.cloud_caption", kind=kind),
                   words("explain.cloud_colour"))  # fmt: skip
     return PageSection("embedding", words("explain.title_cloud"), (Paragraph(text), block))
@@ -230,7 +239,7 @@ def similar(content: ExplanationContent, words: Language) -> PageSection | None:
     a = content.agreement
     text = words(
         "explain.agreement", k=a["k"], value=measure_text(a["share"], 3),
-        chance=share(a["chance"]), balanced=share(a["balanced"]),
+        chance=share(a["chance"]), balanced=measure_text(a["balanced"], 3),
         chance_balanced=share(a["chance_balanced"]), n=f"{content.bank:,}",
     )  # fmt: skip
     columns = tuple(words(f"explain.column_{c}") for c in ("class", "agreement", "n"))
@@ -238,6 +247,8 @@ def similar(content: ExplanationContent, words: Language) -> PageSection | None:
     blocks: list[Any] = [
         Paragraph(text), Table(columns, rows, words("explain.agreement_by_class"))
     ]  # fmt: skip
+    if content.leave_one_out is not None:
+        blocks.append(Paragraph(leave_one_out(content.leave_one_out, words)))
     if content.similar:
         blocks.append(
             CaseList(words("explain.similar"), tuple(content.similar),
