@@ -69,7 +69,7 @@ def dying(job: tuple[str, int], progress: Progress) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_killed_worker_costs_no_job_and_is_named(
-    cluster: Any, tmp_path: Path, lines: Any
+    cluster: Any, tmp_path: Path, lines: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [(f"j{n}", (str(tmp_path), n)) for n in range(4)]
     outcomes = list(run_jobs(jobs, dying, engine="ray", progress=lines))
@@ -77,6 +77,7 @@ def test_a_killed_worker_costs_no_job_and_is_named(
     assert (tmp_path / "died-1").exists()
     assert {o.name: o.again() for o in outcomes if o.again()} == {"j1": "lost its worker once"}
     assert lines.said == ["j1 lost its worker: it is begun again"]
+    assert capsys.readouterr().out == ""  # it is for our answer, not for Ray
     assert {k: v["job"] for k, v in found.items() if v} == {f"j{n}": n for n in range(4)}
     assert os.getpid() not in {v["pid"] for v in found.values() if v}
 

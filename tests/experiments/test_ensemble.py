@@ -325,3 +325,13 @@ def test_the_verb(runs: list[Path], tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "mean of 2" in shown.output
     assert "together" in shown.output
+
+
+def test_a_member_of_several_views_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    from lesionlab.cli.ensemble import _show
+
+    result = {"ensemble": "e", "method": "mean", "views": 8, "held_out": "validation", "n": 9,
+              "members": {"r0": {}, "handmade": {}}, "valid": {}, "groups": 9}  # fmt: skip
+    _show(result)
+    rows = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert rows[1:4] == ["r0, 8 views", "handmade", "together"]

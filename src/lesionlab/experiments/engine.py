@@ -7,8 +7,9 @@ what it did since its last checkpoint.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
@@ -142,7 +143,8 @@ def _on_ray(
     attempts: int,
     progress: Progress,
 ) -> Iterator[Outcome]:
-    with connected(cluster) as ray:
+    # Ray tells of a dead worker on stdout, where a user of --json looks for one object alone.
+    with redirect_stdout(sys.stderr), connected(cluster) as ray:
         # Ray could begin a lost job again by itself, but would not say so: nobody could be told.
         task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus or None, max_retries=0)(
             _remote
