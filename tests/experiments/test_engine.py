@@ -15,6 +15,7 @@ from lesionlab.api.repeat import repeat
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
 from lesionlab.experiments.engine import Cluster, connected, run_jobs
+from lesionlab.experiments.repeat import do_job
 from lesionlab.progress import Progress
 
 Tiny = Callable[..., Settings]
@@ -67,12 +68,33 @@ def dying(job: tuple[str, int], progress: Progress) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_killed_worker_costs_no_job(cluster: Any, tmp_path: Path) -> None:
+def test_a_killed_worker_costs_no_job_and_is_named(
+    cluster: Any, tmp_path: Path, lines: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     jobs = [(f"j{n}", (str(tmp_path), n)) for n in range(4)]
-    found = {o.name: o.result for o in run_jobs(jobs, dying, engine="ray")}
+    outcomes = list(run_jobs(jobs, dying, engine="ray", progress=lines))
+    found = {o.name: o.result for o in outcomes}
     assert (tmp_path / "died-1").exists()
+    assert {o.name: o.again() for o in outcomes if o.again()} == {"j1": "lost its worker once"}
+    assert lines.said == ["j1 lost its worker: it is begun again"]
+    assert capsys.readouterr().out == ""  # it is for our answer, not for Ray
     assert {k: v["job"] for k, v in found.items() if v} == {f"j{n}": n for n in range(4)}
     assert os.getpid() not in {v["pid"] for v in found.values() if v}
+
+
+def always_dying(job: int, progress: Progress) -> dict[str, Any]:
+    if job == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"job": job}
+
+
+@pytest.mark.slow
+def test_a_job_that_kills_every_worker_is_given_up(cluster: Any) -> None:
+    jobs = [(f"j{n}", n) for n in range(2)]
+    found = {o.name: o for o in run_jobs(jobs, always_dying, engine="ray")}
+    assert found["j0"].result == {"job": 0}
+    assert (found["j1"].result, found["j1"].lost) == (None, 4)
+    assert "lost its worker 4 times" in found["j1"].error
 
 
 def failing(job: int, progress: Progress) -> dict[str, Any]:
@@ -98,6 +120,31 @@ def test_repeat_on_ray_is_repeat(cluster: Any, lesions: Path, tiny: Tiny, tmp_pa
     assert files[0] == files[1]
     assert here["parts"] == there["parts"]
     assert here["out_of_fold"] == there["out_of_fold"]
+
+
+def dying_in_training(job: Any, progress: Progress) -> dict[str, Any]:
+    """Trains, but the first time its worker is killed before the result is written."""
+    result = do_job(job, progress)
+    mark = Path(job.out) / "killed"
+    if job.name == "fold1-seed0" and not mark.exists():
+        mark.write_text("")
+        (Path(job.out) / "results" / f"{job.name}.json").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+
+@pytest.mark.slow
+def test_the_table_names_a_run_whose_worker_was_killed(
+    cluster: Any, lesions: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"folds": 2, "device": "cpu", "threads": 1, "train_part": False}
+    out = tmp_path / "out"
+    told = repeat(lesions, tiny(), out, work=dying_in_training, engine="ray", **how)["presets"][0]
+    assert (told["retried"], told["failed"], told["unfinished"]) == (["fold1-seed0"], {}, [])
+    named = "Begun again: fold1-seed0 (lost its worker once)."
+    assert named in (out / "table.md").read_text()
+    repeat(lesions, tiny(), out, **how)  # nothing is left to do, and the table still says it
+    assert named in (out / "table.md").read_text()
 
 
 @pytest.mark.slow

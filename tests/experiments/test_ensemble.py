@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import lesionlab
 from lesionlab.api.ensemble import ensemble
@@ -21,7 +23,7 @@ from lesionlab.data.manifest import read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.experiments.ensemble import rank_logits
-from lesionlab.experiments.handmade import colour_features, crossed
+from lesionlab.experiments.handmade import colour_features, crossed, fit_trees
 from lesionlab.models.mean import turned
 
 Tiny = Callable[..., Settings]
@@ -153,6 +155,18 @@ def test_members_that_do_not_fit_are_named(
         ensemble([runs[0], tmp_path / "other"], tmp_path / "f", **HOW)
 
 
+def test_options_are_refused_before_torch_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def imported() -> None:
+        raise AssertionError("torch is imported")
+
+    monkeypatch.setattr("lesionlab.api.train.need_torch", imported)
+    for how, told in (({}, "one member alone"), ({"facts": ["age"], "tta": True}, "no facts")):
+        with pytest.raises(BadInput, match=told):
+            ensemble([tmp_path / "r"], tmp_path / "e", **how)  # type: ignore[arg-type]
+
+
 def test_members_of_one_name_are_told_apart(runs: list[Path], tmp_path: Path) -> None:
     for name, run in zip(("x", "y"), runs, strict=True):
         shutil.copytree(run, tmp_path / name / "handmade")
@@ -249,6 +263,23 @@ def test_a_fold_cannot_see_its_own_labels() -> None:
     assert crossed(features, other, folds, 2)[inside] == pytest.approx(y_prob[inside])
 
 
+def test_trees_are_fitted_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    plain = HistGradientBoostingClassifier.fit
+
+    def fit(self: Any, *data: Any) -> Any:
+        seen.extend(i["num_threads"] for i in threadpool_info() if i["user_api"] == "openmp")
+        return plain(self, *data)
+
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", fit)
+    features = np.random.default_rng(0).normal(size=(90, 2))
+    with threadpool_limits(2, "openmp"):
+        fit_trees(features, np.arange(90) % 3, 2)
+        after = {i["num_threads"] for i in threadpool_info() if i["user_api"] == "openmp"}
+    assert set(seen) == {1}
+    assert after == {2}  # the networks keep their threads
+
+
 def test_fold_models_are_averaged_on_test_and_not_exported(
     repeats: list[Path], tmp_path: Path
 ) -> None:
@@ -294,3 +325,13 @@ def test_the_verb(runs: list[Path], tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "mean of 2" in shown.output
     assert "together" in shown.output
+
+
+def test_a_member_of_several_views_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    from lesionlab.cli.ensemble import _show
+
+    result = {"ensemble": "e", "method": "mean", "views": 8, "held_out": "validation", "n": 9,
+              "members": {"r0": {}, "handmade": {}}, "valid": {}, "groups": 9}  # fmt: skip
+    _show(result)
+    rows = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert rows[1:4] == ["r0, 8 views", "handmade", "together"]

@@ -59,6 +59,9 @@ def ensemble(
     folds: {name: {metric: measure}}}`. The measures are those of held-out images: validation, or
     all folds. Raises `BadInput` for members that do not fit together.
     """
+    folders, out = [Path(m) for m in members], Path(out)
+    _refuse_options(folders, method, tta, handmade, facts)
+    files.refuse_existing(out)
     from lesionlab.api.split import known_pairs
     from lesionlab.api.train import need_torch
 
@@ -68,16 +71,6 @@ def ensemble(
     from lesionlab.training.machine import choose_machine
     from lesionlab.training.members import EnsembleRecord, MemberRecord
 
-    folders, out = [Path(m) for m in members], Path(out)
-    if method not in METHODS:
-        raise BadInput(f"no method '{method}'", remedy="known: " + ", ".join(METHODS))
-    files.refuse_existing(out)
-    if not folders or len(folders) + handmade + tta < 2:
-        raise BadInput(
-            "one member alone is no ensemble", remedy="give several, or --tta, or --handmade"
-        )
-    if facts is not None and method != "stack":
-        raise BadInput(f"'{method}' reads no facts", where="--facts", remedy="use --method stack")
     repeats = parts.refuse_in_fold(folders, method)
     found = parts.members_of(folders, seed)
     first = read_run(Path(found[0].runs[0].folder))
@@ -114,6 +107,20 @@ def ensemble(
         own = parts.handmade_held(held, record, context, fitting)
         held = parts.Held(held.rows, np.concatenate([held.y_prob, own[None]]), held.folds)
     return _written(out, record, held, fitting, first, context)
+
+
+def _refuse_options(
+    folders: Sequence[Path], method: str, tta: bool, handmade: bool, facts: Sequence[str] | None
+) -> None:
+    """`BadInput` for options that do not fit together, before torch is imported."""
+    if method not in METHODS:
+        raise BadInput(f"no method '{method}'", remedy="known: " + ", ".join(METHODS))
+    if not folders or len(folders) + handmade + tta < 2:
+        raise BadInput(
+            "one member alone is no ensemble", remedy="give several, or --tta, or --handmade"
+        )
+    if facts is not None and method != "stack":
+        raise BadInput(f"'{method}' reads no facts", where="--facts", remedy="use --method stack")
 
 
 def _data_folder(folder: Path, first: Run, repeats: bool, data: Path | str | None) -> Path:

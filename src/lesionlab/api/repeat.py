@@ -207,7 +207,7 @@ def _done(
 ) -> tuple[list[str], list[str]]:
     """Do what is not finished; the names of the runs done now, and of those tried again."""
     from lesionlab.experiments.engine import Cluster, run_jobs
-    from lesionlab.experiments.repeat import do_job, keep_failure, unfinished
+    from lesionlab.experiments.repeat import do_job, keep_failure, note_again, unfinished
 
     waiting = list(unfinished(jobs))
     for job, known in waiting:
@@ -216,7 +216,8 @@ def _done(
     progress.say(f"{plan.name()}: {len(jobs) - len(waiting)} of {len(jobs)} runs are finished")
     cluster = Cluster(how["address"], how["workers"], max(plan.threads, 1))
     named = [(job.name, job) for job, _ in waiting]
-    done, retried = [], [job.name for job, known in waiting if known]
+    before = {job.name: known for job, known in waiting if known}
+    done, retried = [], list(before)
     for outcome in run_jobs(
         named, work or do_job, engine=how["engine"], cluster=cluster, progress=progress
     ):
@@ -224,7 +225,9 @@ def _done(
             keep_failure(out, outcome.name, outcome.error, outcome.attempts)
             continue
         done.append(outcome.name)
-        if outcome.attempts > 1:
+        why = ", ".join(filter(None, (before.get(outcome.name), outcome.again())))
+        if why:
+            note_again(out, outcome.name, why)
             retried.append(outcome.name)
     return done, list(dict.fromkeys(retried))
 

@@ -42,7 +42,8 @@ def command(members: tuple[Path, ...], facts: str | None, as_json: bool, **optio
 def _show(result: dict[str, Any]) -> None:
     views = f", {result['views']} views" if result["views"] > 1 else ""
     print(f"{result['ensemble']}: {result['method']} of {len(result['members'])}{views}")
-    for name, metrics in {**result["members"], "together": result["valid"]}.items():
+    rows = {n + (n != "handmade") * views: m for n, m in result["members"].items()}
+    for name, metrics in {**rows, "together": result["valid"]}.items():
         print(f"  {name:<24} " + ", ".join(_cell(n, metrics[n]) for n in SHOWN if n in metrics))
     print(f"on {result['held_out']} (held out), n = {result['n']}, {result['groups']} groups.")
     print(f"next: lesionlab evaluate {result['ensemble']}")

@@ -7,9 +7,10 @@ what it did since its last checkpoint.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from lesionlab.errors import BadInput, one_line
@@ -18,7 +19,7 @@ from lesionlab.progress import SILENT, Progress
 Engine = Literal["local", "ray"]
 ENGINES: tuple[Engine, ...] = ("local", "ray")
 ATTEMPTS = 2  # of a job that raises; what is wrong twice is not chance
-KILLED = 3  # times that a job may lose its worker
+KILLED = 3  # times that a job may lose its worker and is begun again
 J = TypeVar("J")
 
 
@@ -30,6 +31,20 @@ class Outcome:
     result: dict[str, Any] | None
     error: str = ""
     attempts: int = 1
+    lost: int = 0  # how often the worker that did it died
+
+    def again(self) -> str:
+        """Why it was begun more than once; empty where it was not.
+
+        >>> Outcome("a", {}, attempts=2, lost=1).again()
+        'lost its worker once, crashed once'
+        """
+        told = (("lost its worker", self.lost), ("crashed", self.attempts - 1))
+        return ", ".join(f"{what} {_times(n)}" for what, n in told if n)
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
 
 
 @dataclass(frozen=True)
@@ -128,23 +143,37 @@ def _on_ray(
     attempts: int,
     progress: Progress,
 ) -> Iterator[Outcome]:
-    with connected(cluster) as ray:
-        task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus or None, max_retries=KILLED)(
+    # Ray tells of a dead worker on stdout, where a user of --json looks for one object alone.
+    with redirect_stdout(sys.stderr), connected(cluster) as ray:
+        # Ray could begin a lost job again by itself, but would not say so: nobody could be told.
+        task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus or None, max_retries=0)(
             _remote
         )
-        waiting = {task.remote(name, job, work, attempts): name for name, job in jobs}
-        bar = iter(progress(range(len(jobs)), "runs on Ray", len(jobs)))
+        waiting = {task.remote(name, job, work, attempts): (name, job, 0) for name, job in jobs}
+        bar = iter(progress(range(len(jobs)), "jobs on Ray", len(jobs)))
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)
-            name = waiting.pop(done[0])
+            name, job, lost = waiting.pop(done[0])
+            outcome, died = _fetched(ray, done[0], name)
+            if died and lost < KILLED:
+                progress.say(f"{name} lost its worker: it is begun again")
+                waiting[task.remote(name, job, work, attempts)] = (name, job, lost + 1)
+                continue
             next(bar)
-            try:
-                yield ray.get(done[0])
-            except ray.exceptions.RayError as error:
-                first = one_line(str(error).splitlines()[0])
-                times = KILLED + 1
-                yield Outcome(name, None, f"lost its worker {times} times ({first})", times)
+            yield replace(outcome, lost=lost + died)
         next(bar, None)
+
+
+def _fetched(ray: Any, reference: Any, name: str) -> tuple[Outcome, bool]:
+    """What a worker made of a job, and whether it died over it."""
+    errors = ray.exceptions
+    gone = (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError)
+    try:
+        return ray.get(reference), False
+    except errors.RayError as error:
+        first, died = one_line(str(error).splitlines()[0]), isinstance(error, gone)
+        what = f"lost its worker {KILLED + 1} times" if died else "failed on its worker"
+        return Outcome(name, None, f"{what} ({first})"), died
 
 
 def _remote(

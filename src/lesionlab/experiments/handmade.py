@@ -10,6 +10,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 from lesionlab import files
 from lesionlab.data.abcd import abcd_table
@@ -84,7 +85,11 @@ def _shapes(dataset: Dataset, progress: Progress) -> Floats:
 
 
 def fit_trees(features: Floats, y: Ints, iterations: int = 60) -> HistGradientBoostingClassifier:
-    """Boosted trees of fixed size: nothing is held out, so the same data give the same trees."""
+    """Boosted trees of fixed size: nothing is held out, so the same data give the same trees.
+
+    In one thread: a fit has some ten thousand short parallel pieces, and where another process
+    holds a core each of them waits for it. The trees are the same with any number of threads.
+    """
     trees = HistGradientBoostingClassifier(
         max_iter=iterations,
         learning_rate=0.08,
@@ -94,7 +99,8 @@ def fit_trees(features: Floats, y: Ints, iterations: int = 60) -> HistGradientBo
         early_stopping=False,
         random_state=0,
     )
-    trees.fit(features, y)
+    with threadpool_limits(1, "openmp"):
+        trees.fit(features, y)
     return trees
 
 
@@ -103,7 +109,8 @@ def tree_probabilities(
 ) -> Floats:
     """(N, K); a class that the trees never saw gets 0."""
     y_prob = np.zeros((len(features), classes))
-    y_prob[:, trees.classes_] = trees.predict_proba(features)
+    with threadpool_limits(1, "openmp"):
+        y_prob[:, trees.classes_] = trees.predict_proba(features)
     return y_prob
 
 

@@ -280,6 +280,13 @@ def measures(
     return found
 
 
+def note_again(out: Path, name: str, why: str) -> None:
+    """Write into a finished run's result that it was begun more than once, for the table."""
+    path = out / "results" / f"{name}.json"
+    if path.is_file():
+        files.write_json(path, {**files.read_json(path), "begun_again": why})
+
+
 def keep_failure(out: Path, name: str, error: str, attempts: int) -> None:
     """Note that a run crashed, for the next call to name it."""
     (out / "failures").mkdir(exist_ok=True)

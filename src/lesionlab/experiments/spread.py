@@ -140,7 +140,8 @@ def titled(name: str, leaky: bool) -> str:
 
 
 def markdown(title: str, results: Results, found: Mapping[str, Any]) -> str:
-    """The table for people: every run on its fold, then mean (SD) on each part."""
+    """The table for people: every run on its fold, then mean (SD) on each part; below it the
+    runs that were begun more than once, and why."""
     names = [n for n in SHOWN if n in found.get("fold", {})]
     lines = [f"### {title}", "", "| run | " + " | ".join(names) + " | seconds |"]
     lines.append("|---|" + "---|" * (len(names) + 1))
@@ -150,6 +151,9 @@ def markdown(title: str, results: Results, found: Mapping[str, Any]) -> str:
     for part, metrics in found.items():
         cells = [mean_sd(metrics[n]) if n in metrics else "" for n in names]
         lines.append(f"| **{part}: mean (SD)** | " + " | ".join(cells) + " | |")
+    again = [f"{r['name']} ({r['begun_again']})" for r in results if "begun_again" in r]
+    if again:
+        lines += ["", f"Begun again: {', '.join(again)}. Their seconds are those of the last try."]
     return "\n".join(lines) + "\n"
 
 
