@@ -164,7 +164,8 @@ def quality_table(rows: list[Row]) -> list[str]:
         f"{trial['frozen_epochs']} frozen epochs, then {trial['tuned_epochs']} of all layers, on "
         f"{trial['train_images']:,} training images (the bounded trial, not the whole set), "
         f"{trial['valid_images']:,} validation images. Each library with its own usual head and "
-        "optimiser settings; time in seconds of 2 cores (processor time / 2).",
+        "optimiser settings; " + how_quality_ran(some) + "time in seconds of 2 cores (processor "
+        "time / 2).",
         "",
         "| | seeds | frozen: AUC | all: AUC | time, 2-core s |",
         "|---|---|---|---|---|",
@@ -178,6 +179,15 @@ def quality_table(rows: list[Row]) -> list[str]:
         time = statistics.mean(r["reached"][-1][1] for r in mine)
         lines.append(f"| {peer} | {len(mine)} | {spread(frozen)} | {spread(tuned)} | {time:,.0f} |")
     return [*lines, ""]
+
+
+def how_quality_ran(rows: list[Row]) -> str:
+    """Threads and priority, which may differ from those of the speed jobs."""
+    if not rows:
+        return ""
+    threads = " or ".join(sorted({str(r["threads"]) for r in rows}))
+    priority = "real-time" if all(r["quiet"] for r in rows) else "usual"
+    return f"threads: {threads}, at {priority} priority beside other work; "
 
 
 def ends(rows: list[Row]) -> tuple[list[float], list[float]]:
