@@ -1,8 +1,10 @@
-"""The checks on maps: they pass a good map, fail a bad one, and tell a trained network."""
+"""Insertion, deletion, shifts; how a network is randomised, level by level and draw by draw."""
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,7 @@ import torch
 from lesionlab.config import InputSettings, ModelSettings
 from lesionlab.data.cache import CachedPixels
 from lesionlab.data.images import Preprocessing
-from lesionlab.evaluation.intervals import Measure
-from lesionlab.explanation import faithfulness, methods, randomise
+from lesionlab.explanation import faithfulness, methods, randomise, sanity
 from lesionlab.models.classifier import Classifier, build
 
 spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
@@ -105,8 +106,8 @@ def test_shuffling_keeps_the_values_and_touches_nothing_else() -> None:
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
     again = randomise.shuffled(network, head, 0)
     assert torch.equal(mixed.head[1].weight, again.head[1].weight)
-    other = randomise.shuffled(network, head, 1)
-    assert not torch.equal(mixed.head[1].weight, other.head[1].weight)
+    for other in (randomise.shuffled(network, head, 1), randomise.shuffled(network, head, 0, 1)):
+        assert not torch.equal(mixed.head[1].weight, other.head[1].weight)
 
 
 def test_settled_norms_hold_the_statistics_of_the_images() -> None:
@@ -123,76 +124,33 @@ def test_settled_norms_hold_the_statistics_of_the_images() -> None:
     assert norm.momentum == 0.1
 
 
-def test_refitted_head_solves_what_can_be_solved() -> None:
+def test_refitted_heads_solve_what_can_be_solved_and_share_the_body() -> None:
     draw = np.random.default_rng(0)
     labels = np.arange(60) % 3
     embedded = (np.eye(3)[labels] + 0.05 * draw.normal(size=(60, 3))).astype(np.float32)
-    toy = toys.averaging(torch.zeros(2, 3), torch.zeros(2))
-    fitted = randomise.refitted(toy, embedded, labels, 3)
-    called = fitted.classify(torch.from_numpy(embedded)).argmax(1).numpy()
-    assert (called == labels).all()
-    true, wrong = randomise.relabelled(toy, embedded, labels, 3)
-    assert (true.classify(torch.from_numpy(embedded)).argmax(1).numpy() == labels).all()
-    assert (wrong.classify(torch.from_numpy(embedded)).argmax(1).numpy() == labels).mean() < 0.7
-    assert "cam" in methods.applicable(fitted)
+    toy = toys.averaging(torch.zeros(2, 3), torch.zeros(2)).eval()
+    true, *wrong = randomise.relabelled(toy, embedded, labels, 3, draws=4)
+    found = [n.classify(torch.from_numpy(embedded)).argmax(1).numpy() for n in (true, *wrong)]
+    assert (found[0] == labels).all()
+    assert len(wrong) == 4
+    assert all((f == labels).mean() < 0.7 for f in found[1:])
+    assert len({f.tobytes() for f in found}) == 5  # each permutation is another one
+    assert all(n.body is toy.body and n.head is not toy.head for n in (true, *wrong))
+    assert "cam" in methods.applicable(true)
+    again = randomise.relabelled(toy, embedded, labels, 3, draws=2)
+    assert torch.equal(again[2].head[0].weight, wrong[1].head[0].weight)
 
 
-def edges_only(
-    network: Classifier, images: torch.Tensor, target: torch.Tensor, facts: object = None
-) -> torch.Tensor:
-    """A method that never asks the network."""
-    return (images[:, 0, 1:, 1:] - images[:, 0, :-1, :-1]).abs()
-
-
-def test_randomisation_fails_a_method_that_shows_only_the_picture(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    network = small_network()
-    array = np.random.default_rng(0).integers(0, 255, (48, 64, 64, 3)).astype(np.uint8)
-    subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
-    rows, target = np.arange(48), np.zeros(48, np.int64)
-    groups = np.array([f"g{i}" for i in range(48)], object)
-    edge = methods.Method(edges_only, lambda n: "", signed=False, cost=1)
-    monkeypatch.setitem(methods.METHODS, "edges", edge)
-    others = randomise.randomised(subject, rows)
-    for name, passes in (("edges", False), ("cam", True)):
-        maps = methods.maps_of(subject, name, rows, target)
-        found, kept = randomise.similarity(subject, name, maps, others, rows, target, groups)
-        assert list(kept) == list(others)
-        assert randomise.judged(found, None).passed is passes
-
-
-def measured(value: float, high: float | None) -> Measure:
-    return Measure(value, None if high is None else 2 * value - high, high, 30, "")
-
-
-def test_judgement() -> None:
-    low, high = measured(0.1, 0.3), measured(0.4, 0.6)
-    assert randomise.judged({"all": low}, low).passed is True
-    assert randomise.judged({"all": high}, low).passed is False
-    assert randomise.judged({"all": low}, high).passed is False
-    assert randomise.judged({"head": high, "all": low}, None).passed is True
-    assert randomise.judged({"all": measured(0.1, None)}, None).passed is None
-
-
-def test_shuffling_nothing_changes_no_more_than_the_norms_measured_anew() -> None:
-    network = small_network()
-    array = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3)).astype(np.uint8)
-    subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
-    rows, target = np.arange(12), np.zeros(12, np.int64)
-    groups = np.array([f"g{i}" for i in range(12)], object)
-    others = randomise.randomised(subject, rows)
-    assert next(iter(others)) == randomise.CONTROL
-    twice = {randomise.CONTROL: others[randomise.CONTROL], "again": others[randomise.CONTROL]}
-    maps = methods.maps_of(subject, "cam", rows, target)
-    found, _ = randomise.similarity(subject, "cam", maps, twice, rows, target, groups)
-    assert found["again"].value == pytest.approx(1)
-    assert found[randomise.CONTROL].value < 0.999
-
-
-def test_a_map_that_only_turns_its_sign_fails() -> None:
-    turned = Measure(-0.9, -0.95, -0.85, 30, "")
-    assert randomise.judged({"all": turned}, None).passed is False
+def test_several_heads_are_those_that_are_fitted_alone() -> None:
+    draw = np.random.default_rng(1)
+    embedded = draw.normal(size=(30, 5)).astype(np.float32)
+    labels = [draw.integers(0, 3, 30) for _ in range(2)]
+    toy = toys.averaging(torch.zeros(2, 5), torch.zeros(2))
+    both = randomise.refitted(toy, embedded, labels, 3)
+    for network, some in zip(both, labels, strict=True):
+        (alone,) = randomise.refitted(toy, embedded, [some], 3)
+        assert torch.allclose(network.head[0].weight, alone.head[0].weight, atol=1e-6)
+        assert torch.allclose(network.head[0].bias, alone.head[0].bias, atol=1e-6)
 
 
 def test_norms_settle_on_33_images_and_stay_as_they_are_for_one() -> None:
@@ -205,3 +163,33 @@ def test_norms_settle_on_33_images_and_stay_as_they_are_for_one() -> None:
     randomise.settle(network, subject, np.arange(1))
     hook.remove()
     assert sizes == [17, 16]
+
+
+def test_everything_is_drawn_several_times_and_one_network_lives_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, alive = small_network(), []
+    array = np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3)).astype(np.uint8)
+    subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
+    made: list[weakref.ref[Classifier]] = []
+    shuffle = randomise.shuffled
+
+    def counted(*given: object) -> Classifier:
+        gc.collect()
+        alive.append(sum(ref() is not None for ref in made))
+        result = shuffle(*given)  # type: ignore[arg-type]
+        made.append(weakref.ref(result))
+        return result
+
+    monkeypatch.setattr(randomise, "shuffled", counted)
+    rows, target = np.arange(4), np.zeros(4, np.int64)
+    others = randomise.randomised(subject, rows, draws=3)
+    maps = methods.maps_of(subject, "cam", rows, target)
+    found = sanity.similarity(subject, "cam", maps, others, rows, target)
+    levels = [level.name for level in randomise.levels(network)]
+    assert {k: len(v) for k, v in found.items()} == {
+        randomise.CONTROL: 1, levels[0]: 1, levels[1]: 1, "all": 3
+    }  # fmt: skip
+    assert alive == [0] * 6
+    draws = found["all"]
+    assert not np.allclose(draws[0], draws[1])

@@ -25,6 +25,7 @@ def explain(
     masks: Path | str | None = None,
     limit: int = 200,
     checks: int = 32,
+    draws: int = 3,
     projection: str = "tsne",
     data: Path | str | None = None,
     out: Path | str | None = None,
@@ -36,8 +37,9 @@ def explain(
     """Write `explanations.html`, its numbers as JSON, and overlays as PNG, beside the report.
 
     Maps of `limit` images by each of `methods` (default: all that apply to the network) are
-    measured against the lesion masks; the dear checks use `checks` of them. `masks` is a folder
-    or archive of masks named by image id; without it, those that were imported are used.
+    measured against the lesion masks; the dear checks use `checks` of them, and the
+    randomisation check shuffles the weights, and permutes the labels, `draws` times. `masks` is
+    a folder or archive of masks named by image id; without it, those that were imported are used.
     `projection` of the embedding is tsne, or umap where umap-learn is installed. `split="test"`
     opens the sealed test set, which is written to the ledger before anything is shown. `data`
     says where the data set has moved; `threads` is 0 for all of the machine's.
@@ -54,7 +56,7 @@ def explain(
 
     need_torch()
     language(lang)
-    _check(limit, checks, projection)
+    _check(limit, checks, draws, projection)
     folder = Path(run)
     subject = of_run(folder, split, None if data is None else Path(data), out, progress)
     if subject.dataset is None or subject.run is None:
@@ -67,7 +69,7 @@ def explain(
             from lesionlab.data.archive import open_tree
 
             tree = stack.enter_context(open_tree(Path(masks)))
-        asked = Asked(tuple(methods), limit, checks, projection, seed, lang, threads)
+        asked = Asked(tuple(methods), limit, checks, projection, seed, lang, threads, draws)
         found = gathered(subject, asked, tree, progress)
     numbers = {"schema_version": SCHEMA_VERSION, **found.numbers}
     openings = _open(subject, numbers)
@@ -85,9 +87,11 @@ def explain(
     return {**numbers, "page": str(subject.out / PAGE), "linked": linked}
 
 
-def _check(limit: int, checks: int, projection: str) -> None:
+def _check(limit: int, checks: int, draws: int, projection: str) -> None:
     if limit < 1 or checks < 1:
         raise BadInput("at least one image is needed", where="--limit, --checks")
+    if draws < 1:
+        raise BadInput("at least one draw is needed", where="--draws")
     if projection not in ("tsne", "umap"):
         raise BadInput(f"no projection '{projection}'", remedy="known: tsne, umap")
     if projection == "umap":

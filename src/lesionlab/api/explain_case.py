@@ -36,6 +36,7 @@ class Asked:
     seed: int
     lang: str
     threads: int = 0
+    draws: int = 3
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -28,7 +28,7 @@ from lesionlab.explanation.gallery import Gallery, gallery
 from lesionlab.explanation.methods import METHODS, Float32, Ints, chosen_methods
 from lesionlab.explanation.neighbours import Agreement, agreement, nearest
 from lesionlab.explanation.statistics import mean_measure
-from lesionlab.explanation.study import Question, Row, study
+from lesionlab.explanation.study import Question, Row, prepared, study
 from lesionlab.progress import Progress
 from lesionlab.reporting.explanations_content import ExplanationContent
 from lesionlab.run import now
@@ -61,6 +61,7 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
     known = embed(case.subject, bank, progress, "embedding training")
     mine = embed(case.subject, case.rows, progress, "embedding the part")
     question = _question(case, some, bank)
+    case = replace(case, subject=prepared(case.subject, names, question, progress))
     rows = study(case.subject, names, question, progress)
     parts = parts_of_pictures(case)
     predictions = case.evaluated.predictions
@@ -148,6 +149,7 @@ def _question(case: Case, some: Ints, bank: Ints) -> Question:
         checks=min(case.asked.checks, len(some)),
         known=(seen, case.y[draw]),
         seed=case.asked.seed,
+        draws=case.asked.draws,
     )
 
 
@@ -270,6 +272,7 @@ def _numbers(
             "n": len(predictions),
             "explained": len(question.rows),
             "checks": question.checks,
+            "draws": question.draws,
             "methods": names,
             "refused": {n: r for n, m in METHODS.items() if (r := m.refusal(network))},
             "explains": "logit of the called class less the mean of the others",

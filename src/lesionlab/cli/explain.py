@@ -12,7 +12,12 @@ from rich.table import Table
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
 
-VERDICTS = {True: "[green]passed", False: "[bold red]FAILED", None: "[yellow]too few"}
+VERDICTS = {
+    "passed": "[green]passed",
+    "failed": "[bold red]FAILED",
+    "unknown": "[yellow]too few",
+    "no_map": "[bold red]NO MAP",
+}
 EPILOG = """\b
 Examples:
   lesionlab explain runs/ham --masks HAM10000_segmentations.zip
@@ -40,6 +45,10 @@ Examples:
     help="Images of the dear checks (randomisation, insertion, shifts).",
 )  # fmt: skip
 @click.option(
+    "--draws", type=click.IntRange(1), default=3, show_default=True,
+    help="How often the weights are shuffled, and the labels permuted.",
+)  # fmt: skip
+@click.option(
     "--projection", default="tsne", show_default=True, help="Of the embedding: tsne or umap."
 )
 @path_option("--data", help="The dataset folder, where it has moved.")
@@ -65,7 +74,7 @@ def _show(result: dict[str, Any]) -> None:
     for name in ("method", "randomisation", "in the lesion", "insertion less centre's"):
         table.add_column(name)
     for row in result["study"]:
-        verdict = "reference" if row["reference"] else VERDICTS[row["sanity"]["passed"]]
+        verdict = "reference" if row["reference"] else _verdict(row)
         table.add_row(
             row["name"], verdict, *(_text(row[k]) for k in ("pointing", "insertion_gain"))
         )
@@ -78,6 +87,11 @@ def _show(result: dict[str, Any]) -> None:
         console.print("[yellow]SYNTHETIC: drawn images; the numbers say nothing about patients")
     console.print("Research use only: a map is no diagnosis.")
     console.print(f"Page: {escape(result['page'])}", soft_wrap=True)
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    word, none = VERDICTS[row["sanity"]["verdict"]], row["constant"]
+    return word + (f", constant for {none} of {row['maps']}" if none else "")
 
 
 def _text(measure: dict[str, Any] | None) -> str:

@@ -79,10 +79,14 @@ def integrated(
 
 
 def integrated_gradients(
-    network: Classifier, images: Tensor, target: Tensor, facts: Tensor | None = None
+    network: Classifier,
+    images: Tensor,
+    target: Tensor,
+    facts: Tensor | None = None,
+    steps: int = STEPS,
 ) -> Tensor:
     """Integrated gradients, summed over the channels; signed."""
-    return _plain(integrated(network, images, target, facts)[0].sum(1))
+    return _plain(integrated(network, images, target, facts, steps)[0].sum(1))
 
 
 def occlusion(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,16 +19,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lesionlab.data.randomness import torch_seed
-from lesionlab.evaluation.intervals import Measure
-from lesionlab.explanation.methods import Float32, Ints, Subject, maps_of
-from lesionlab.explanation.statistics import mean_measure, rank_correlation
+from lesionlab.explanation.methods import Float32, Ints, Subject
 from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import groups
-from lesionlab.progress import SILENT, Progress
 
 CONTROL = "norms"  # nothing shuffled, but the batch norms measured anew as in all other levels
-ALIKE = 0.5  # mean rank correlation from which on maps are called alike
+EVERYTHING = "all"  # the level that decides
+DRAWS = 3  # shuffles of everything, and permutations of the labels: one may be lucky
 RIDGE = 1e-3  # of the refitted heads, as a share of the features' sum of squares
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,17 @@ def levels(network: Classifier) -> tuple[Level, ...]:
         names = frozenset(n for g in some for n in g.parameters)
         if depth == len(every):  # what belongs to no group (tokens, positions) goes too
             names |= {n for n, _ in network.named_parameters()}
-        found.append(Level("all" if depth == len(every) else some[0].name, names))
+        found.append(Level(EVERYTHING if depth == len(every) else some[0].name, names))
     return tuple(found)
 
 
-def shuffled(network: Classifier, level: Level, seed: int) -> Classifier:
+def shuffled(network: Classifier, level: Level, seed: int, draw: int = 0) -> Classifier:
     """A copy in which each tensor of the level holds its own values in random order.
 
     So weights keep their sizes: what is destroyed is only what was learned.
     """
     result = copy.deepcopy(network).eval()
-    generator = torch.Generator().manual_seed(torch_seed(seed, "shuffled weights"))
+    generator = torch.Generator().manual_seed(torch_seed(seed, "shuffled weights", draw))
     with torch.no_grad():
         for name, parameter in result.named_parameters():
             if name in level.parameters:
@@ -87,20 +87,23 @@ def settle(network: Classifier, subject: Subject, rows: Ints) -> None:
     network.eval()
 
 
-def randomised(subject: Subject, rows: Ints, seed: int = 0) -> dict[str, Classifier]:
+def randomised(
+    subject: Subject, rows: Ints, seed: int = 0, draws: int = DRAWS
+) -> Iterator[tuple[str, Classifier]]:
     """The network at each level of randomisation, its batch norms settled on `rows`.
 
     Where it has batch norms, `CONTROL` comes first: what settling alone changes is no loss of
-    what was learned, so the other levels are compared with it.
+    what was learned, so the other levels are compared with it. `EVERYTHING` comes `draws` times,
+    the others once. One network is made at a time, so that memory does not grow with them.
     """
-    found = {}
     normed = any(isinstance(m, _BatchNorm) for m in subject.network.modules())
     control = [Level(CONTROL, frozenset())] if normed else []
     for level in (*control, *levels(subject.network)):
-        network = shuffled(subject.network, level, seed)
-        settle(network, subject, rows)
-        found[level.name] = network
-    return found
+        for draw in range(draws if level.name == EVERYTHING else 1):
+            network = shuffled(subject.network, level, seed, draw)
+            settle(network, subject, rows)
+            yield level.name, network
+            del network  # before the next one is made
 
 
 class PlainHead(nn.Module):
@@ -118,91 +121,51 @@ class PlainHead(nn.Module):
         return logits
 
 
-def refitted(network: Classifier, embedded: Float32, labels: Ints, classes: int) -> Classifier:
-    """A copy whose head is a ridge regression of `labels (n,)` on `embedded (n, D)`."""
+def refitted(
+    network: Classifier, embedded: Float32, labels: Sequence[Ints], classes: int
+) -> tuple[Classifier, ...]:
+    """For each of `labels (n,)` the network with a head that is a ridge regression of it.
+
+    `embedded` is (n, D). All share the network's body: only the heads are new.
+    """
     x = embedded.astype(np.float64)
     mean = x.mean(0)
-    x = x - mean
-    y = np.eye(classes)[labels]
-    share = y.mean(0)
+    x -= mean
+    wanted = [np.eye(classes)[some] for some in labels]
+    shares = [y.mean(0) for y in wanted]
     gram = x @ x.T
     gram[np.diag_indices_from(gram)] += RIDGE * len(x) * max(float((x**2).sum(1).mean()), 1e-12)
-    weight = (x.T @ np.linalg.solve(gram, y - share)).T
-    bias = share - weight @ mean
-    result = copy.deepcopy(network).eval()
-    device = next(network.parameters()).device
+    solved = np.linalg.solve(gram, np.hstack([y - s for y, s in zip(wanted, shares, strict=True)]))
+    weights = (x.T @ solved).T.reshape(len(labels), classes, -1)
+    return tuple(
+        _with_head(network, weight, share - weight @ mean)
+        for weight, share in zip(weights, shares, strict=True)
+    )
+
+
+def _with_head(network: Classifier, weight: Floats, bias: Floats) -> Classifier:
     head = PlainHead(torch.from_numpy(weight).float(), torch.from_numpy(bias).float())
-    result.head = nn.Sequential(head.linear).to(device) if _plain(network) else head.to(device)
-    return result
-
-
-def _plain(network: Classifier) -> bool:
-    return not any(hasattr(m, "unknown") for m in network.head.modules())
+    reads_facts = any(hasattr(m, "unknown") for m in network.head.modules())
+    made = head if reads_facts else nn.Sequential(head.linear)
+    made.to(next(network.parameters()).device)
+    result = Classifier(network.body, network.pooling, made, network.kind)
+    return result.train(network.training)
 
 
 def relabelled(
-    network: Classifier, embedded: Float32, labels: Ints, classes: int, seed: int = 0
-) -> tuple[Classifier, Classifier]:
-    """The network with its head refitted on the true labels, and on the same labels permuted.
+    network: Classifier,
+    embedded: Float32,
+    labels: Ints,
+    classes: int,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> tuple[Classifier, ...]:
+    """The network with its head refitted on the true labels, then on `draws` permutations of them.
 
     The body stays as it is, so this asks only whether the map follows what the head has learned.
     """
-    generator = np.random.default_rng(torch_seed(seed, "permuted labels"))
-    wrong = generator.permutation(labels)
-    true = refitted(network, embedded, labels, classes)
-    return true, refitted(network, embedded, wrong, classes)
-
-
-@dataclass(frozen=True)
-class Sanity:
-    """How alike a method's maps stay: by level of shuffled parameters, and for permuted labels.
-
-    `passed` is False where a check fails, None where there is too little to say.
-    """
-
-    parameters: dict[str, Measure]
-    labels: Measure | None
-    passed: bool | None
-
-
-def judged(parameters: dict[str, Measure], labels: Measure | None) -> Sanity:
-    """Passed where maps of the wholly shuffled network, and of permuted labels, are not alike.
-
-    Not alike means: the 95 % interval of the mean rank correlation lies between -`ALIKE` and
-    `ALIKE` (a map that only turns its sign shows the picture too). With too few groups for an
-    interval nothing is said.
-    """
-    decisive = [m for m in (parameters.get("all"), labels) if m is not None]
-    if any(m.high is None for m in decisive) or not decisive:
-        return Sanity(parameters, labels, None)
-    return Sanity(parameters, labels, all(_differs(m) for m in decisive))
-
-
-def _differs(m: Measure) -> bool:
-    return m.low is not None and m.high is not None and m.low > -ALIKE and m.high < ALIKE
-
-
-def similarity(
-    subject: Subject,
-    name: str,
-    maps: Float32,
-    others: dict[str, Classifier],
-    rows: Ints,
-    target: Ints,
-    groups: npt.NDArray[np.object_],
-    progress: Progress = SILENT,
-) -> tuple[dict[str, Measure], dict[str, Float32]]:
-    """Mean rank correlation of maps with those of each other network, and the others' maps.
-
-    `CONTROL` is compared with `maps`, every other level with `CONTROL` where there is one.
-    """
-    found: dict[str, Measure] = {}
-    kept: dict[str, Float32] = {}
-    for level, network in others.items():
-        kept[level] = maps_of(
-            subject, name, rows, target, network=network, progress=progress,
-            title=f"{name}, shuffled {level}",
-        )  # fmt: skip
-        base = maps if level == CONTROL else kept.get(CONTROL, maps)
-        found[level] = mean_measure(rank_correlation(base, kept[level]), groups)
-    return found, kept
+    wrong = [
+        np.random.default_rng(torch_seed(seed, "permuted labels", draw)).permutation(labels)
+        for draw in range(draws)
+    ]
+    return refitted(network, embedded, [labels, *wrong], classes)

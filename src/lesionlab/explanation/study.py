@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from lesionlab.data.masks import LesionMasks
 from lesionlab.evaluation.evaluate import plain
 from lesionlab.evaluation.intervals import Measure
-from lesionlab.explanation import faithfulness
-from lesionlab.explanation.attribution import integrated
+from lesionlab.explanation import completeness, faithfulness
 from lesionlab.explanation.cam import places
 from lesionlab.explanation.localisation import REFERENCES, pointing, share_inside
-from lesionlab.explanation.methods import BATCH, METHODS, Float32, Ints, Subject, maps_of
-from lesionlab.explanation.randomise import (
-    CONTROL,
+from lesionlab.explanation.methods import METHODS, Float32, Ints, Subject, maps_of
+from lesionlab.explanation.randomise import DRAWS, EVERYTHING, randomised, relabelled
+from lesionlab.explanation.sanity import (
     Sanity,
+    alike,
     judged,
-    randomised,
-    relabelled,
+    label_similarity,
     similarity,
 )
-from lesionlab.explanation.statistics import hit_measure, mean_measure, rank_correlation
+from lesionlab.explanation.statistics import (
+    SHARE,
+    SIGNED,
+    constant,
+    hit_measure,
+    known_mean,
+    mean_measure,
+)
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import SILENT, Progress
 
@@ -44,7 +48,8 @@ class Question:
     """What is asked: `rows` of the table, the class of each, its group, and the masks.
 
     The dear checks use the first `checks` rows only. `known` is (n, D) what the head sees of
-    some training images with their labels: for the check with permuted labels.
+    some training images with their labels: for the check with permuted labels. `draws` is how
+    often everything is shuffled, and the labels permuted.
     """
 
     rows: Ints
@@ -55,6 +60,7 @@ class Question:
     checks: int = 32
     known: tuple[Float32, Ints] | None = None
     seed: int = 0
+    draws: int = DRAWS
 
     @property
     def few(self) -> tuple[Ints, Ints, Labels]:
@@ -64,11 +70,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one method (or reference); None: not asked, or it does not apply."""
+    """What is known of one method (or reference); None: not asked, or it does not apply.
+
+    What is "of the wholly shuffled network" is the mean over its draws.
+    """
 
     name: str
     reference: bool = False
     signed: bool = True
+    class_specific: bool = True
+    maps: int = 0  # how many were made ...
+    constant: int = 0  # ... and how many of them are the same everywhere
     pointing: Measure | None = None
     share: Measure | None = None
     pointing_shuffled: Measure | None = None  # of the wholly shuffled network, on the few
@@ -79,15 +91,17 @@ class Row:
     insertion_gain: Measure | None = None  # less that of the reference "centre"
     stability: Measure | None = None
     sanity: Sanity | None = None
-    completeness_gap: Measure | None = None  # |sum - difference| / |difference|
-    milliseconds: float | None = None  # an image
+    completeness_gap: Measure | None = None  # sum of |sum - difference| / sum of |difference|
+    complete: bool | None = None  # whether that is at most `completeness.COMPLETE`
+    steps: int | None = None  # of integrated gradients
+    milliseconds: float | None = None  # an image, without reading its pixels
     places: tuple[int, int] | None = None  # of the layer's map, where that is enlarged
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object, NaN as null."""
         found: dict[str, Any] = plain(vars(self) | {"sanity": None})
         if self.sanity is not None:
-            found["sanity"] = plain(vars(self.sanity))
+            found["sanity"] = plain(self.sanity.to_json())
         return found
 
 
@@ -107,7 +121,7 @@ class _Gathered:
             return {}
         return {
             "pointing": hit_measure(np.concatenate(self.pointing), groups),
-            "share": mean_measure(np.concatenate(self.share), groups),
+            "share": mean_measure(np.concatenate(self.share), groups, SHARE),
         }
 
 
@@ -115,15 +129,22 @@ def study(
     subject: Subject, names: Sequence[str], asked: Question, progress: Progress = SILENT
 ) -> list[Row]:
     """One row for each reference, then one for each method of `names`."""
-    few = asked.few[0]
-    others = randomised(subject, few, asked.seed)
-    by_labels = None
+    heads: tuple[Classifier, ...] = ()
     if asked.known is not None:
-        embedded, labels = asked.known
-        by_labels = relabelled(subject.network, embedded, labels, asked.classes, asked.seed)
+        heads = relabelled(subject.network, *asked.known, asked.classes, asked.seed, asked.draws)
     base, centre = _references(subject, asked, progress)
-    rows = [_method(subject, name, asked, others, by_labels, centre, progress) for name in names]
+    rows = [_method(subject, name, asked, heads, centre, progress) for name in names]
     return [*base, *rows]
+
+
+def prepared(
+    subject: Subject, names: Sequence[str], asked: Question, progress: Progress = SILENT
+) -> Subject:
+    """The subject with as many steps as its integrated gradients need, where they are asked for."""
+    if completeness.NAME not in names:
+        return subject
+    rows, target, _ = asked.few
+    return completeness.with_enough_steps(subject, rows, target, progress)
 
 
 def _references(subject: Subject, asked: Question, progress: Progress) -> tuple[list[Row], Floats]:
@@ -155,46 +176,67 @@ def _curves(
     found = faithfulness.curves(subject, maps, rows, target, progress, f"{name}, insertion")
     score = found.insertion_score
     result: dict[str, Any] = {
-        "insertion": mean_measure(score, groups),
-        "deletion": mean_measure(found.deletion_score, groups),
+        "insertion": mean_measure(score, groups, SHARE),
+        "deletion": mean_measure(found.deletion_score, groups, SHARE),
     }
     if centre is not None:
-        result["insertion_gain"] = mean_measure(score - centre, groups)
+        result["insertion_gain"] = mean_measure(score - centre, groups, SIGNED)
     return result, score
+
+
+@dataclass
+class _Made:
+    """What the maps of all rows told, chunk by chunk: only those of the few are kept."""
+
+    masked: _Gathered = field(default_factory=_Gathered)
+    few: list[Float32] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    constant: int = 0
+
+
+def _made(subject: Subject, name: str, asked: Question, progress: Progress) -> _Made:
+    made = _Made()
+    for i in range(0, len(asked.rows), CHUNK):
+        rows, target = asked.rows[i : i + CHUNK], asked.target[i : i + CHUNK]
+        maps = maps_of(subject, name, rows, target, progress=progress, seconds=made.seconds)
+        made.constant += int(constant(maps).sum())
+        if i < asked.checks:
+            made.few.append(maps[: asked.checks - i])
+        if asked.masks is not None:
+            made.masked.add(maps, asked.masks.take(rows))
+    return made
 
 
 def _method(
     subject: Subject,
     name: str,
     asked: Question,
-    others: Mapping[str, Classifier],
-    by_labels: tuple[Classifier, Classifier] | None,
+    heads: Sequence[Classifier],
     centre: Floats,
     progress: Progress,
 ) -> Row:
-    start = time.perf_counter()
-    gathered, first = _Gathered(), []
-    for i in range(0, len(asked.rows), CHUNK):
-        rows, target = asked.rows[i : i + CHUNK], asked.target[i : i + CHUNK]
-        maps = maps_of(subject, name, rows, target, progress=progress)
-        if i < asked.checks:
-            first.append(maps[: asked.checks - i])
-        if asked.masks is not None:
-            gathered.add(maps, asked.masks.take(rows))
-    seconds = time.perf_counter() - start
-    few = np.concatenate(first)
+    made, n = _made(subject, name, asked, progress), len(asked.rows)
+    few = np.concatenate(made.few)
     measures = {
-        **gathered.measures(asked.groups),
+        **made.masked.measures(asked.groups),
         **_curves(subject, name, few, asked, centre, progress)[0],
-        **_shuffled(subject, name, few, asked, others, by_labels, progress),
+        **_shuffled(subject, name, few, asked, heads, made.constant / n, progress),
         **_shifted(subject, name, few, asked, progress),
+        **(_added_up(subject, few, asked) if name == completeness.NAME else {}),
     }
     grid = _places(subject, asked.rows[:1]) if name in ENLARGED else None
     if grid is not None and min(grid) < FEWEST_PLACES:
         measures |= dict.fromkeys(POINTING)
-    milliseconds = 1000 * seconds / len(asked.rows)
-    signed = METHODS[name].signed
-    return Row(name, signed=signed, milliseconds=milliseconds, places=grid, **measures)
+    return Row(
+        name,
+        signed=METHODS[name].signed,
+        class_specific=METHODS[name].class_specific,
+        maps=n,
+        constant=made.constant,
+        milliseconds=1000 * sum(made.seconds) / n,
+        places=grid,
+        **measures,
+    )
 
 
 def _places(subject: Subject, rows: Ints) -> tuple[int, int]:
@@ -206,31 +248,47 @@ def _shuffled(
     name: str,
     few: Float32,
     asked: Question,
-    others: Mapping[str, Classifier],
-    by_labels: tuple[Classifier, Classifier] | None,
+    heads: Sequence[Classifier],
+    constants: float,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The randomisation checks, and where the shuffled network's maps point."""
+    """The randomisation checks, and where the shuffled networks' maps point."""
     rows, target, groups = asked.few
-    found, kept = similarity(subject, name, few, dict(others), rows, target, groups, progress)
+    pointed = _Pointed(None if asked.masks is None else asked.masks.take(rows))
+    others = randomised(subject, rows, asked.seed, asked.draws)
+    found = similarity(subject, name, few, others, rows, target, progress, pointed.see)
     labels = None
-    if by_labels is not None:
-        pair = [
-            maps_of(subject, name, rows, target, network=n, progress=progress, title=t)
-            for n, t in zip(by_labels, (f"{name}, true labels", f"{name}, permuted"), strict=True)
-        ]
-        labels = mean_measure(rank_correlation(*pair), groups)
-    result: dict[str, Any] = {"sanity": judged(found, labels)}
-    if asked.masks is None:
-        return result
-    masks, wild = asked.masks.take(rows), kept["all"]
-    base = kept.get(CONTROL, few)
-    there = pointing(wild, masks)
-    return result | {
-        "pointing_shuffled": hit_measure(there, groups),
-        "pointing_gain": mean_measure(pointing(base, masks) - there, groups),
-        "share_gain": mean_measure(share_inside(base, masks) - share_inside(wild, masks), groups),
-    }
+    if heads and METHODS[name].class_specific:
+        labels = alike(label_similarity(subject, name, heads, rows, target, progress), groups)
+    levels = {level: alike(values, groups) for level, values in found.items()}
+    return {"sanity": judged(levels, labels, constants), **pointed.measures(groups)}
+
+
+@dataclass
+class _Pointed:
+    """Where the maps of the wholly shuffled networks point, draw by draw, and gains over them."""
+
+    masks: npt.NDArray[np.bool_] | None
+    there: list[Floats] = field(default_factory=list)
+    gain: list[Floats] = field(default_factory=list)
+    share: list[Floats] = field(default_factory=list)
+
+    def see(self, level: str, base: Float32, wild: Float32) -> None:
+        if self.masks is None or level != EVERYTHING:
+            return
+        there = pointing(wild, self.masks)
+        self.there.append(there)
+        self.gain.append(pointing(base, self.masks) - there)
+        self.share.append(share_inside(base, self.masks) - share_inside(wild, self.masks))
+
+    def measures(self, groups: Labels) -> dict[str, Any]:
+        if self.masks is None:
+            return {}
+        return {
+            "pointing_shuffled": hit_measure(known_mean(self.there), groups),
+            "pointing_gain": mean_measure(known_mean(self.gain), groups, SIGNED),
+            "share_gain": mean_measure(known_mean(self.share), groups, SIGNED),
+        }
 
 
 def _shifted(
@@ -238,21 +296,14 @@ def _shifted(
 ) -> dict[str, Any]:
     rows, target, groups = asked.few
     found = faithfulness.stability(subject, name, few, rows, target, progress)
-    result = {"stability": mean_measure(found, groups)}
-    if name == "integrated_gradients":
-        gaps = completeness(subject, rows, target)
-        result["completeness_gap"] = mean_measure(gaps, groups)
-    return result
+    return {"stability": mean_measure(found, groups, SIGNED)}
 
 
-def completeness(subject: Subject, rows: Ints, target: Ints) -> Floats:
-    """(n,) how far integrated gradients miss their sum, as a share of it."""
-    gaps = []
-    for i in range(0, len(rows), BATCH):
-        some = rows[i : i + BATCH]
-        images = subject.images(subject.views(some))
-        classes = torch.from_numpy(target[i : i + BATCH]).to(subject.device)
-        found, gap = integrated(subject.network, images, classes, subject.known(some))
-        whole = found.sum((1, 2, 3)) - gap
-        gaps.append((gap / whole).abs().double().cpu().numpy())
-    return np.concatenate(gaps)
+def _added_up(subject: Subject, few: Float32, asked: Question) -> dict[str, Any]:
+    rows, target, groups = asked.few
+    found = completeness.gaps(subject, few, rows, target)
+    return {
+        "completeness_gap": found.measured(groups),
+        "complete": found.complete,
+        "steps": subject.steps,
+    }

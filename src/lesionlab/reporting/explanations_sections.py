@@ -13,6 +13,12 @@ from lesionlab.reporting.explanations_content import (
     Json,
     PageSection,
 )
+from lesionlab.reporting.explanations_verdicts import (
+    completeness,
+    spread_of_draws,
+    verdict,
+    verdict_text,
+)
 from lesionlab.reporting.language import Language, measure_text, share
 from lesionlab.reporting.plots import Interval, forest
 from lesionlab.reporting.svg import Axis
@@ -32,14 +38,6 @@ def _methods(content: ExplanationContent) -> list[Json]:
 
 def _name(row: Json, words: Language) -> str:
     return words.name("method", row["name"])
-
-
-def verdict(row: Json) -> str:
-    """ "passed", "failed", "unknown" (too few images), or "reference"."""
-    sanity = row.get("sanity")
-    if sanity is None:
-        return "reference"
-    return {True: "passed", False: "failed", None: "unknown"}[sanity["passed"]]
 
 
 def summary(content: ExplanationContent, words: Language) -> PageSection:
@@ -74,7 +72,7 @@ def _verdicts(content: ExplanationContent, words: Language) -> Table:
     columns = ["method", "verdict", *(["pointing"] if pointed else []), "insertion_gain", "time"]
     rows = []
     for r in content.study:
-        cells = [_name(r, words), words(f"explain.verdict_{verdict(r)}")]
+        cells = [_name(r, words), verdict_text(r, words)]
         cells += [measure_text(r["pointing"], 2)] if pointed else []
         cells += [measure_text(r["insertion_gain"], 3), _milliseconds(r)]
         rows.append(tuple(cells))
@@ -98,15 +96,19 @@ def sanity(content: ExplanationContent, words: Language) -> PageSection | None:
         found = [(words.name("level", k), m) for k, m in r["sanity"]["parameters"].items()]
         if r["sanity"]["labels"]:
             found.append((words("explain.labels"), r["sanity"]["labels"]))
+        spread = spread_of_draws(r["sanity"]["draws"], words)
         for name, m in found:
             intervals.append(
                 Interval(f"  {name}", m["value"], m["low"], m["high"], measure_text(m, 2))
             )
-            cells.append((_name(r, words), name, measure_text(m, 2), str(m["n"])))
+            between = spread.get(name, "–")
+            cells.append((_name(r, words), name, measure_text(m, 2), between, str(m["n"])))
     axis = Axis(words("explain.axis_alike"), -0.6, 1.0)
     title = words("explain.alike")
     svg = forest("alike", title, title, intervals, axis, reference=ALIKE)
-    columns = tuple(words(f"explain.column_{c}") for c in ("method", "level", "alike", "n"))
+    columns = tuple(
+        words(f"explain.column_{c}") for c in ("method", "level", "alike", "spread", "n")
+    )
     chart = Chart("alike", title, words("explain.alike_caption", limit=ALIKE), svg,
                   Table(columns, tuple(cells)))  # fmt: skip
     blocks = (Paragraph(words("explain.sanity_intro")), chart)
@@ -117,9 +119,12 @@ def faithful(content: ExplanationContent, words: Language) -> PageSection | None
     """Insertion, deletion, shifts, completeness."""
     if not content.study:
         return None
-    keys = ("insertion", "deletion", "stability", "completeness_gap")
-    columns = tuple(words(f"explain.column_{c}") for c in ("method", *keys))
-    rows = tuple((_name(r, words), *(measure_text(r[k], 3) for k in keys)) for r in content.study)
+    keys = ("insertion", "deletion", "stability")
+    columns = tuple(words(f"explain.column_{c}") for c in ("method", *keys, "completeness_gap"))
+    rows = tuple(
+        (_name(r, words), *(measure_text(r[k], 3) for k in keys), completeness(r, words))
+        for r in content.study
+    )
     blocks = (
         Paragraph(words("explain.faithful_intro")),
         Table(columns, rows, words("explain.faithful", n=content.checks)),
