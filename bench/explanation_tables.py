@@ -19,6 +19,12 @@ from preset_runs import replace_between
 from lesionlab import files
 from lesionlab.run import read_run
 
+VERDICTS = {
+    "passed": "passed",
+    "failed": "**FAILED**",
+    "unknown": "too few to say",
+    "no_map": "**NO MAP**",
+}
 BEGIN, END = "<!-- explanations: begin -->", "<!-- explanations: end -->"
 COLUMNS = (
     ("pointing", "highest point in the lesion"),
@@ -61,12 +67,14 @@ def about(folder: Path) -> Iterator[str]:
     masked = bool(told["masks"]["images"])
     yield from methods(told["study"], COLUMNS if masked else COLUMNS[3:])
     yield from parts(told["parts"])
-    agreed = told["neighbours"]
+    agreed, among = told["neighbours"], told["leave_one_out"]
     yield (
         f"Of the {agreed['k']} most similar images of other patients, a share of "
         f"{cell(agreed['share'])} carries the same label (drawn at random: "
-        f"{agreed['chance']:.2f}); mean of the classes {agreed['balanced']:.2f} "
-        f"({agreed['chance_balanced']:.2f})."
+        f"{agreed['chance']:.2f}); mean of the classes {cell(agreed['balanced'])} "
+        f"({agreed['chance_balanced']:.2f}). Leave-one-out among {among['n']:,} training images: "
+        f"{cell(among['share'])} ({among['chance']:.2f}); mean of the classes "
+        f"{cell(among['balanced'])} ({among['chance_balanced']:.2f})."
     )
     yield ""
 
@@ -87,11 +95,23 @@ def verdict(row: dict[str, Any]) -> str:
     """Whether the map changes with the weights, and with the labels."""
     if row["reference"]:
         return "reference"
-    word = {True: "passed", False: "**FAILED**", None: "too few to say"}[row["sanity"]["passed"]]
+    word = VERDICTS[row["sanity"]["verdict"]]
+    if row["constant"]:
+        word += f" (constant for {row['constant']} of {row['maps']})"
     alike = row["sanity"]["parameters"].get("all")
     if alike is None:
         return word
-    return f"{word}: weights {cell(alike)}, labels {cell(row['sanity']['labels'])}"
+    draws = row["sanity"]["draws"]
+    weights = f"{word}: weights {cell(alike)}{spread(draws.get('all', []))}"
+    if not row["class_specific"]:
+        return f"{weights}; not class-specific"
+    return f"{weights}, labels {cell(row['sanity']['labels'])}{spread(draws.get('labels', []))}"
+
+
+def spread(means: list[float | None]) -> str:
+    """The lowest and highest mean of a single draw, where there are several."""
+    known = [m for m in means if m is not None]
+    return f" [{min(known):.2f} to {max(known):.2f}]" if len(known) > 1 else ""
 
 
 def parts(rows: list[dict[str, Any]]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -40,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def explained(trained: Path) -> dict:
-    return explain(trained / "run", limit=14, checks=12, threads=1)
+    return explain(trained / "run", limit=14, checks=12, draws=2, threads=1)
 
 
 def test_every_method_has_its_numbers(explained: dict) -> None:
@@ -61,6 +62,8 @@ def test_every_method_has_its_numbers(explained: dict) -> None:
             assert row[key]["value"] is not None, (name, key)
         assert set(row["sanity"]["parameters"]) >= {"head", "all"}
         assert row["sanity"]["labels"]["n"] <= 12
+        assert [len(row["sanity"]["draws"][k]) for k in ("all", "labels")] == [2, 2]
+        assert row["maps"] == 14
     assert rows["centre"]["pointing"]["n"] == explained["explained"] == 14
     assert rows["integrated_gradients"]["completeness_gap"]["value"] < 0.2
     assert rows["cam"]["pointing"] == rows["gradcam"]["pointing"]
@@ -78,6 +81,31 @@ def test_a_map_of_too_few_places_does_not_point(
     assert rows["cam"]["share"] is not None
     assert rows["saliency"]["pointing"] is not None
     assert "enlarged from 3 x 3 places" in (tmp_path / "explanations.html").read_text()
+
+
+def test_neighbours_among_the_training_images(explained: dict, trained: Path) -> None:
+    among, told = explained["leave_one_out"], explained["neighbours"]
+    train = int(pd.read_csv(trained / "data" / "manifest.csv")["split"].eq("train").sum())
+    assert among["n"] == among["share"]["n"] == train
+    assert told["n"] == explained["n"]
+    assert among["share"]["low"] < among["share"]["value"] < among["share"]["high"]
+    assert explained["embedding_leaves_out"] == []
+    text = html.unescape((trained / "run" / "explanations.html").read_text())
+    assert f"without its own patient or lesion ({train} were asked)" in text
+    assert "of the picture's features just before the network's head: images" in text
+
+
+def test_the_page_shows_the_spread_of_the_draws_and_whether_gradients_add_up(
+    trained: Path, explained: dict
+) -> None:
+    text = (trained / "run" / "explanations.html").read_text()
+    row = next(r for r in explained["study"] if r["name"] == "integrated_gradients")
+    low, high = sorted(row["sanity"]["draws"]["all"])
+    assert f"{low:.2f} … {high:.2f} (2)" in text
+    gap = row["completeness_gap"]["value"]
+    assert row["complete"] is (gap <= 0.05)
+    word = "adds up" if row["complete"] else "does NOT add up"
+    assert f"{word} ({row['steps']} steps)" in text
 
 
 def test_parts_of_the_picture_and_lesion_numbers(trained: Path, explained: dict) -> None:
@@ -172,6 +200,8 @@ def test_refusals(trained: Path, tmp_path: Path) -> None:
         explain(run, projection="pca")
     with pytest.raises(BadInput, match="at least one image"):
         explain(run, limit=0)
+    with pytest.raises(BadInput, match="at least one draw"):
+        explain(run, draws=0)
     with pytest.raises(BadInput, match="no part 'validation'"):
         explain(run, split="validation")
 

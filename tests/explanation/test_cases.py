@@ -1,4 +1,4 @@
-"""Gallery, confused pairs, neighbours, the embedding map: small tables with known answers."""
+"""Gallery, confused pairs, the embedding map: small tables with known answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from lesionlab.evaluation.predictions import Predictions
 from lesionlab.explanation.confusions import confused_pairs, errors
 from lesionlab.explanation.embedding import plane
 from lesionlab.explanation.gallery import gallery, once
-from lesionlab.explanation.neighbours import agreement, nearest
 
 
 def predicted(y_true: list[int], y_prob: list[list[float]], patients: list[str]) -> Predictions:
@@ -51,39 +50,6 @@ def test_confused_pairs_count_both_ways() -> None:
     assert first.of_errors.value == pytest.approx(4 / 5)
     assert (second.first, second.second, second.count, second.back) == ("c", "a", 1, 0)
     assert errors(table) == (5, 12)
-
-
-def test_neighbours_are_never_of_the_same_group() -> None:
-    bank = np.array([[1, 0], [0.99, 0.1], [0, 1]], np.float32)
-    groups = np.array(["patient:p", "patient:q", "patient:r"], object)
-    rows, cosine = nearest(bank[:1], groups[:1], bank, groups, k=3)
-    assert rows[0].tolist() == [1, 2, -1]
-    assert cosine[0, 0] == pytest.approx(0.99 / np.hypot(0.99, 0.1), abs=1e-5)
-    assert np.isnan(cosine[0, 2])
-
-
-def test_neighbours_match_brute_force_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lesionlab.explanation import neighbours
-
-    monkeypatch.setattr(neighbours, "BLOCK", 7)
-    draw = np.random.default_rng(0)
-    queries, bank = (draw.normal(size=(n, 8)).astype(np.float32) for n in (20, 50))
-    names = [np.array([f"{s}{k}" for k in range(n)], object) for s, n in (("a", 20), ("b", 50))]
-    rows, _ = nearest(queries, names[0], bank, names[1], k=4)
-    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (queries, bank)]
-    assert (rows == np.argsort(-(unit[0] @ unit[1].T), axis=1)[:, :4]).all()
-
-
-def test_agreement_by_hand() -> None:
-    rows = np.array([[0, 1], [2, -1]])
-    labels, bank = np.array([0, 1]), np.array([0, 1, 1])
-    groups = np.array(["g", "h"], object)
-    found = agreement(rows, labels, bank, groups, ("a", "b"))
-    assert found.share.value == pytest.approx((0.5 + 1) / 2)
-    assert found.by_class["a"].value == pytest.approx(0.5)
-    assert found.balanced == pytest.approx(0.75)
-    assert found.chance == pytest.approx(0.5)
-    assert found.chance_balanced == pytest.approx(0.5)
 
 
 def test_the_plane_keeps_groups_apart_and_is_repeatable() -> None:

@@ -23,10 +23,10 @@ from lesionlab.evaluation.headline import headline
 from lesionlab.evaluation.measured import measure_cases
 from lesionlab.explanation import faithfulness, localisation
 from lesionlab.explanation.confusions import confused_pairs, errors
-from lesionlab.explanation.embedding import MOST, embed, plane
+from lesionlab.explanation.embedding import MOST, embed, left_out, plane
 from lesionlab.explanation.gallery import Gallery, gallery
 from lesionlab.explanation.methods import METHODS, Float32, Ints, chosen_methods
-from lesionlab.explanation.neighbours import Agreement, agreement, nearest
+from lesionlab.explanation.neighbours import Agreement, agreement, leave_one_out, nearest
 from lesionlab.explanation.statistics import mean_measure
 from lesionlab.explanation.study import Question, Row, prepared, study
 from lesionlab.progress import Progress
@@ -69,14 +69,15 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
     chosen = gallery(predictions, table["path"].map(_file).to_numpy(object), asked.seed)
     near, cosine = nearest(mine, case.groups[case.rows], known, case.groups[bank])
     agreed = agreement(near, case.y[case.rows], case.y[bank], case.groups[case.rows],
-                       predictions.classes)  # fmt: skip
+                       predictions.classes, case.groups[bank])  # fmt: skip
+    among = leave_one_out(known, case.groups[bank], case.y[bank], predictions.classes, asked.seed)
     spots = _cloud(case, mine)
     lesions = lesion_numbers(case)
     main = names[0]
     shown = explain_show.Shown(case, chosen, names, rows, main)
     cards, pictures = explain_show.cards(shown)
     similar = explain_show.similar(shown, bank, near, cosine)
-    numbers = _numbers(case, names, question, rows, parts, chosen, agreed)
+    numbers = _numbers(case, names, question, rows, parts, chosen, agreed, among)
     tables = {f"embedding-{case.evaluated.part}.csv": spots.to_csv(index=False)}
     if lesions is not None:
         tables[f"abcd-{case.evaluated.part}.csv"] = lesions.to_csv(index=False)
@@ -107,6 +108,8 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
             pairs=numbers["confused_pairs"],
             errors=errors(predictions),
             agreement=numbers["neighbours"],
+            leave_one_out=numbers["leave_one_out"],
+            embedding_leaves_out=numbers["embedding_leaves_out"],
             bank=len(bank),
             lesions=_lesions_by_class(case, lesions),
             refused=numbers["refused"] if not asked.methods else {},
@@ -261,6 +264,7 @@ def _numbers(
     parts: list[dict[str, Any]],
     chosen: Gallery,
     agreed: Agreement,
+    among: Agreement,
 ) -> dict[str, Any]:
     predictions = case.evaluated.predictions
     wrong, total = errors(predictions)
@@ -282,6 +286,8 @@ def _numbers(
             "errors": {"wrong": wrong, "n": total},
             "confused_pairs": [vars(p) for p in confused_pairs(predictions)],
             "neighbours": vars(agreed),
+            "leave_one_out": vars(among),
+            "embedding_leaves_out": left_out(network),
             "gallery": {
                 "losses": [vars(c) for c in chosen.losses],
                 "confident": {k: [vars(c) for c in v] for k, v in chosen.confident.items()},

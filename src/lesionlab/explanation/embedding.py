@@ -7,11 +7,13 @@ import numpy.typing as npt
 import torch
 
 from lesionlab.explanation.methods import Float32, Ints, Subject
+from lesionlab.models.classifier import Classifier, FusedHead
 from lesionlab.progress import SILENT, Progress
 
 BATCH = 32
 WIDTH = 50  # principal components that t-SNE sees
 MOST = 10_000  # points of a map: what a page can hold
+PLACES, FACTS = "places", "facts"
 Floats = npt.NDArray[np.float64]
 
 
@@ -24,19 +26,27 @@ def embed(
     *,
     places: bool = False,
 ) -> Float32:
-    """(n, D) float32: what the head sees of each image.
+    """(n, D) float32: the features of each picture that the network's head reads.
 
     A head that flattens its map knows places; there the map's average is taken, unless `places`
-    asks for all of it.
+    asks for all of it. Facts (age, sex, site) that a head reads too are never in it. `left_out`
+    says what of this holds for a network.
     """
     network = subject.network.eval()
     parts = []
     for i in progress(range(0, len(rows), BATCH), title, -(-len(rows) // BATCH)):
         features = network.feature_map(subject.images(subject.views(rows[i : i + BATCH])))
-        flat = network.kind == "flatten_dense" and not places
+        flat = PLACES in left_out(network) and not places
         pooled = features.mean((2, 3)) if flat else network.pool(features)
         parts.append(pooled.float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def left_out(network: Classifier) -> tuple[str, ...]:
+    """What the head reads and `embed` does not hold: `PLACES`, `FACTS`, both or nothing."""
+    flattens = network.kind == "flatten_dense"
+    reads_facts = any(isinstance(m, FusedHead) for m in network.head.modules())
+    return (*([PLACES] if flattens else []), *([FACTS] if reads_facts else []))
 
 
 def plane(embedded: Float32, seed: int = 0, kind: str = "tsne") -> Floats:

@@ -67,7 +67,9 @@ class ExplanationContent:
 
     `study` holds a row for each reference and method (`explanation.study.Row.to_json`), `parts`
     the accuracies of parts of the picture, `pairs` the confused pairs, `agreement` the
-    neighbours', `lesions` the ABCD rows. Absent knowledge is empty or None.
+    neighbours', `leave_one_out` that among the training images, `lesions` the ABCD rows;
+    `embedding_leaves_out` says what of "places" and "facts" the head reads and the map does not.
+    Absent knowledge is empty or None.
     """
 
     title: str
@@ -93,6 +95,8 @@ class ExplanationContent:
     pairs: Sequence[Json] = ()
     errors: tuple[int, int] = (0, 0)
     agreement: Json | None = None
+    leave_one_out: Json | None = None
+    embedding_leaves_out: Sequence[str] = ()
     bank: int = 0
     lesions: Sequence[Json] = ()
     refused: Mapping[str, str] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from lesionlab.reporting.explanations_content import (
 )
 from lesionlab.reporting.explanations_verdicts import (
     completeness,
+    leave_one_out,
     spread_of_draws,
     verdict,
     verdict_text,
@@ -222,7 +223,10 @@ def cloud(content: ExplanationContent, words: Language) -> PageSection | None:
     if content.cloud is None:
         return None
     kind = {"tsne": "t-SNE", "umap": "UMAP"}[content.projection]
-    text = words("explain.cloud_intro", kind=kind, n=f"{len(content.cloud['x']):,}")
+    what = words("explain.features")
+    for left in content.embedding_leaves_out:
+        what += words(f"explain.features_{left}")
+    text = words("explain.cloud_intro", kind=kind, n=f"{len(content.cloud['x']):,}", what=what)
     block = Cloud(content.cloud, content.sprite, words("explain.cloud_caption", kind=kind),
                   words("explain.cloud_colour"))  # fmt: skip
     return PageSection("embedding", words("explain.title_cloud"), (Paragraph(text), block))
@@ -235,7 +239,7 @@ def similar(content: ExplanationContent, words: Language) -> PageSection | None:
     a = content.agreement
     text = words(
         "explain.agreement", k=a["k"], value=measure_text(a["share"], 3),
-        chance=share(a["chance"]), balanced=share(a["balanced"]),
+        chance=share(a["chance"]), balanced=measure_text(a["balanced"], 3),
         chance_balanced=share(a["chance_balanced"]), n=f"{content.bank:,}",
     )  # fmt: skip
     columns = tuple(words(f"explain.column_{c}") for c in ("class", "agreement", "n"))
@@ -243,6 +247,8 @@ def similar(content: ExplanationContent, words: Language) -> PageSection | None:
     blocks: list[Any] = [
         Paragraph(text), Table(columns, rows, words("explain.agreement_by_class"))
     ]  # fmt: skip
+    if content.leave_one_out is not None:
+        blocks.append(Paragraph(leave_one_out(content.leave_one_out, words)))
     if content.similar:
         blocks.append(
             CaseList(words("explain.similar"), tuple(content.similar),

@@ -42,3 +42,12 @@ def completeness(row: Json, words: Language) -> str:
         return text
     key = "explain.complete" if row["complete"] else "explain.incomplete"
     return f"{text}; {words(key, steps=row['steps'])}"
+
+
+def leave_one_out(a: Json, words: Language) -> str:
+    """Leave-one-out agreement among the training images."""
+    return words(
+        "explain.leave_one_out", k=a["k"], n=f"{a['n']:,}", value=measure_text(a["share"], 3),
+        chance=share(a["chance"]), balanced=measure_text(a["balanced"], 3),
+        chance_balanced=share(a["chance_balanced"]),
+    )  # fmt: skip
