@@ -11,6 +11,7 @@ from lesionlab.errors import BadInput
 from lesionlab.run import LOCK
 
 PLAN = "plan.json"
+WORDS = ("description", "source", "expected")  # of a preset: they change no number
 
 
 def check_plan(
@@ -18,6 +19,7 @@ def check_plan(
 ) -> None:
     """See that OUT is new, or was begun with the same plan but for the keys `free`.
 
+    What a preset says of itself may have been reworded since.
     `absent` holds what a key counts as where an older plan lacks it. Raises `BadInput` that names
     the first key that differs, with both values.
     """
@@ -27,8 +29,8 @@ def check_plan(
         return
     before = {**absent, **files.read_json(out / PLAN)}
     found = first_difference(
-        {k: before.get(k) for k in now if k not in free},
-        {k: v for k, v in now.items() if k not in free},
+        _without_words({k: before.get(k) for k in now if k not in free}),
+        _without_words({k: v for k, v in now.items() if k not in free}),
     )
     if found is not None:
         key, old, new = found
@@ -37,6 +39,13 @@ def check_plan(
             where=str(out),
             remedy="choose another --out, or go on as before",
         )
+
+
+def _without_words(plan: dict[str, Any]) -> dict[str, Any]:
+    settings = plan.get("settings")
+    if not isinstance(settings, Mapping):
+        return plan
+    return {**plan, "settings": {k: v for k, v in settings.items() if k not in WORDS}}
 
 
 def first_difference(before: Any, now: Any, key: str = "") -> tuple[str, Any, Any] | None:

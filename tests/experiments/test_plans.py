@@ -1,0 +1,44 @@
+"""A later call goes on only where it asks for the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lesionlab.errors import BadInput
+from lesionlab.experiments.plans import PLAN, check_plan
+
+OLD: dict[str, Any] = {
+    "folds": 5,
+    "settings": {"name": "a", "expected": "not measured yet", "batch_size": 16},
+}
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    (tmp_path / PLAN).write_text(json.dumps(OLD))
+    return tmp_path
+
+
+def test_a_preset_that_was_only_reworded_is_the_same_plan(begun: Path) -> None:
+    settings = {**OLD["settings"], "expected": "AUC 0.9", "source": "a paper"}
+    check_plan(begun, {**OLD, "settings": settings}, free=(), absent={})
+
+
+def test_another_number_is_named_with_both_values(begun: Path) -> None:
+    settings = {**OLD["settings"], "batch_size": 8}
+    with pytest.raises(BadInput, match=r"another settings\.batch_size \(16, now 8\)"):
+        check_plan(begun, {**OLD, "settings": settings}, free=(), absent={})
+
+
+def test_a_key_that_is_free_may_change(begun: Path) -> None:
+    check_plan(begun, {**OLD, "folds": 3}, free=("folds",), absent={})
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(BadInput, match="is not empty"):
+        check_plan(tmp_path, OLD, free=(), absent={})
