@@ -4,7 +4,7 @@ import csv
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import lesionlab
 from lesionlab.api.repeat import repeat
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
+from lesionlab.experiments import engine
 from lesionlab.experiments.engine import Cluster, connected, run_jobs
 from lesionlab.experiments.repeat import do_job
-from lesionlab.progress import Progress
+from lesionlab.progress import Progress, Silent
 
 Tiny = Callable[..., Settings]
 
@@ -45,6 +46,41 @@ def test_a_job_that_raises_is_tried_twice_and_bad_input_once(lines: Any) -> None
 def test_an_unknown_engine() -> None:
     with pytest.raises(BadInput, match="no engine 'dask'"):
         list(run_jobs([], lambda job, progress: {}, engine="dask"))  # type: ignore[arg-type]
+
+
+class Slow:
+    """A Ray whose first `failures` starts come to nothing."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures, self.starts = failures, 0
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **how: Any) -> None:
+        self.starts += 1
+        if self.starts <= self.failures:
+            raise RuntimeError("The current node timed out during startup.\nMore.")
+
+    def shutdown(self) -> None:
+        return None
+
+
+def test_a_ray_that_does_not_start_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(1)
+    monkeypatch.setattr(engine, "need_ray", lambda: slow)
+    with connected(Cluster()) as ray:
+        assert ray is slow
+    assert slow.starts == 2
+    slow = Slow(9)
+    with pytest.raises(BadInput, match=r"did not start here .*timed out"), connected(Cluster()):
+        pass
+    assert slow.starts == 2
+    slow = Slow(9)
+    there = connected(Cluster(address="there:6379"))
+    with pytest.raises(BadInput, match="no Ray cluster answers"), there:
+        pass
+    assert slow.starts == 1
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +156,25 @@ def test_repeat_on_ray_is_repeat(cluster: Any, lesions: Path, tiny: Tiny, tmp_pa
     assert files[0] == files[1]
     assert here["parts"] == there["parts"]
     assert here["out_of_fold"] == there["out_of_fold"]
+
+
+class Counting(Silent):
+    """How many items were begun, as a bar sees it."""
+
+    begun = 0
+
+    def __call__(self, items: Iterable[Any], description: str, total: int | None = None) -> Any:
+        for item in items:
+            self.begun += 1
+            yield item
+        self.begun += 1
+
+
+@pytest.mark.slow
+def test_the_bar_of_ray_starts_with_the_first_job(cluster: Any) -> None:
+    bar = Counting()
+    seen = [bar.begun for _ in run_jobs([("a", 0), ("b", 2)], failing, engine="ray", progress=bar)]
+    assert seen == [2, 3]
 
 
 def dying_in_training(job: Any, progress: Progress) -> dict[str, Any]:

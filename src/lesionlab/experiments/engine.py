@@ -19,6 +19,7 @@ from lesionlab.progress import SILENT, Progress
 Engine = Literal["local", "ray"]
 ENGINES: tuple[Engine, ...] = ("local", "ray")
 ATTEMPTS = 2  # of a job that raises; what is wrong twice is not chance
+STARTS = 2  # of a Ray of this machine, which waits 30 s for its own parts
 KILLED = 3  # times that a job may lose its worker and is begun again
 J = TypeVar("J")
 
@@ -120,20 +121,32 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    _begin(ray, cluster)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _begin(ray: Any, cluster: Cluster) -> None:
+    """Connect to the cluster, or start one here: on a crowded machine Ray may give up at first."""
     made: dict[str, Any] = {"address": cluster.address} if cluster.address else {
         "address": "local",
         "num_cpus": cluster.workers * cluster.cpus,
         "include_dashboard": False,
     }  # fmt: skip
-    try:
-        ray.init(log_to_driver=False, logging_level="ERROR", **made)
-    except Exception as error:  # noqa: BLE001 (Ray raises plain ones where a node is slow)
-        what = one_line(str(error).splitlines()[0])
-        raise BadInput(f"no Ray cluster answers ({what})", where="--address") from None
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    for _ in range(1 if cluster.address else STARTS):
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", **made)
+            return
+        except Exception as error:  # noqa: BLE001 (Ray raises plain ones where a node is slow)
+            ray.shutdown()
+            told = str(error).splitlines() or [type(error).__name__]
+    what = one_line(told[0])
+    if cluster.address:
+        raise BadInput(f"no Ray cluster answers ({what})", where="--address")
+    again = "call it again when the machine is less busy, or use --engine local"
+    raise BadInput(f"Ray did not start here ({what})", where="--engine", remedy=again)
 
 
 def _on_ray(
@@ -151,6 +164,7 @@ def _on_ray(
         )
         waiting = {task.remote(name, job, work, attempts): (name, job, 0) for name, job in jobs}
         bar = iter(progress(range(len(jobs)), "jobs on Ray", len(jobs)))
+        next(bar, None)  # the clock runs from here
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)
             name, job, lost = waiting.pop(done[0])
@@ -159,9 +173,8 @@ def _on_ray(
                 progress.say(f"{name} lost its worker: it is begun again")
                 waiting[task.remote(name, job, work, attempts)] = (name, job, lost + 1)
                 continue
-            next(bar)
+            next(bar, None)
             yield replace(outcome, lost=lost + died)
-        next(bar, None)
 
 
 def _fetched(ray: Any, reference: Any, name: str) -> tuple[Outcome, bool]:
