@@ -77,7 +77,7 @@ def test_a_map_of_too_few_places_does_not_point(
     assert rows["cam"]["pointing"] is None
     assert rows["cam"]["share"] is not None
     assert rows["saliency"]["pointing"] is not None
-    assert "enlarged from 3 x 3 places" in (tmp_path / "explanations.html").read_text()
+    assert "enlarged from 3 x 3 places" in (tmp_path / "explanations-valid.html").read_text()
 
 
 def test_parts_of_the_picture_and_lesion_numbers(trained: Path, explained: dict) -> None:
@@ -108,14 +108,14 @@ def test_the_gallery_names_file_patient_and_loss(explained: dict) -> None:
 
 def test_files_and_the_link_in_the_report(trained: Path, explained: dict) -> None:
     run = trained / "run"
-    written = json.loads((run / "explanations.json").read_text())
+    written = json.loads((run / "explanations-valid.json").read_text())
     assert written["schema_version"] == 1
     assert written["study"] == explained["study"]
-    pictures = sorted((run / "explanations" / "cam").glob("*.png"))
+    pictures = sorted((run / "explanations" / "valid" / "cam").glob("*.png"))
     shown = {s["image_id"] for s in explained["gallery"]["losses"]}
     assert {p.name.rsplit("-", 1)[0] for p in pictures} >= shown
     assert Image.open(pictures[0]).size == (448, 448)
-    assert 'href="explanations.html"' in (run / "report.html").read_text()
+    assert 'href="explanations-valid.html"' in (run / "report.html").read_text()
     assert explained["linked"]
     spots = pd.read_csv(run / "embedding-valid.csv")
     assert len(spots) == explained["n"]
@@ -126,7 +126,7 @@ def test_files_and_the_link_in_the_report(trained: Path, explained: dict) -> Non
 def test_the_page_fetches_nothing_and_tells_what_a_person_needs(
     trained: Path, explained: dict
 ) -> None:
-    text = (trained / "run" / "explanations.html").read_text()
+    text = (trained / "run" / "explanations-valid.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]', text)
     assert "http" not in re.sub(r"http://www.w3.org/\S+|http-equiv", "", text)
     assert "SYNTHETIC DATA" in text
@@ -154,10 +154,9 @@ def test_one_method_masks_from_a_zip_chinese_and_another_place(
     assert found["masks"]["images"] < found["n"]
     row = found["study"][-1]
     assert row["sanity"]["passed"] is None  # four images are too few to say
-    text = (tmp_path / "out" / "explanations.html").read_text()
+    text = (tmp_path / "out" / "explanations-valid.html").read_text()
     assert 'lang="zh-Hans"' in text
     assert "网络在看什么" in text
-    assert not (trained / "run" / "explanations" / "gradcam" / "never.png").exists()
 
 
 def test_refusals(trained: Path, tmp_path: Path) -> None:
@@ -181,10 +180,15 @@ def test_test_is_opened_through_the_ledger_only(trained: Path, tmp_path: Path) -
     shutil.copytree(trained / "data", data)
     before = len(ledger.openings(data))
     few = {"methods": ["cam"], "limit": 4, "checks": 2, "threads": 1, "data": data}
-    explain(trained / "run", out=tmp_path / "valid", **few)  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    explain(trained / "run", out=out, **few)  # type: ignore[arg-type]
     assert len(ledger.openings(data)) == before
-    explain(trained / "run", split="test", out=tmp_path / "test", **few)  # type: ignore[arg-type]
+    of_valid = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    explain(trained / "run", split="test", out=out, **few)  # type: ignore[arg-type]
     entries = ledger.openings(data)
     assert len(entries) == before + 1
     assert entries[-1]["run"] == "run"
-    assert "Test set opened: 1" in (tmp_path / "test" / "explanations.html").read_text()
+    assert "Test set opened: 1" in (out / "explanations-test.html").read_text()
+    assert {p: p.read_bytes() for p in of_valid} == of_valid  # nothing of validation is touched
+    assert json.loads((out / "explanations-test.json").read_text())["part"] == "test"
+    assert list((out / "explanations" / "test" / "cam").glob("*.png"))

@@ -51,7 +51,8 @@ Examples:
 def command(run: Path, as_json: bool, **options: Any) -> None:
     """Show what the network of RUN looks at, and check whether the maps can be believed.
 
-    Writes explanations.html, explanations.json and overlays as PNG beside the report.
+    Writes explanations-<part>.html, explanations-<part>.json and overlays as PNG beside the
+    report.
     """
     from lesionlab.api.explain import explain
 
