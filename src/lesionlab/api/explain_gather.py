@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from lesionlab.api.subject import Subject as Evaluated
 from lesionlab.data.abcd import NAMES, abcd_table
 from lesionlab.data.archive import Tree
 from lesionlab.data.images import open_image
+from lesionlab.data.manifest import original_files
 from lesionlab.data.randomness import philox
 from lesionlab.evaluation.evaluate import cases_of, plain
 from lesionlab.evaluation.headline import headline
@@ -65,7 +65,7 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
     parts = parts_of_pictures(case)
     predictions = case.evaluated.predictions
     table = case.dataset.table.iloc[case.rows]
-    chosen = gallery(predictions, table["path"].map(_file).to_numpy(object), asked.seed)
+    chosen = gallery(predictions, original_files(table), list(table["path"]), asked.seed)
     near, cosine = nearest(mine, case.groups[case.rows], known, case.groups[bank])
     agreed = agreement(near, case.y[case.rows], case.y[bank], case.groups[case.rows],
                        predictions.classes)  # fmt: skip
@@ -116,10 +116,6 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
         )
 
     return Found(numbers, pictures, tables, content)
-
-
-def _file(path: str) -> str:
-    return PurePosixPath(path).name
 
 
 def sampled(case: Case) -> Ints:
