@@ -60,6 +60,12 @@ def about(folder: Path, part: str) -> Iterator[str]:
         f"resample the groups; {told['created'][:10]}."
     )
     yield ""
+    if told["network"]["better_than_chance"] is False:
+        yield (
+            f"The network is no better than chance here (AUC {cell(told['network']['roc_auc'])}): "
+            "its maps explain nothing, whatever passed."
+        )
+        yield ""
     masked = bool(told["masks"]["images"])
     yield from methods(told["study"], COLUMNS if masked else COLUMNS[3:])
     yield from parts(told["parts"])

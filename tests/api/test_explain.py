@@ -23,6 +23,8 @@ from lesionlab.data import ledger
 from lesionlab.data.abcd import NAMES
 from lesionlab.errors import BadInput
 from lesionlab.explanation import study
+from lesionlab.reporting.explanations_pictures import FAILED
+from lesionlab.reporting.language import language
 
 SETTINGS = ("stages.0.epochs=1", "input.size=96")
 
@@ -55,6 +57,7 @@ def test_every_method_has_its_numbers(explained: dict) -> None:
         "occlusion",
     }
     assert list(explained["refused"]) == ["attention_rollout"]
+    assert f"refusal.{explained['refused']['attention_rollout']}" in language("zh").strings
     for name in explained["methods"]:
         row = rows[name]
         for key in ("pointing", "share", "insertion", "deletion", "stability", "pointing_gain"):
@@ -106,12 +109,46 @@ def test_the_gallery_names_file_patient_and_loss(explained: dict) -> None:
     assert all(s["true"] == s["predicted"] for s in explained["gallery"]["correct"])
 
 
+def test_cases_carry_the_numbers_of_their_lesion(trained: Path, explained: dict) -> None:
+    table = pd.read_csv(trained / "run" / "abcd-valid.csv").set_index("image_id")
+    text = (trained / "run" / "explanations-valid.html").read_text()
+    for shot in explained["gallery"]["losses"]:
+        assert set(shot["abcd"]) == set(NAMES)
+        diameter = table.loc[shot["image_id"], "diameter"]
+        assert shot["abcd"]["diameter"] == pytest.approx(diameter)
+        shown = f"{diameter:.0f}" if diameter >= 100 else f"{diameter:.1f}"
+        assert f"<dt>diameter (px)</dt><dd>{shown}</dd>" in text
+
+
+def test_failed_methods_are_framed_and_the_gallery_shows_another(
+    trained: Path, explained: dict
+) -> None:
+    verdicts = {r["name"]: r["sanity"]["passed"] for r in explained["study"] if r["sanity"]}
+    main = explained["gallery"]["method"]
+    assert verdicts[main] is True or True not in verdicts.values()
+    for name, passed in verdicts.items():
+        path = next((trained / "run" / "explanations" / "valid" / name).glob("*.png"))
+        with Image.open(path) as picture:
+            rim = np.asarray(picture)[[0, -1]].reshape(-1, 3)
+        assert bool((rim == FAILED).all()) is (passed is False), name
+
+
+def test_the_page_of_a_network_of_chance_says_so_first(trained: Path, explained: dict) -> None:
+    told = explained["network"]
+    assert told["balanced_accuracy"]["n"] == explained["n"]
+    assert told["better_than_chance"] is not True  # of one epoch: nothing is learned
+    text = (trained / "run" / "explanations-valid.html").read_text()
+    assert text.index('class="alarm ') < text.index("<main")
+    assert "passed: follows what was learned" not in text
+
+
 def test_files_and_the_link_in_the_report(trained: Path, explained: dict) -> None:
     run = trained / "run"
     written = json.loads((run / "explanations-valid.json").read_text())
     assert written["schema_version"] == 1
     assert written["study"] == explained["study"]
-    pictures = sorted((run / "explanations" / "valid" / "cam").glob("*.png"))
+    main = explained["gallery"]["method"]
+    pictures = sorted((run / "explanations" / "valid" / main).glob("*.png"))
     shown = {s["image_id"] for s in explained["gallery"]["losses"]}
     assert {p.name.rsplit("-", 1)[0] for p in pictures} >= shown
     assert Image.open(pictures[0]).size == (448, 448)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ import pandas as pd
 
 from lesionlab.api import explain_show
 from lesionlab.api.explain_case import Asked, Case, opened
+from lesionlab.api.explain_lesions import lesion_numbers, lesion_of, lesions_by_class
+from lesionlab.api.explain_network import RESAMPLES, facts_of
 from lesionlab.api.subject import Subject as Evaluated
-from lesionlab.data.abcd import NAMES, abcd_table
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import open_image
 from lesionlab.data.manifest import original_files
 from lesionlab.data.randomness import philox
 from lesionlab.evaluation.evaluate import cases_of, plain
@@ -24,6 +24,7 @@ from lesionlab.evaluation.measured import measure_cases
 from lesionlab.explanation import faithfulness, localisation
 from lesionlab.explanation.confusions import confused_pairs, errors
 from lesionlab.explanation.embedding import MOST, embed, plane
+from lesionlab.explanation.gallery import Case as Shot
 from lesionlab.explanation.gallery import Gallery, gallery
 from lesionlab.explanation.methods import METHODS, Float32, Ints, chosen_methods
 from lesionlab.explanation.neighbours import Agreement, agreement, nearest
@@ -36,7 +37,6 @@ from lesionlab.training.predict import predictions_of, read_calibration
 
 REFIT = 1000  # training images of the check with permuted labels
 BANK = 20_000  # training images among which similar ones are sought
-RESAMPLES = 1000
 EMPTY = 0.05  # share of the picture below which nothing is left to see
 
 
@@ -71,11 +71,15 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
                        predictions.classes)  # fmt: skip
     spots = _cloud(case, mine)
     lesions = lesion_numbers(case)
-    main = names[0]
-    shown = explain_show.Shown(case, chosen, names, rows, main)
+    main = explain_show.main_method(names, rows)
+    shown = explain_show.Shown(case, chosen, names, rows, main, lesions)
     cards, pictures = explain_show.cards(shown)
     similar = explain_show.similar(shown, bank, near, cosine)
-    numbers = _numbers(case, names, question, rows, parts, chosen, agreed)
+    numbers = {
+        **_numbers(case, names, question, rows, parts, agreed),
+        "network": facts_of(predictions, asked.seed),
+        "gallery": _gallery(chosen, main, lesions),
+    }
     tables = {f"embedding-{case.evaluated.part}.csv": spots.to_csv(index=False)}
     if lesions is not None:
         tables[f"abcd-{case.evaluated.part}.csv"] = lesions.to_csv(index=False)
@@ -90,6 +94,7 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
             explained=len(some),
             checks=min(asked.checks, len(some)),
             main_method=main,
+            network=numbers["network"],
             study=numbers["study"],
             parts=numbers["parts"],
             masks=numbers["masks"]["images"],
@@ -107,7 +112,7 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
             errors=errors(predictions),
             agreement=numbers["neighbours"],
             bank=len(bank),
-            lesions=_lesions_by_class(case, lesions),
+            lesions=lesions_by_class(predictions.classes, lesions),
             refused=numbers["refused"] if not asked.methods else {},
             synthetic=case.run.config.dataset.synthetic,
             leaky=case.run.config.dataset.leaky,
@@ -198,44 +203,6 @@ def _mask_facts(case: Case) -> dict[str, Any]:
     return {"images": len(rows), "area": plain(area), "empty_background": empty}
 
 
-def lesion_numbers(case: Case) -> pd.DataFrame | None:
-    """The ABCD numbers of the part's images, at the size of the originals; None without masks."""
-    masks = case.masks
-    if masks is None or not masks.known[case.rows].any():
-        return None
-    table = case.dataset.table
-    progress = iter(case.progress(range(len(case.rows)), "lesion geometry", len(case.rows)))
-
-    def picture(i: int) -> npt.NDArray[np.uint8]:
-        path = case.dataset.image_path(str(table["path"].iloc[case.rows[i]]))
-        return np.asarray(open_image(path).convert("RGB"))
-
-    def mask(i: int) -> npt.NDArray[np.bool_] | None:
-        next(progress, None)
-        row = int(case.rows[i])
-        return masks.original(row) if masks.known[row] else None
-
-    ids = [str(v) for v in table["image_id"].iloc[case.rows]]
-    found = abcd_table(ids, picture, mask)
-    next(progress, None)
-    return found.assign(label=table["label"].iloc[case.rows].to_numpy())
-
-
-def _lesions_by_class(case: Case, lesions: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Quartiles of each number by class."""
-    if lesions is None:
-        return []
-    rows = []
-    for name in case.evaluated.predictions.classes:
-        mine = lesions[(lesions["label"] == name) & lesions["area"].notna()]
-        quartiles = {
-            k: [None if pd.isna(v) else float(v) for v in mine[k].quantile([0.25, 0.5, 0.75])]
-            for k in NAMES
-        }
-        rows.append({"label": name, "n": len(mine), **quartiles})
-    return rows
-
-
 def _cloud(case: Case, mine: Float32) -> pd.DataFrame:
     """`image_id, x, y` of the embedding map; at most `MOST` images, drawn at random."""
     places = np.arange(len(mine))
@@ -253,7 +220,6 @@ def _numbers(
     question: Question,
     rows: list[Row],
     parts: list[dict[str, Any]],
-    chosen: Gallery,
     agreed: Agreement,
 ) -> dict[str, Any]:
     predictions = case.evaluated.predictions
@@ -275,14 +241,26 @@ def _numbers(
             "errors": {"wrong": wrong, "n": total},
             "confused_pairs": [vars(p) for p in confused_pairs(predictions)],
             "neighbours": vars(agreed),
-            "gallery": {
-                "losses": [vars(c) for c in chosen.losses],
-                "confident": {k: [vars(c) for c in v] for k, v in chosen.confident.items()},
-                "correct": [vars(c) for c in chosen.correct],
-            },
             "synthetic": case.run.config.dataset.synthetic,
             "leaky": case.run.config.dataset.leaky,
             "created": now(),
         }
     )
     return result
+
+
+def _gallery(chosen: Gallery, method: str, lesions: pd.DataFrame | None) -> dict[str, Any]:
+    """The cases, each with its lesion's numbers, and whose maps stand beside them."""
+
+    def told(shots: Sequence[Shot]) -> list[dict[str, Any]]:
+        return [{**vars(s), "abcd": lesion_of(lesions, s.row)} for s in shots]
+
+    found: dict[str, Any] = plain(
+        {
+            "method": method,
+            "losses": told(chosen.losses),
+            "confident": {name: told(shots) for name, shots in chosen.confident.items()},
+            "correct": told(chosen.correct),
+        }
+    )
+    return found

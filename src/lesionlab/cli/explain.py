@@ -13,6 +13,10 @@ from rich.table import Table
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
 
 VERDICTS = {True: "[green]passed", False: "[bold red]FAILED", None: "[yellow]too few"}
+CHANCE = {
+    False: "The network is no better than chance on this part: its maps explain nothing",
+    None: "Too few groups to say whether the network is better than chance on this part",
+}
 EPILOG = """\b
 Examples:
   lesionlab explain runs/ham --masks HAM10000_segmentations.zip
@@ -65,12 +69,17 @@ def _show(result: dict[str, Any]) -> None:
     table = Table(title=f"Maps of {escape(result['run'])}, {result['part']}", title_justify="left")
     for name in ("method", "randomisation", "in the lesion", "insertion less centre's"):
         table.add_column(name)
+    learned = result["network"]["better_than_chance"]
     for row in result["study"]:
         verdict = "reference" if row["reference"] else VERDICTS[row["sanity"]["passed"]]
+        if not row["reference"] and row["sanity"]["passed"] and not learned:
+            verdict = "[yellow]changes"  # it passed, but there is nothing that it could show
         table.add_row(
             row["name"], verdict, *(_text(row[k]) for k in ("pointing", "insertion_gain"))
         )
     console.print(table)
+    if not learned:
+        console.print(f"[bold red]{CHANCE[learned]}")
     for part in result["parts"]:
         console.print(f"{part['part']}: balanced accuracy {_text(part['balanced_accuracy'])}")
     if result["leaky"]:

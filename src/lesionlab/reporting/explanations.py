@@ -13,6 +13,7 @@ from markupsafe import Markup
 from lesionlab import __version__, files
 from lesionlab.reporting.environment import environment
 from lesionlab.reporting.explanations_content import ExplanationContent
+from lesionlab.reporting.explanations_marks import MARK, alarms
 from lesionlab.reporting.explanations_sections import sections
 from lesionlab.reporting.language import language
 
@@ -31,8 +32,10 @@ def render(content: ExplanationContent, lang: str = "en") -> str:
         .get_template("explanations.html.j2")
         .render(
             content=content,
+            alarms=alarms(content, words),
             sections=sections(content, words),
             words=words,
+            mark=MARK,
             style=Markup(style),  # noqa: S704 (our own file)
             script=Markup(script),  # noqa: S704 (our own file)
             script_hash=digest,

@@ -18,6 +18,7 @@ class Picture:
     source: str
     alt: str
     caption: str = ""
+    failed: bool = False  # a map by a method that failed its randomisation check
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class ExplanationContent:
 
     `study` holds a row for each reference and method (`explanation.study.Row.to_json`), `parts`
     the accuracies of parts of the picture, `pairs` the confused pairs, `agreement` the
-    neighbours', `lesions` the ABCD rows. Absent knowledge is empty or None.
+    neighbours', `lesions` the ABCD rows, `network` what it reaches on the part and what chance
+    does (`api.explain_network`). Absent knowledge is empty or None.
     """
 
     title: str
@@ -77,6 +79,7 @@ class ExplanationContent:
     explained: int
     checks: int
     main_method: str
+    network: Json | None = None
     study: Sequence[Json] = ()
     parts: Sequence[Json] = ()
     masks: int = 0
