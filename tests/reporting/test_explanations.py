@@ -24,7 +24,9 @@ def number(value: float, low: float | None = None, high: float | None = None) ->
 
 def row(name: str, passed: bool | None = None, reference: bool = False) -> dict[str, Any]:
     alike = number(0.1, -0.2, 0.3)
-    sanity = {"parameters": {"all": alike}, "labels": alike, "passed": passed}
+    verdict = {True: "passed", False: "failed", None: "unknown"}[passed]
+    sanity = {"parameters": {"all": alike}, "labels": alike, "passed": passed,
+              "verdict": verdict, "draws": {"all": [0.0, 0.1, 0.2]}}  # fmt: skip
     return {
         "name": name, "reference": reference, "milliseconds": 3.0, "places": None,
         "sanity": None if reference else sanity, **{k: number(0.4, 0.3, 0.5) for k in KEYS},

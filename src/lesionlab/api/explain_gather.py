@@ -28,7 +28,7 @@ from lesionlab.explanation.gallery import Case as Shot
 from lesionlab.explanation.gallery import Gallery, gallery
 from lesionlab.explanation.methods import METHODS, Float32, Ints, chosen_methods
 from lesionlab.explanation.neighbours import Agreement, agreement, leave_one_out, nearest
-from lesionlab.explanation.statistics import mean_measure
+from lesionlab.explanation.statistics import SHARE, mean_measure
 from lesionlab.explanation.study import Question, Row, prepared, study
 from lesionlab.progress import Progress
 from lesionlab.reporting.explanations_content import ExplanationContent
@@ -203,7 +203,7 @@ def _mask_facts(case: Case) -> dict[str, Any]:
         some = case.masks.take(rows[i : i + 256])
         areas.append(some.mean((1, 2)))
         left.append(localisation.left_over("background_only", some))
-    area = mean_measure(np.concatenate(areas), case.groups[rows])
+    area = mean_measure(np.concatenate(areas), case.groups[rows], SHARE)
     empty = int((np.concatenate(left) < EMPTY).sum())
     return {"images": len(rows), "area": plain(area), "empty_background": empty}
 
