@@ -1,4 +1,4 @@
-"""The tables of docs/explanation.md, from the `explanations.json` of runs: nothing typed by hand.
+"""Tables of docs/explanation.md from `explanations-<part>.json` of runs: nothing typed by hand.
 
     lesionlab explain runs/ham --masks HAM10000_segmentations.zip
     python bench/explain_speed.py --out speed.json
@@ -39,10 +39,11 @@ def main() -> None:
     """Print the tables, or put them between the marks of a page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--part", default="valid")
     parser.add_argument("--speed", type=Path, help="what bench/explain_speed.py wrote")
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
-    lines = [line for folder in options.runs for line in about(folder)]
+    lines = [line for folder in options.runs for line in about(folder, options.part)]
     if options.speed:
         lines += speed(files.read_json(options.speed))
     text = "\n".join(lines)
@@ -52,9 +53,10 @@ def main() -> None:
         replace_between(options.page, BEGIN, END, text)
 
 
-def about(folder: Path) -> Iterator[str]:
-    """The heading, the methods and the parts of one run."""
-    told, config = files.read_json(folder / "explanations.json"), read_run(folder).config
+def about(folder: Path, part: str) -> Iterator[str]:
+    """The heading, the methods and the parts of the picture, of one run."""
+    told = files.read_json(folder / f"explanations-{part}.json")
+    config = read_run(folder).config
     synthetic = " (drawn images: nothing about patients)" if told["synthetic"] else ""
     yield f"### {config.dataset.name}, `{config.settings.name}`{synthetic}"
     yield ""
@@ -64,6 +66,12 @@ def about(folder: Path) -> Iterator[str]:
         f"resample the groups; {told['created'][:10]}."
     )
     yield ""
+    if told["network"]["better_than_chance"] is False:
+        yield (
+            f"The network is no better than chance here (AUC {cell(told['network']['roc_auc'])}): "
+            "its maps explain nothing, whatever passed."
+        )
+        yield ""
     masked = bool(told["masks"]["images"])
     yield from methods(told["study"], COLUMNS if masked else COLUMNS[3:])
     yield from parts(told["parts"])

@@ -24,6 +24,8 @@ from lesionlab.data import ledger
 from lesionlab.data.abcd import NAMES
 from lesionlab.errors import BadInput
 from lesionlab.explanation import study
+from lesionlab.reporting.explanations_pictures import FAILED
+from lesionlab.reporting.language import language
 
 SETTINGS = ("stages.0.epochs=1", "input.size=96")
 
@@ -56,6 +58,7 @@ def test_every_method_has_its_numbers(explained: dict) -> None:
         "occlusion",
     }
     assert list(explained["refused"]) == ["attention_rollout"]
+    assert f"refusal.{explained['refused']['attention_rollout']}" in language("zh").strings
     for name in explained["methods"]:
         row = rows[name]
         for key in ("pointing", "share", "insertion", "deletion", "stability", "pointing_gain"):
@@ -80,7 +83,7 @@ def test_a_map_of_too_few_places_does_not_point(
     assert rows["cam"]["pointing"] is None
     assert rows["cam"]["share"] is not None
     assert rows["saliency"]["pointing"] is not None
-    assert "enlarged from 3 x 3 places" in (tmp_path / "explanations.html").read_text()
+    assert "enlarged from 3 x 3 places" in (tmp_path / "explanations-valid.html").read_text()
 
 
 def test_neighbours_among_the_training_images(explained: dict, trained: Path) -> None:
@@ -134,16 +137,50 @@ def test_the_gallery_names_file_patient_and_loss(explained: dict) -> None:
     assert all(s["true"] == s["predicted"] for s in explained["gallery"]["correct"])
 
 
+def test_cases_carry_the_numbers_of_their_lesion(trained: Path, explained: dict) -> None:
+    table = pd.read_csv(trained / "run" / "abcd-valid.csv").set_index("image_id")
+    text = (trained / "run" / "explanations-valid.html").read_text()
+    for shot in explained["gallery"]["losses"]:
+        assert set(shot["abcd"]) == set(NAMES)
+        diameter = table.loc[shot["image_id"], "diameter"]
+        assert shot["abcd"]["diameter"] == pytest.approx(diameter)
+        shown = f"{diameter:.0f}" if diameter >= 100 else f"{diameter:.1f}"
+        assert f"<dt>diameter (px)</dt><dd>{shown}</dd>" in text
+
+
+def test_failed_methods_are_framed_and_the_gallery_shows_another(
+    trained: Path, explained: dict
+) -> None:
+    verdicts = {r["name"]: r["sanity"]["passed"] for r in explained["study"] if r["sanity"]}
+    main = explained["gallery"]["method"]
+    assert verdicts[main] is True or True not in verdicts.values()
+    for name, passed in verdicts.items():
+        path = next((trained / "run" / "explanations" / "valid" / name).glob("*.png"))
+        with Image.open(path) as picture:
+            rim = np.asarray(picture)[[0, -1]].reshape(-1, 3)
+        assert bool((rim == FAILED).all()) is (passed is False), name
+
+
+def test_the_page_of_a_network_of_chance_says_so_first(trained: Path, explained: dict) -> None:
+    told = explained["network"]
+    assert told["balanced_accuracy"]["n"] == explained["n"]
+    assert told["better_than_chance"] is not True  # of one epoch: nothing is learned
+    text = (trained / "run" / "explanations-valid.html").read_text()
+    assert text.index('class="alarm ') < text.index("<main")
+    assert "passed: follows what was learned" not in text
+
+
 def test_files_and_the_link_in_the_report(trained: Path, explained: dict) -> None:
     run = trained / "run"
-    written = json.loads((run / "explanations.json").read_text())
+    written = json.loads((run / "explanations-valid.json").read_text())
     assert written["schema_version"] == 1
     assert written["study"] == explained["study"]
-    pictures = sorted((run / "explanations" / "cam").glob("*.png"))
+    main = explained["gallery"]["method"]
+    pictures = sorted((run / "explanations" / "valid" / main).glob("*.png"))
     shown = {s["image_id"] for s in explained["gallery"]["losses"]}
     assert {p.name.rsplit("-", 1)[0] for p in pictures} >= shown
     assert Image.open(pictures[0]).size == (448, 448)
-    assert 'href="explanations.html"' in (run / "report.html").read_text()
+    assert 'href="explanations-valid.html"' in (run / "report.html").read_text()
     assert explained["linked"]
     spots = pd.read_csv(run / "embedding-valid.csv")
     assert len(spots) == explained["n"]
@@ -154,7 +191,7 @@ def test_files_and_the_link_in_the_report(trained: Path, explained: dict) -> Non
 def test_the_page_fetches_nothing_and_tells_what_a_person_needs(
     trained: Path, explained: dict
 ) -> None:
-    text = (trained / "run" / "explanations.html").read_text()
+    text = (trained / "run" / "explanations-valid.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]', text)
     assert "http" not in re.sub(r"http://www.w3.org/\S+|http-equiv", "", text)
     assert "SYNTHETIC DATA" in text
@@ -182,10 +219,9 @@ def test_one_method_masks_from_a_zip_chinese_and_another_place(
     assert found["masks"]["images"] < found["n"]
     row = found["study"][-1]
     assert row["sanity"]["passed"] is None  # four images are too few to say
-    text = (tmp_path / "out" / "explanations.html").read_text()
+    text = (tmp_path / "out" / "explanations-valid.html").read_text()
     assert 'lang="zh-Hans"' in text
     assert "网络在看什么" in text
-    assert not (trained / "run" / "explanations" / "gradcam" / "never.png").exists()
 
 
 def test_refusals(trained: Path, tmp_path: Path) -> None:
@@ -211,10 +247,15 @@ def test_test_is_opened_through_the_ledger_only(trained: Path, tmp_path: Path) -
     shutil.copytree(trained / "data", data)
     before = len(ledger.openings(data))
     few = {"methods": ["cam"], "limit": 4, "checks": 2, "threads": 1, "data": data}
-    explain(trained / "run", out=tmp_path / "valid", **few)  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    explain(trained / "run", out=out, **few)  # type: ignore[arg-type]
     assert len(ledger.openings(data)) == before
-    explain(trained / "run", split="test", out=tmp_path / "test", **few)  # type: ignore[arg-type]
+    of_valid = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    explain(trained / "run", split="test", out=out, **few)  # type: ignore[arg-type]
     entries = ledger.openings(data)
     assert len(entries) == before + 1
     assert entries[-1]["run"] == "run"
-    assert "Test set opened: 1" in (tmp_path / "test" / "explanations.html").read_text()
+    assert "Test set opened: 1" in (out / "explanations-test.html").read_text()
+    assert {p: p.read_bytes() for p in of_valid} == of_valid  # nothing of validation is touched
+    assert json.loads((out / "explanations-test.json").read_text())["part"] == "test"
+    assert list((out / "explanations" / "test" / "cam").glob("*.png"))

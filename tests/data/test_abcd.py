@@ -7,7 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from lesionlab.data.abcd import NAMES, abcd_table, asymmetry, measure_lesion, perimeter, to_lab
+from lesionlab.data import abcd
+from lesionlab.data.abcd import (
+    MOST,
+    NAMES,
+    abcd_table,
+    asymmetry,
+    closeup,
+    measure_lesion,
+    perimeter,
+    to_lab,
+)
 
 SIDE = 200
 Y, X = np.mgrid[:SIDE, :SIDE] - SIDE // 2
@@ -105,6 +115,68 @@ def test_a_lesion_that_fills_the_picture_has_no_skin_around() -> None:
     assert math.isnan(found.contrast)
     assert found.to_json()["contrast"] is None
     assert found.area == 900
+
+
+def speckled(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """A lobed lesion of two noisy colours in a picture of `side` pixels, and its mask."""
+    y, x = np.mgrid[:side, :side] / side - 0.45
+    angle = np.arctan2(y, x)
+    mask = np.hypot(x, 1.4 * y) <= 0.3 * (1 + 0.2 * np.cos(5 * angle) + 0.1 * np.sin(2 * angle))
+    pixels = painted(mask, (95, 60, 45), (238, 205, 190))
+    pixels[mask & (x > 0.07)] = (105, 110, 130)
+    noise = np.random.default_rng(0).normal(0, 12, pixels.shape)
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8), mask
+
+
+def test_a_large_lesion_is_shrunk_and_its_numbers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, mask = speckled(900)
+    few = measure_lesion(pixels, mask)
+    assert closeup(pixels, mask).scale > 1.2
+    monkeypatch.setattr(abcd, "MOST", 10_000)
+    every = measure_lesion(pixels, mask)
+    assert every.area == mask.sum()
+    for name in ("area", "diameter", "solidity", "colour_variegation", "contrast", "darkness"):
+        assert getattr(few, name) == pytest.approx(getattr(every, name), rel=0.02), name
+    for name in ("asymmetry", "border_irregularity"):
+        assert getattr(few, name) == pytest.approx(getattr(every, name), abs=0.01), name
+    assert few.colours == every.colours == 2
+
+
+def test_the_dear_steps_see_no_more_pixels_in_a_larger_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: dict[str, int] = {}
+    for name in ("to_lab", "asymmetry", "perimeter", "_outline", "largest_area"):
+        work = getattr(abcd, name)
+
+        def watched(part, name=name, work=work):  # type: ignore[no-untyped-def]
+            seen[name] = max(seen.get(name, 0), part.shape[0] * part.shape[1])
+            return work(part)
+
+        monkeypatch.setattr(abcd, name, watched)
+    turn = abcd.ndimage.map_coordinates
+    monkeypatch.setattr(abcd.ndimage, "map_coordinates",
+                        lambda lesion, places, **options: seen.update(turned=places.shape[1])
+                        or turn(lesion, places, **options))  # fmt: skip
+    measure_lesion(*speckled(1600))
+    assert set(seen) >= {"to_lab", "asymmetry", "perimeter", "_outline", "largest_area", "turned"}
+    assert max(n for name, n in seen.items() if name != "turned") <= MOST**2
+    assert seen["turned"] <= (2 * MOST + 5) ** 2
+
+
+def test_a_small_lesion_in_a_large_picture_is_not_shrunk() -> None:
+    small = closeup(np.zeros((1200, 1600, 3), np.uint8), np.pad(disc(60), ((0, 1000), (1400, 0))))
+    assert small.scale == 1
+    assert max(small.lesion.shape) < 220
+    assert small.lesion.sum() == disc(60).sum()
+
+
+def test_skin_around_keeps_away_from_another_lesion() -> None:
+    both = disc(40) | (np.hypot(X, Y - 60) <= 8)
+    pixels = painted(disc(40), (90, 60, 50), (220, 180, 160))
+    pixels[both & ~disc(40)] = (0, 0, 0)
+    alone = measure_lesion(painted(disc(40), (90, 60, 50), (220, 180, 160)), disc(40))
+    assert measure_lesion(pixels, both).contrast == pytest.approx(alone.contrast)
 
 
 def test_the_table_has_a_row_an_image() -> None:

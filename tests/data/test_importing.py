@@ -71,6 +71,7 @@ def test_ham10000_from_folder_and_archive(tmp_path: Path, packed: bool) -> None:
     assert (row["label"], row["lesion_id"], row["sex"], row["site"]) == ("mel", "HAM_2", "", "")
     assert np.isnan(row["age"])
     assert (row["width"], row["height"], row["dx_type"]) == (32, 24, "histo")
+    assert row["original_file"] == "part_1/ISIC_3.jpg"
     data = (tmp_path / "out" / row["path"]).read_bytes()
     assert data == files["part_1/ISIC_3.jpg"]
     assert row["sha256"] == hashlib.sha256(data).hexdigest()
@@ -224,6 +225,17 @@ def test_control_characters_are_taken_from_nobody(tmp_path: Path, column: str) -
         import_source(source_named("ham10000"), src, tmp_path / "out")
     assert "\x1b" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_original_name_is_kept_but_for_what_cannot_be_printed(tmp_path: Path) -> None:
+    files = ham_files()
+    files["old \x1b\udcff/Scan 1.jpg"] = files.pop("part_1/ISIC_1.jpg")
+    table = files["HAM10000_metadata.csv"].decode().replace("ISIC_1", "Scan 1")
+    src = fill(tmp_path / "a", {**files, "HAM10000_metadata.csv": table.encode()})
+    import_source(source_named("ham10000"), src, tmp_path / "out")
+    rows = read_dataset(tmp_path / "out").table.set_index("image_id")
+    assert rows.loc["Scan 1", "original_file"] == "old ��/Scan 1.jpg"
+    assert rows.loc["Scan 1", "path"] == "images/Scan_1.jpg"
 
 
 def test_a_field_without_end_is_one_clear_line(tmp_path: Path) -> None:

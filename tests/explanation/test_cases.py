@@ -25,9 +25,10 @@ def test_gallery_orders_by_loss_and_shows_a_patient_once() -> None:
         [0, 0, 1, 1, -1], [[0.1, 0.9], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3], [0.5, 0.5]],
         ["p", "p", "q", "r", "s"],
     )  # fmt: skip
-    found = gallery(table, np.array([f"{k}.jpg" for k in range(5)], object))
+    files = [f"{k}.jpg" for k in range(5)]
+    found = gallery(table, files, [f"images/x{k}.jpg" for k in range(5)])
     assert [c.image_id for c in found.losses] == ["i0", "i3", "i2"]
-    assert [c.file for c in found.confident["b"]] == ["0.jpg"]
+    assert [(c.file, c.path) for c in found.confident["b"]] == [("0.jpg", "images/x0.jpg")]
     assert [c.image_id for c in found.confident["a"]] == ["i3"]
     assert [c.image_id for c in found.correct] == ["i2"]
     assert found.losses[0].loss == pytest.approx(-np.log(0.1))

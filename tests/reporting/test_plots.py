@@ -79,3 +79,10 @@ def test_the_threshold_splits_the_histogram() -> None:
     assert float(window.get("x", "0")) == pytest.approx(float(frame.px(0.25)), abs=0.1)
     end = float(window.get("x", "0")) + float(window.get("width", "0"))
     assert end == pytest.approx(frame.right, abs=0.1)
+
+
+def test_a_forest_has_as_many_reference_lines_as_are_asked_for() -> None:
+    rows = [plots.Interval("a", 0.2, 0.1, 0.3)]
+    for reference, lines in ((None, 0), (0.5, 1), ((-0.5, 0.5), 2)):
+        svg = plots.forest("k", "t", "d", rows, Axis("v", -1, 1), reference=reference)
+        assert str(svg).count('class="reference"') == lines

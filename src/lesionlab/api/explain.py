@@ -14,7 +14,7 @@ from lesionlab.progress import SILENT, Progress
 from lesionlab.run import BEST
 
 SCHEMA_VERSION = 1
-PAGE, NUMBERS, PICTURES = "explanations.html", "explanations.json", "explanations"
+PICTURES = "explanations"  # the folder of overlays, and the stem of the numbers' file
 
 
 def explain(
@@ -34,7 +34,7 @@ def explain(
     threads: int = 0,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Write `explanations.html`, its numbers as JSON, and overlays as PNG, beside the report.
+    """Write `explanations-<part>.html`, its numbers as JSON, and overlays, beside the report.
 
     Maps of `limit` images by each of `methods` (default: all that apply to the network) are
     measured against the lesion masks; the dear checks use `checks` of them, and the
@@ -44,14 +44,15 @@ def explain(
     opens the sealed test set, which is written to the ledger before anything is shown. `data`
     says where the data set has moved; `threads` is 0 for all of the machine's.
 
-    Returns the content of `explanations.json` with `page`, its path. Raises `BadInput` for an
-    unfinished run, changed data, a method that does not apply, and masks that fit no image.
+    Returns the content of `explanations-<part>.json` with `page`, its path. Raises `BadInput`
+    for an unfinished run, changed data, a method that does not apply, and masks that fit no image.
     """
     from lesionlab.api.explain_case import Asked
     from lesionlab.api.explain_gather import gathered
     from lesionlab.api.subject import of_run
     from lesionlab.api.train import need_torch
-    from lesionlab.reporting.explanations import link_report, write_page
+    from lesionlab.reporting.explanations import write_page
+    from lesionlab.reporting.explanations_link import link_report, page_name
     from lesionlab.reporting.language import language
 
     need_torch()
@@ -74,17 +75,18 @@ def explain(
     numbers = {"schema_version": SCHEMA_VERSION, **found.numbers}
     openings = _open(subject, numbers)
     subject.out.mkdir(parents=True, exist_ok=True)
-    pictures = subject.out / PICTURES
+    pictures = subject.out / PICTURES / subject.part
     for name, picture in found.pictures.items():
         path = pictures / name
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, picture)
     for name, text in found.tables.items():
         files.write_text(subject.out / name, text)
-    files.write_json(subject.out / NUMBERS, numbers)
-    write_page(subject.out / PAGE, found.content(openings), lang)
-    linked = link_report(subject.out / "report.html", PAGE, lang)
-    return {**numbers, "page": str(subject.out / PAGE), "linked": linked}
+    files.write_json(subject.out / f"{PICTURES}-{subject.part}.json", numbers)
+    page = subject.out / page_name(subject.part)
+    write_page(page, found.content(openings), lang)
+    linked = link_report(subject.out / "report.html", subject.part, lang)
+    return {**numbers, "page": str(page), "linked": linked}
 
 
 def _check(limit: int, checks: int, draws: int, projection: str) -> None:

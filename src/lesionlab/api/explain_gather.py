@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,11 @@ import pandas as pd
 
 from lesionlab.api import explain_show
 from lesionlab.api.explain_case import Asked, Case, opened
+from lesionlab.api.explain_lesions import lesion_numbers, lesion_of, lesions_by_class
+from lesionlab.api.explain_network import RESAMPLES, facts_of
 from lesionlab.api.subject import Subject as Evaluated
-from lesionlab.data.abcd import NAMES, abcd_table
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import open_image
+from lesionlab.data.manifest import original_files
 from lesionlab.data.randomness import philox
 from lesionlab.evaluation.evaluate import cases_of, plain
 from lesionlab.evaluation.headline import headline
@@ -24,10 +24,11 @@ from lesionlab.evaluation.measured import measure_cases
 from lesionlab.explanation import faithfulness, localisation
 from lesionlab.explanation.confusions import confused_pairs, errors
 from lesionlab.explanation.embedding import MOST, embed, left_out, plane
+from lesionlab.explanation.gallery import Case as Shot
 from lesionlab.explanation.gallery import Gallery, gallery
 from lesionlab.explanation.methods import METHODS, Float32, Ints, chosen_methods
 from lesionlab.explanation.neighbours import Agreement, agreement, leave_one_out, nearest
-from lesionlab.explanation.statistics import mean_measure
+from lesionlab.explanation.statistics import SHARE, mean_measure
 from lesionlab.explanation.study import Question, Row, prepared, study
 from lesionlab.progress import Progress
 from lesionlab.reporting.explanations_content import ExplanationContent
@@ -36,7 +37,6 @@ from lesionlab.training.predict import predictions_of, read_calibration
 
 REFIT = 1000  # training images of the check with permuted labels
 BANK = 20_000  # training images among which similar ones are sought
-RESAMPLES = 1000
 EMPTY = 0.05  # share of the picture below which nothing is left to see
 
 
@@ -66,18 +66,22 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
     parts = parts_of_pictures(case)
     predictions = case.evaluated.predictions
     table = case.dataset.table.iloc[case.rows]
-    chosen = gallery(predictions, table["path"].map(_file).to_numpy(object), asked.seed)
+    chosen = gallery(predictions, original_files(table), list(table["path"]), asked.seed)
     near, cosine = nearest(mine, case.groups[case.rows], known, case.groups[bank])
     agreed = agreement(near, case.y[case.rows], case.y[bank], case.groups[case.rows],
                        predictions.classes, case.groups[bank])  # fmt: skip
     among = leave_one_out(known, case.groups[bank], case.y[bank], predictions.classes, asked.seed)
     spots = _cloud(case, mine)
     lesions = lesion_numbers(case)
-    main = names[0]
-    shown = explain_show.Shown(case, chosen, names, rows, main)
+    main = explain_show.main_method(names, rows)
+    shown = explain_show.Shown(case, chosen, names, rows, main, lesions)
     cards, pictures = explain_show.cards(shown)
     similar = explain_show.similar(shown, bank, near, cosine)
-    numbers = _numbers(case, names, question, rows, parts, chosen, agreed, among)
+    numbers = {
+        **_numbers(case, names, question, rows, parts, agreed, among),
+        "network": facts_of(predictions, asked.seed),
+        "gallery": _gallery(chosen, main, lesions),
+    }
     tables = {f"embedding-{case.evaluated.part}.csv": spots.to_csv(index=False)}
     if lesions is not None:
         tables[f"abcd-{case.evaluated.part}.csv"] = lesions.to_csv(index=False)
@@ -92,6 +96,7 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
             explained=len(some),
             checks=min(asked.checks, len(some)),
             main_method=main,
+            network=numbers["network"],
             study=numbers["study"],
             parts=numbers["parts"],
             masks=numbers["masks"]["images"],
@@ -111,7 +116,7 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
             leave_one_out=numbers["leave_one_out"],
             embedding_leaves_out=numbers["embedding_leaves_out"],
             bank=len(bank),
-            lesions=_lesions_by_class(case, lesions),
+            lesions=lesions_by_class(predictions.classes, lesions),
             refused=numbers["refused"] if not asked.methods else {},
             synthetic=case.run.config.dataset.synthetic,
             leaky=case.run.config.dataset.leaky,
@@ -120,10 +125,6 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
         )
 
     return Found(numbers, pictures, tables, content)
-
-
-def _file(path: str) -> str:
-    return PurePosixPath(path).name
 
 
 def sampled(case: Case) -> Ints:
@@ -202,47 +203,9 @@ def _mask_facts(case: Case) -> dict[str, Any]:
         some = case.masks.take(rows[i : i + 256])
         areas.append(some.mean((1, 2)))
         left.append(localisation.left_over("background_only", some))
-    area = mean_measure(np.concatenate(areas), case.groups[rows])
+    area = mean_measure(np.concatenate(areas), case.groups[rows], SHARE)
     empty = int((np.concatenate(left) < EMPTY).sum())
     return {"images": len(rows), "area": plain(area), "empty_background": empty}
-
-
-def lesion_numbers(case: Case) -> pd.DataFrame | None:
-    """The ABCD numbers of the part's images, at the size of the originals; None without masks."""
-    masks = case.masks
-    if masks is None or not masks.known[case.rows].any():
-        return None
-    table = case.dataset.table
-    progress = iter(case.progress(range(len(case.rows)), "lesion geometry", len(case.rows)))
-
-    def picture(i: int) -> npt.NDArray[np.uint8]:
-        path = case.dataset.image_path(str(table["path"].iloc[case.rows[i]]))
-        return np.asarray(open_image(path).convert("RGB"))
-
-    def mask(i: int) -> npt.NDArray[np.bool_] | None:
-        next(progress, None)
-        row = int(case.rows[i])
-        return masks.original(row) if masks.known[row] else None
-
-    ids = [str(v) for v in table["image_id"].iloc[case.rows]]
-    found = abcd_table(ids, picture, mask)
-    next(progress, None)
-    return found.assign(label=table["label"].iloc[case.rows].to_numpy())
-
-
-def _lesions_by_class(case: Case, lesions: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Quartiles of each number by class."""
-    if lesions is None:
-        return []
-    rows = []
-    for name in case.evaluated.predictions.classes:
-        mine = lesions[(lesions["label"] == name) & lesions["area"].notna()]
-        quartiles = {
-            k: [None if pd.isna(v) else float(v) for v in mine[k].quantile([0.25, 0.5, 0.75])]
-            for k in NAMES
-        }
-        rows.append({"label": name, "n": len(mine), **quartiles})
-    return rows
 
 
 def _cloud(case: Case, mine: Float32) -> pd.DataFrame:
@@ -262,7 +225,6 @@ def _numbers(
     question: Question,
     rows: list[Row],
     parts: list[dict[str, Any]],
-    chosen: Gallery,
     agreed: Agreement,
     among: Agreement,
 ) -> dict[str, Any]:
@@ -288,14 +250,26 @@ def _numbers(
             "neighbours": vars(agreed),
             "leave_one_out": vars(among),
             "embedding_leaves_out": left_out(network),
-            "gallery": {
-                "losses": [vars(c) for c in chosen.losses],
-                "confident": {k: [vars(c) for c in v] for k, v in chosen.confident.items()},
-                "correct": [vars(c) for c in chosen.correct],
-            },
             "synthetic": case.run.config.dataset.synthetic,
             "leaky": case.run.config.dataset.leaky,
             "created": now(),
         }
     )
     return result
+
+
+def _gallery(chosen: Gallery, method: str, lesions: pd.DataFrame | None) -> dict[str, Any]:
+    """The cases, each with its lesion's numbers, and whose maps stand beside them."""
+
+    def told(shots: Sequence[Shot]) -> list[dict[str, Any]]:
+        return [{**vars(s), "abcd": lesion_of(lesions, s.row)} for s in shots]
+
+    found: dict[str, Any] = plain(
+        {
+            "method": method,
+            "losses": told(chosen.losses),
+            "confident": {name: told(shots) for name, shots in chosen.confident.items()},
+            "correct": told(chosen.correct),
+        }
+    )
+    return found

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
 from lesionlab.api.explain_case import Case
+from lesionlab.api.explain_lesions import card_facts, lesion_of
 from lesionlab.deployment.heatmap import file_name, png
 from lesionlab.explanation.gallery import Case as Shot
 from lesionlab.explanation.gallery import Gallery
@@ -17,7 +19,8 @@ from lesionlab.explanation.methods import Float32, Ints, maps_of
 from lesionlab.explanation.study import Row
 from lesionlab.reporting.explanations import data_url
 from lesionlab.reporting.explanations_content import CaseCard, Picture
-from lesionlab.reporting.explanations_pictures import jpeg, outlined, over, plain, sheet
+from lesionlab.reporting.explanations_marks import marked
+from lesionlab.reporting.explanations_pictures import framed, jpeg, outlined, over, plain, sheet
 from lesionlab.reporting.language import Language, language
 
 STRIPS = 6  # images shown under every method
@@ -35,6 +38,17 @@ class Shown:
     names: tuple[str, ...]
     rows: list[Row]
     main: str
+    lesions: pd.DataFrame | None = None  # the ABCD numbers, a row an image of the part
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """The methods that failed their randomisation check."""
+        return frozenset(r.name for r in self.rows if _passed(r) is False)
+
+    def over(self, name: str, row: int, found: Float32) -> Image.Image:
+        """The image in a row of the predictions under a method's map; framed where that failed."""
+        picture = over(self.view(row), found, self.mask(row))
+        return framed(picture) if name in self.failed else picture
 
     @property
     def words(self) -> Language:
@@ -65,6 +79,23 @@ class Cards:
     strips: tuple[CaseCard, ...]
 
 
+def _passed(row: Row) -> bool | None:
+    return None if row.sanity is None else row.sanity.passed
+
+
+def main_method(names: tuple[str, ...], rows: list[Row]) -> str:
+    """Whose maps stand beside the cases: the first that passed, else the first that did not fail.
+
+    Where none is left it is the first of `names`; the page says so.
+    """
+    passed = {r.name: _passed(r) for r in rows}
+    for wanted in (True, None):
+        found = [name for name in names if passed[name] is wanted]
+        if found:
+            return found[0]
+    return names[0]
+
+
 def cards(shown: Shown) -> tuple[Cards, dict[str, bytes]]:
     """The cards, and every overlay as PNG by its path below the folder of pictures."""
     strip_rows = _strip_rows(shown)
@@ -73,7 +104,7 @@ def cards(shown: Shown) -> tuple[Cards, dict[str, bytes]]:
         for name in shown.names
     }
     pictures = {
-        f"{name}/{_png_name(shown, row)}": png(over(shown.view(row), found, shown.mask(row)))
+        f"{name}/{_png_name(shown, row)}": png(shown.over(name, row, found))
         for name, by_row in maps.items()
         for row, found in by_row.items()
     }
@@ -113,13 +144,15 @@ def _maps(shown: Shown, name: str, rows: Ints) -> dict[int, Float32]:
 
 def _card(shown: Shown, shot: Shot, found: Float32) -> CaseCard:
     words, view, mask = shown.words, shown.view(shot.row), shown.mask(shot.row)
-    method = words.name("method", shown.main)
+    method, mark = words.name("method", shown.main), shown.main in shown.failed
     left = plain(view) if mask is None else outlined(plain(view).resize((448, 448)), mask)
     pictures = (
-        Picture(data_url(jpeg(left)), shot.image_id),
+        Picture(data_url(jpeg(left)), shot.image_id, words("explain.picture")),
         Picture(
-            data_url(jpeg(over(view, found, mask))),
+            data_url(jpeg(shown.over(shown.main, shot.row, found))),
             words("explain.map_of", method=method, name=shot.image_id),
+            marked(shown.main, not mark, words),
+            mark,
         ),
     )
     facts = [
@@ -129,6 +162,7 @@ def _card(shown: Shown, shot: Shot, found: Float32) -> CaseCard:
         (words("explain.file"), shot.file),
         (words("explain.patient"), shot.patient_id or "–"),
         *([(words("explain.lesion"), shot.lesion_id)] if shot.lesion_id else []),
+        *card_facts(lesion_of(shown.lesions, shot.row), words),
     ]
     return CaseCard(pictures, tuple(facts), wrong=shot.true != shot.predicted)
 
@@ -139,15 +173,14 @@ def _percent(p: float) -> str:
 
 def _strip(shown: Shown, row: int, maps: Maps) -> CaseCard:
     words, predictions = shown.words, shown.case.evaluated.predictions
-    failed = {r.name for r in shown.rows if r.sanity is not None and r.sanity.passed is False}
-    view, mask = shown.view(row), shown.mask(row)
     name = str(predictions.image_id[row])
-    pictures = [Picture(data_url(jpeg(plain(view), SMALL * 2)), name, words("explain.picture"))]
+    view = jpeg(plain(shown.view(row)), SMALL * 2)
+    pictures = [Picture(data_url(view), name, words("explain.picture"))]
     for method in shown.names:
         text = words.name("method", method)
-        picture = jpeg(over(view, maps[method][row], mask), SMALL * 2)
-        alt = words("explain.map_of", method=text, name=name)
-        pictures.append(Picture(data_url(picture), alt, f"✗ {text}" if method in failed else text))
+        picture = jpeg(shown.over(method, row, maps[method][row]), SMALL * 2)
+        alt, mark = words("explain.map_of", method=text, name=name), method in shown.failed
+        pictures.append(Picture(data_url(picture), alt, marked(method, not mark, words), mark))
     true = predictions.classes[int(predictions.y_true[row])]
     called = predictions.classes[int(shown.case.called[row])]
     title = f"{name}: {words('explain.true')} {true}, {words('explain.called')} {called}"

@@ -20,6 +20,7 @@ from lesionlab.evaluation.units import to_unit
 from lesionlab.progress import Progress
 from lesionlab.reporting.assemble import data_facts, dataset_beside, thumbnailer
 from lesionlab.reporting.content import DataFacts, Part, ReportContent
+from lesionlab.reporting.explanations_link import pages_in
 from lesionlab.run import BEST, CALIBRATION, Run, now, read_history, read_run
 
 PARTS = ("valid", "test", "train", "calib")
@@ -247,11 +248,5 @@ def report_content(
         published=beside.published,
         provenance=subject.provenance,
         created=now(),
-        explanations=_explanations(subject.out),
+        explanations=pages_in(subject.out, PARTS),
     )
-
-
-def _explanations(folder: Path) -> str:
-    """The name of the page of `lesionlab explain`, where it lies beside the report."""
-    name = "explanations.html"
-    return name if (folder / name).is_file() else ""

@@ -18,6 +18,10 @@ VERDICTS = {
     "unknown": "[yellow]too few",
     "no_map": "[bold red]NO MAP",
 }
+CHANCE = {
+    False: "The network is no better than chance on this part: its maps explain nothing",
+    None: "Too few groups to say whether the network is better than chance on this part",
+}
 EPILOG = """\b
 Examples:
   lesionlab explain runs/ham --masks HAM10000_segmentations.zip
@@ -60,7 +64,8 @@ Examples:
 def command(run: Path, as_json: bool, **options: Any) -> None:
     """Show what the network of RUN looks at, and check whether the maps can be believed.
 
-    Writes explanations.html, explanations.json and overlays as PNG beside the report.
+    Writes explanations-<part>.html, explanations-<part>.json and overlays as PNG beside the
+    report.
     """
     from lesionlab.api.explain import explain
 
@@ -73,12 +78,17 @@ def _show(result: dict[str, Any]) -> None:
     table = Table(title=f"Maps of {escape(result['run'])}, {result['part']}", title_justify="left")
     for name in ("method", "randomisation", "in the lesion", "insertion less centre's"):
         table.add_column(name)
+    learned = result["network"]["better_than_chance"]
     for row in result["study"]:
         verdict = "reference" if row["reference"] else _verdict(row)
+        if not row["reference"] and row["sanity"]["passed"] and not learned:
+            verdict = "[yellow]changes"  # it passed, but there is nothing that it could show
         table.add_row(
             row["name"], verdict, *(_text(row[k]) for k in ("pointing", "insertion_gain"))
         )
     console.print(table)
+    if not learned:
+        console.print(f"[bold red]{CHANCE[learned]}")
     for part in result["parts"]:
         console.print(f"{part['part']}: balanced accuracy {_text(part['balanced_accuracy'])}")
     if result["leaky"]:

@@ -2,7 +2,8 @@
 
 Asymmetry, border, colour, diameter (Stolz et al. 1994; the numbers here are geometric stand-ins
 for what a reader scores, after Celebi et al. 2007). They need a mask and nothing learned, so a
-model on them is a yardstick for a network. Research use only.
+model on them is a yardstick for a network. A lesion is cut out and, where it is large, shrunk
+before it is measured: a large picture costs no more. Research use only.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
@@ -21,7 +23,10 @@ from lesionlab.data.images import UInt8
 
 Bool = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+VERSION = 2  # of the numbers: who keeps them measures anew where it has changed
 SMALLEST = 12  # pixels of a lesion below which nothing is said
+MOST = 512  # pixels a side that are measured
+SKIN = (0.1, 0.45)  # from where to where the skin around a lesion reaches, in its radii
 PRESENT = 0.03  # share of the lesion from which on a colour counts
 # The six colours that a reader looks for; sRGB values are ours, chosen on published atlases.
 COLOURS = {
@@ -60,23 +65,25 @@ UNKNOWN = Abcd(*[float("nan")] * len(NAMES))
 def measure_lesion(pixels: UInt8, mask: Bool) -> Abcd:
     """`pixels` (H, W, 3) uint8 sRGB, `mask` (H, W) bool: the largest area of it is the lesion.
 
+    At most `MOST` x `MOST` pixels are measured; area and diameter are in pixels of the whole
+    picture all the same.
+
     >>> round(measure_lesion(np.zeros((9, 9, 3), np.uint8), np.ones((9, 9), bool)).area)
     81
     """
-    lesion = largest_area(mask)
-    area = int(lesion.sum())
-    if area < SMALLEST:
+    near = closeup(pixels, mask)
+    if near is None:
         return UNKNOWN
-    points = _outline(lesion)
-    hull_area, diameter = _hull(points)
-    round_off = 4 * math.pi * area / max(perimeter(lesion), 1e-9) ** 2
-    lab = to_lab(pixels)
-    inside, skin = lab[lesion], lab[_around(lesion, mask)]
+    area = int(near.lesion.sum())
+    hull_area, diameter = _hull(_outline(near.lesion))
+    round_off = 4 * math.pi * area / max(perimeter(near.lesion), 1e-9) ** 2
+    lab = to_lab(near.pixels)
+    inside, skin = lab[near.lesion], lab[_around(near)]
     apart = inside.mean(0) - skin.mean(0) if len(skin) else np.full(3, np.nan)
     return Abcd(
-        area=float(area),
-        diameter=diameter,
-        asymmetry=asymmetry(lesion),
+        area=area * near.scale**2,
+        diameter=diameter * near.scale,
+        asymmetry=asymmetry(near.lesion),
         border_irregularity=max(0.0, 1 - round_off),
         solidity=min(1.0, area / hull_area),
         colour_variegation=float(np.sqrt(inside.var(0).sum())),
@@ -86,12 +93,74 @@ def measure_lesion(pixels: UInt8, mask: Bool) -> Abcd:
     )
 
 
+@dataclass(frozen=True)
+class Closeup:
+    """A lesion and the skin around it, at most `MOST` pixels a side.
+
+    `pixels` is (h, w, 3); `lesion` and `others`, what else the mask holds, are (h, w) bool. One
+    pixel of it is `scale` pixels of the whole picture wide.
+    """
+
+    pixels: UInt8
+    lesion: Bool
+    others: Bool
+    scale: float
+
+
+def closeup(pixels: UInt8, mask: Bool) -> Closeup | None:
+    """The lesion of a picture (as in `measure_lesion`); None where it is too small to measure."""
+    areas, n = ndimage.label(mask)
+    sizes = np.bincount(areas.ravel(), minlength=2)[1:]
+    number = int(sizes.argmax()) + 1
+    if n == 0 or sizes.max() < SMALLEST:
+        return None
+    box = _with_skin(ndimage.find_objects(areas, number)[-1], mask.shape)
+    whole = areas[box] == number
+    scale = max(1.0, max(whole.shape) / MOST)
+    high, wide = (max(1, round(side / scale)) for side in whole.shape)
+    shape = (high, wide)
+    lesion = largest_area(_covered(whole, shape) > 0.5)
+    if lesion.sum() < SMALLEST:
+        return None
+    others = _covered(mask[box] & ~whole, shape) > 0
+    return Closeup(_picked(pixels[box], shape), lesion, others, scale)
+
+
+def _with_skin(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The lesion's box, wider by as much as the skin around it can reach."""
+    high, wide = (s.stop - s.start for s in box)
+    margin = 2 + math.ceil(sum(SKIN) * math.sqrt(high * wide / math.pi))
+    return tuple(
+        slice(max(0, s.start - margin), min(most, s.stop + margin))
+        for s, most in zip(box, shape, strict=True)
+    )
+
+
+def _covered(mask: Bool, shape: tuple[int, int]) -> Floats:
+    """What share of each of fewer pixels the mask covers, from 0 to 1."""
+    if mask.shape == shape:
+        return mask.astype(np.float64)
+    fine = Image.fromarray(mask.astype(np.uint8) * 255)
+    return np.asarray(fine.resize(shape[::-1], Image.Resampling.BOX), np.float64) / 255
+
+
+def _picked(pixels: UInt8, shape: tuple[int, int]) -> UInt8:
+    """Fewer of the pixels, not means of them: a mean would take colours out of the lesion."""
+    rows, columns = (
+        ((np.arange(few) + 0.5) * many / few).astype(np.int64)
+        for few, many in zip(shape, pixels.shape[:2], strict=True)
+    )
+    return pixels[np.ix_(rows, columns)]
+
+
 def largest_area(mask: Bool) -> Bool:
     """The largest connected area, with its holes filled."""
     areas, n = ndimage.label(mask)
     if n == 0:
         return np.zeros_like(mask)
-    return np.asarray(ndimage.binary_fill_holes(areas == np.bincount(areas.flat)[1:].argmax() + 1))
+    return np.asarray(
+        ndimage.binary_fill_holes(areas == np.bincount(areas.ravel())[1:].argmax() + 1)
+    )
 
 
 def perimeter(lesion: Bool) -> float:
@@ -112,7 +181,7 @@ def asymmetry(lesion: Bool) -> float:
     points = np.column_stack([x, y]) - np.array([x.mean(), y.mean()])
     _, axes = np.linalg.eigh(np.cov(points.T))
     # Turn the lesion so that its main axes lie along the grid, then mirror.
-    side = 2 * int(np.ceil(np.abs(points).max() * 1.5)) + 3
+    side = 2 * int(np.ceil(np.linalg.norm(points, axis=1).max())) + 3
     grid = np.indices((side, side)).reshape(2, -1).T - side // 2
     back = grid @ axes.T + np.array([x.mean(), y.mean()])
     turned = ndimage.map_coordinates(lesion.astype(float), back.T[::-1], order=1).reshape(
@@ -140,11 +209,15 @@ def _hull(points: Floats) -> tuple[float, float]:
     return float(hull.volume), float(far.max())
 
 
-def _around(lesion: Bool, mask: Bool) -> Bool:
+def _around(near: Closeup) -> Bool:
     """The skin near a lesion: a ring as wide as a third of its radius, a little away from it."""
-    radius = math.sqrt(lesion.sum() / math.pi)
-    away = ndimage.distance_transform_edt(~mask)
-    return np.asarray((away > 0.1 * radius) & (away <= 0.45 * radius), bool)
+    radius = math.sqrt(near.lesion.sum() / math.pi)
+    inner, outer = (share * radius for share in SKIN)
+    away = ndimage.distance_transform_edt(~near.lesion)
+    ring = (away > inner) & (away <= outer)
+    if near.others.any():
+        ring &= ndimage.distance_transform_edt(~near.others) > inner
+    return np.asarray(ring, bool)
 
 
 def to_lab(pixels: UInt8) -> Floats:

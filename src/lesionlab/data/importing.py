@@ -23,8 +23,10 @@ from lesionlab.data.images import SUFFIXES, UnreadableImage, open_image
 from lesionlab.data.manifest import (
     COLUMNS,
     NUMBER_COLUMNS,
+    ORIGINAL,
     Dataset,
     DatasetInfo,
+    printable,
     write_dataset,
 )
 from lesionlab.data.masks import with_masks
@@ -258,6 +260,8 @@ def _check_share(
 def _manifest(table: pd.DataFrame, source: str) -> pd.DataFrame:
     table = table.assign(**{c: "" for c in COLUMNS if c not in table.columns})
     table["source"] = table["source"].where(table["source"] != "", source)
+    if ORIGINAL not in table:
+        table[ORIGINAL] = table["file"].map(printable)
     for column in (*NUMBER_COLUMNS,):
         table[column] = pd.to_numeric(table[column].replace("", None)).astype("float64")
     own = [c for c in table.columns if c not in (*COLUMNS, "file", "mask_file")]

@@ -40,6 +40,7 @@ COLUMNS = (
     "sha256",  # of the file's bytes
     "phash",  # 64-bit perceptual hash, 16 hex digits
 )
+ORIGINAL = "original_file"  # a column of import's own: where the image lay in the source
 SPLITS = ("train", "valid", "test", "calib")
 
 
@@ -196,6 +197,28 @@ def write_dataset(dataset: Dataset) -> None:
 def with_table(dataset: Dataset, table: pd.DataFrame, **info: Any) -> Dataset:
     """A copy with another table and, by keyword, other fields of `info`."""
     return replace(dataset, table=table, info=dataset.info.model_copy(update=info))
+
+
+def original_files(table: pd.DataFrame) -> list[str]:
+    """The name that each image's file had before import; that of our copy where it is not known.
+
+    >>> rows = {"path": ["images/a.jpg", "images/b.jpg"], "original_file": ["x/A 1.jpg", ""]}
+    >>> original_files(pd.DataFrame(rows))
+    ['x/A 1.jpg', 'b.jpg']
+    """
+    copies = [str(path).rpartition("/")[2] for path in table["path"]]
+    if ORIGINAL not in table:
+        return copies
+    return [str(a) or b for a, b in zip(table[ORIGINAL], copies, strict=True)]
+
+
+def printable(name: str) -> str:
+    """A file name without what could steer a terminal or cannot be written as UTF-8.
+
+    >>> printable("a\\x1b[31m.jpg")
+    'a�[31m.jpg'
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
 
 
 def group_ids(table: pd.DataFrame) -> pd.Series:

@@ -13,7 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from lesionlab import files
-from lesionlab.data.abcd import abcd_table
+from lesionlab.data.abcd import VERSION, abcd_table
 from lesionlab.data.cache import open_pixels
 from lesionlab.data.images import Preprocessing, UInt8, open_image
 from lesionlab.data.manifest import Dataset
@@ -61,7 +61,7 @@ def _shapes(dataset: Dataset, progress: Progress) -> Floats:
     if "mask" not in table or not (table["mask"] != "").any():
         return np.empty((len(table), 0))
     columns = table[["image_id", "sha256", "mask"]].to_csv(index=False)
-    key = hashlib.sha256(columns.encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{VERSION}\n{columns}".encode()).hexdigest()[:16]
     kept = dataset.folder / "cache" / f"shapes-{key}.npy"
     if kept.is_file():
         return np.asarray(np.load(kept, allow_pickle=False), np.float64)

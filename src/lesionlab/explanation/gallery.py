@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,15 @@ LOSSES, BY_CLASS, CORRECT = 12, 4, 12
 
 @dataclass(frozen=True)
 class Case:
-    """One image of the gallery. `row` counts in the predictions; `loss` is -log p(true)."""
+    """One image of the gallery. `row` counts in the predictions; `loss` is -log p(true).
+
+    `file` is the name that the image came with, `path` our copy in the dataset folder.
+    """
 
     row: int
     image_id: str
     file: str
+    path: str
     patient_id: str
     lesion_id: str
     true: str
@@ -45,8 +50,10 @@ class Gallery:
         return np.array(list(dict.fromkeys(c.row for c in [*shown, *self.correct])), np.int64)
 
 
-def gallery(predictions: Predictions, files: npt.NDArray[np.object_], seed: int = 0) -> Gallery:
-    """Choose the cases. `files (N,)` are the images' file names.
+def gallery(
+    predictions: Predictions, files: Sequence[str], paths: Sequence[str], seed: int = 0
+) -> Gallery:
+    """Choose the cases. `files` and `paths`, of length N, are the images' (see `Case`).
 
     Errors and losses show each patient (lesion, image) once, so that one odd patient does not
     fill the page. Images of unknown truth are left out.
@@ -58,7 +65,8 @@ def gallery(predictions: Predictions, files: npt.NDArray[np.object_], seed: int 
     groups = predictions.groups[known]
 
     def cases(chosen: Ints) -> tuple[Case, ...]:
-        return tuple(_case(predictions, files, int(known[i]), float(loss[i])) for i in chosen)
+        rows = [(int(known[i]), float(loss[i])) for i in chosen]
+        return tuple(_case(predictions, files[r], paths[r], r, value) for r, value in rows)
 
     wrong = called != y_true
     confident = {}
@@ -81,13 +89,14 @@ def once(rows: Ints, groups: npt.NDArray[np.object_]) -> Ints:
     return np.array(list(first.values()), np.int64)
 
 
-def _case(predictions: Predictions, files: npt.NDArray[np.object_], row: int, loss: float) -> Case:
+def _case(predictions: Predictions, file: str, path: str, row: int, loss: float) -> Case:
     p, true = predictions.y_prob[row], int(predictions.y_true[row])
     called = int(p.argmax())
     return Case(
         row=row,
         image_id=str(predictions.image_id[row]),
-        file=str(files[row]),
+        file=file,
+        path=path,
         patient_id=str(predictions.patient_id[row]),
         lesion_id=str(predictions.lesion_id[row]),
         true=predictions.classes[true],

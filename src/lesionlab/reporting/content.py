@@ -70,7 +70,7 @@ class ReportContent:
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
-    explanations: str = ""  # the page of `lesionlab explain` beside the report, where there is one
+    explanations: tuple[str, ...] = ()  # parts whose page of `lesionlab explain` lies beside it
 
     @property
     def focus(self) -> Part:

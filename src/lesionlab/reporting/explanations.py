@@ -13,8 +13,9 @@ from markupsafe import Markup
 from lesionlab import __version__, files
 from lesionlab.reporting.environment import environment
 from lesionlab.reporting.explanations_content import ExplanationContent
+from lesionlab.reporting.explanations_marks import MARK, alarms
 from lesionlab.reporting.explanations_sections import sections
-from lesionlab.reporting.language import Language, language
+from lesionlab.reporting.language import language
 
 
 def render(content: ExplanationContent, lang: str = "en") -> str:
@@ -31,8 +32,10 @@ def render(content: ExplanationContent, lang: str = "en") -> str:
         .get_template("explanations.html.j2")
         .render(
             content=content,
+            alarms=alarms(content, words),
             sections=sections(content, words),
             words=words,
+            mark=MARK,
             style=Markup(style),  # noqa: S704 (our own file)
             script=Markup(script),  # noqa: S704 (our own file)
             script_hash=digest,
@@ -49,26 +52,6 @@ def write_page(path: Path, content: ExplanationContent, lang: str = "en") -> Non
 def data_url(picture: bytes) -> str:
     """A JPEG as a data URL."""
     return "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii")
-
-
-LINK_PLACE = "<!-- explanations -->"
-
-
-def link_report(report: Path, name: str = "explanations.html", lang: str = "en") -> bool:
-    """Put a link to the page into a report that was written before it; whether it could."""
-    if not report.is_file():
-        return False
-    text = report.read_text(encoding="utf-8")
-    if f'href="{name}"' in text:
-        return True
-    if LINK_PLACE not in text:
-        return False
-    words: Language = language(lang)
-    link = Markup('<p class="explanations"><a href="{}">{}</a></p>').format(
-        name, words("explain.link")
-    )
-    files.write_text(report, text.replace(LINK_PLACE, link, 1))
-    return True
 
 
 @cache

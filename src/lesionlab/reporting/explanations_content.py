@@ -18,6 +18,7 @@ class Picture:
     source: str
     alt: str
     caption: str = ""
+    failed: bool = False  # a map by a method that failed its randomisation check
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class ExplanationContent:
 
     `study` holds a row for each reference and method (`explanation.study.Row.to_json`), `parts`
     the accuracies of parts of the picture, `pairs` the confused pairs, `agreement` the
-    neighbours', `leave_one_out` that among the training images, `lesions` the ABCD rows;
+    neighbours', `leave_one_out` that among the training images, `lesions` the ABCD rows, `network`
+    what it reaches on the part and what chance does (`api.explain_network`);
     `embedding_leaves_out` says what of "places" and "facts" the head reads and the map does not.
     Absent knowledge is empty or None.
     """
@@ -79,6 +81,7 @@ class ExplanationContent:
     explained: int
     checks: int
     main_method: str
+    network: Json | None = None
     study: Sequence[Json] = ()
     parts: Sequence[Json] = ()
     masks: int = 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from lesionlab.data.images import UInt8
@@ -17,6 +17,7 @@ from lesionlab.deployment.heatmap import overlay
 SHOWN = 224  # pixels a side on the page
 QUALITY = 78
 OUTLINE = (255, 255, 255)
+FAILED = (179, 38, 30)  # --danger of the style sheet
 SHEET = ((1000, 64), (3000, 48), (10_000, 32))  # up to n images: pixels a side of a thumbnail
 SHEET_QUALITY = 72
 
@@ -40,6 +41,14 @@ def outlined(picture: Image.Image, mask: Bool) -> Image.Image:
     pixels = np.array(picture)
     pixels[rim] = OUTLINE
     return Image.fromarray(pixels)
+
+
+def framed(picture: Image.Image) -> Image.Image:
+    """A red frame: the map is of a method that failed, wherever the picture is taken to."""
+    result = picture.copy()
+    width = max(3, picture.width // 40)
+    ImageDraw.Draw(result).rectangle((0, 0, *(n - 1 for n in picture.size)), None, FAILED, width)
+    return result
 
 
 def plain(view: UInt8) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from lesionlab.reporting.content import Chart, Paragraph, Table
@@ -13,11 +13,20 @@ from lesionlab.reporting.explanations_content import (
     Json,
     PageSection,
 )
+from lesionlab.reporting.explanations_marks import (
+    failed_rows,
+    legend,
+    marked,
+    of_the_gallery,
+    passed,
+    style,
+    unpraised,
+)
+from lesionlab.reporting.explanations_tables import confusion, lesions
 from lesionlab.reporting.explanations_verdicts import (
     completeness,
     leave_one_out,
     spread_of_draws,
-    verdict,
     verdict_text,
 )
 from lesionlab.reporting.language import Language, measure_text, share
@@ -38,7 +47,8 @@ def _methods(content: ExplanationContent) -> list[Json]:
 
 
 def _name(row: Json, words: Language) -> str:
-    return words.name("method", row["name"])
+    """The method's name, marked where it failed: so it stands wherever it appears."""
+    return marked(row["name"], passed(row), words)
 
 
 def summary(content: ExplanationContent, words: Language) -> PageSection:
@@ -57,13 +67,19 @@ def summary(content: ExplanationContent, words: Language) -> PageSection:
         blocks += [Paragraph(words("explain.read"), "note"), _verdicts(content, words)]
         blocks += [Paragraph(t, "danger") for t in _failures(content, words)]
     for name, reason in content.refused.items():
-        text = words("explain.refused", name=words.name("method", name), reason=reason)
-        blocks.append(Paragraph(text, "plain"))
+        text = words("explain.refused", name=words.name("method", name), reason=_why(reason, words))
+        blocks.append(Paragraph(text[:1].upper() + text[1:], "plain"))
     return PageSection("summary", words("explain.title_summary"), tuple(blocks))
 
 
+def _why(reason: str, words: Language) -> str:
+    """A method's refusal in the language of the page; the class of a network is a name."""
+    text, of, family = reason.partition(" of class ")
+    return words.name("refusal", text) + (f" ({family})" if of else "")
+
+
 def _failures(content: ExplanationContent, words: Language) -> list[str]:
-    failed = [_name(r, words) for r in _methods(content) if verdict(r) == "failed"]
+    failed = [words.name("method", r["name"]) for r in failed_rows(content)]
     names = words("list.comma").join(failed)
     return [words("explain.failed", names=names)] if failed else []
 
@@ -73,7 +89,7 @@ def _verdicts(content: ExplanationContent, words: Language) -> Table:
     columns = ["method", "verdict", *(["pointing"] if pointed else []), "insertion_gain", "time"]
     rows = []
     for r in content.study:
-        cells = [_name(r, words), verdict_text(r, words)]
+        cells = [_name(r, words), unpraised(verdict_text(r, words), r, content, words)]
         cells += [measure_text(r["pointing"], 2)] if pointed else []
         cells += [measure_text(r["insertion_gain"], 3), _milliseconds(r)]
         rows.append(tuple(cells))
@@ -100,20 +116,22 @@ def sanity(content: ExplanationContent, words: Language) -> PageSection | None:
         spread = spread_of_draws(r["sanity"]["draws"], words)
         for name, m in found:
             intervals.append(
-                Interval(f"  {name}", m["value"], m["low"], m["high"], measure_text(m, 2))
+                Interval(
+                    f"  {name}", m["value"], m["low"], m["high"], measure_text(m, 2), style=style(r)
+                )
             )
             between = spread.get(name, "–")
             cells.append((_name(r, words), name, measure_text(m, 2), between, str(m["n"])))
-    axis = Axis(words("explain.axis_alike"), -0.6, 1.0)
+    axis = Axis(words("explain.axis_alike"), -1.0, 1.0)
     title = words("explain.alike")
-    svg = forest("alike", title, title, intervals, axis, reference=ALIKE)
+    svg = forest("alike", title, title, intervals, axis, reference=(-ALIKE, ALIKE))
     columns = tuple(
         words(f"explain.column_{c}") for c in ("method", "level", "alike", "spread", "n")
     )
     chart = Chart("alike", title, words("explain.alike_caption", limit=ALIKE), svg,
                   Table(columns, tuple(cells)))  # fmt: skip
-    blocks = (Paragraph(words("explain.sanity_intro")), chart)
-    return PageSection("sanity", words("explain.title_sanity"), blocks)
+    blocks: list[Any] = [Paragraph(words("explain.sanity_intro")), *legend(content, words), chart]
+    return PageSection("sanity", words("explain.title_sanity"), tuple(blocks))
 
 
 def faithful(content: ExplanationContent, words: Language) -> PageSection | None:
@@ -126,11 +144,12 @@ def faithful(content: ExplanationContent, words: Language) -> PageSection | None
         (_name(r, words), *(measure_text(r[k], 3) for k in keys), completeness(r, words))
         for r in content.study
     )
-    blocks = (
+    blocks: list[Any] = [
         Paragraph(words("explain.faithful_intro")),
+        *legend(content, words),
         Table(columns, rows, words("explain.faithful", n=content.checks)),
-    )
-    return PageSection("faithful", words("explain.title_faithful"), blocks)
+    ]
+    return PageSection("faithful", words("explain.title_faithful"), tuple(blocks))
 
 
 def inside(content: ExplanationContent, words: Language) -> PageSection:
@@ -145,7 +164,7 @@ def inside(content: ExplanationContent, words: Language) -> PageSection:
     )
     intervals = [
         Interval(_name(r, words), m["value"], m["low"], m["high"], measure_text(m, 2),
-                 style=2 if r["reference"] else 0)
+                 style=style(r))
         for r in content.study
         if (m := r["pointing"])
     ]  # fmt: skip
@@ -156,6 +175,7 @@ def inside(content: ExplanationContent, words: Language) -> PageSection:
             words("explain.inside_intro", masks=f"{content.masks:,}",
                   area=measure_text(content.mask_area, 2))
         ),
+        *legend(content, words),
         Chart("pointing", name, words("explain.pointing_caption", n=f"{content.explained:,}"), svg,
               Table(columns, rows, words("explain.inside", n=content.checks))),
     ]  # fmt: skip
@@ -163,7 +183,7 @@ def inside(content: ExplanationContent, words: Language) -> PageSection:
         if row["places"] and row["pointing"] is None:
             height, width = row["places"]
             text = words("explain.coarse", name=_name(row, words), places=f"{height} x {width}")
-            blocks.append(Paragraph(text, "plain"))
+            blocks.append(Paragraph(text[:1].upper() + text[1:], "plain"))
     if content.parts:
         blocks += _parts(content, words)
     return PageSection("inside", title, tuple(blocks))
@@ -201,6 +221,7 @@ def gallery(content: ExplanationContent, words: Language) -> PageSection:
     method = words.name("method", content.main_method)
     note = words("explain.gallery_note", method=method)
     blocks: list[Any] = [
+        *of_the_gallery(content, words),
         Paragraph(note),
         CaseList(words("explain.losses", n=len(content.losses)), tuple(content.losses)),
     ]
@@ -255,66 +276,6 @@ def similar(content: ExplanationContent, words: Language) -> PageSection | None:
                      words("explain.similar_note"), wide=True)
         )  # fmt: skip
     return PageSection("similar", words("explain.title_similar"), tuple(blocks))
-
-
-def confusion(content: ExplanationContent, words: Language) -> PageSection:
-    """Which pairs of classes carry the errors, in sentences."""
-    wrong, total = content.errors
-    blocks: list[Any] = [Paragraph(words("explain.errors", wrong=f"{wrong:,}", total=f"{total:,}"))]
-    blocks += [Paragraph(_sentence(p, words)) for p in content.pairs[:5]]
-    if len(content.pairs) > 5:
-        blocks.append(_pairs(content.pairs, words))
-    return PageSection("confusion", words("explain.title_confusion"), tuple(blocks))
-
-
-def _sentence(p: Json, words: Language) -> str:
-    there, back = p["first_as_second"], p["second_as_first"]
-    return words(
-        "explain.pair", first=p["first"], second=p["second"], count=p["count"],
-        of=f"{there['n']:,}", rate=measure_text(there, 3), back=p["back"],
-        back_of=f"{back['n']:,}", back_rate=measure_text(back, 3),
-        together=p["count"] + p["back"], share=measure_text(p["of_errors"], 3),
-    )  # fmt: skip
-
-
-def _pairs(pairs: Sequence[Json], words: Language) -> Table:
-    columns = tuple(words(f"explain.column_{c}") for c in ("pair", "there", "back", "of_errors"))
-    rows = tuple(
-        (
-            f"{p['first']} / {p['second']}",
-            f"{p['count']}  {measure_text(p['first_as_second'], 3)}",
-            f"{p['back']}  {measure_text(p['second_as_first'], 3)}",
-            measure_text(p["of_errors"], 3),
-        )
-        for p in pairs
-    )
-    return Table(columns, rows, words("explain.all_pairs"), folded=True)
-
-
-def lesions(content: ExplanationContent, words: Language) -> PageSection | None:
-    """The ABCD numbers by class, where masks exist."""
-    if not content.lesions:
-        return None
-    keys = [k for k in content.lesions[0] if k not in ("label", "n")]
-    columns = (words("explain.column_class"), words("explain.column_n"),
-               *(words.name("abcd", k) for k in keys))  # fmt: skip
-    rows = tuple(
-        (str(r["label"]), f"{r['n']:,}", *(_middle(r[k]) for k in keys)) for r in content.lesions
-    )
-    blocks = (
-        Paragraph(words("explain.abcd_intro")),
-        Table(columns, rows, words("explain.abcd")),
-    )
-    return PageSection("lesions", words("explain.title_abcd"), blocks)
-
-
-def _middle(values: Sequence[float | None]) -> str:
-    """Median and quartiles: "0.12\n(0.08–0.20)"."""
-    if values[0] is None:
-        return "–"
-    low, middle, high = (float(v) for v in values if v is not None)
-    digits = 0 if middle >= 100 else 1 if middle >= 3 else 2
-    return f"{middle:,.{digits}f}\n({low:,.{digits}f}–{high:,.{digits}f})"
 
 
 SECTIONS: tuple[Callable[[ExplanationContent, Language], PageSection | None], ...] = (

@@ -55,10 +55,12 @@ def language(code: str) -> Language:
 def share(value: float | None, digits: int = 3) -> str:
     """A number from 0 to 1 as papers print it; unknown is a dash.
 
-    >>> share(0.9), share(None)
-    ('0.900', '–')
+    >>> share(0.9), share(None), share(-0.0001)
+    ('0.900', '–', '0.000')
     """
-    return "–" if value is None or value != value else f"{value:.{digits}f}"
+    if value is None or value != value:
+        return "–"
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # never "-0.000"
 
 
 def measure_text(m: Mapping[str, Any] | None, digits: int = 3, gap: str = " ") -> str:
@@ -66,10 +68,14 @@ def measure_text(m: Mapping[str, Any] | None, digits: int = 3, gap: str = " ") -
 
     >>> measure_text({"value": 0.9, "low": 0.8, "high": 0.95})
     '0.900 (0.800–0.950)'
+    >>> measure_text({"value": -0.1, "low": -0.2, "high": -0.05}, 2)
+    '-0.10 (-0.20 … -0.05)'
     """
     if m is None or m.get("value") is None:
         return "–"
     value = share(m["value"], digits)
     if m.get("low") is None or m.get("high") is None:
         return value
-    return f"{value}{gap}({share(m['low'], digits)}–{share(m['high'], digits)})"
+    low, high = share(m["low"], digits), share(m["high"], digits)
+    dash = " … " if low.startswith("-") else "–"  # a dash beside a minus cannot be read
+    return f"{value}{gap}({low}{dash}{high})"

@@ -141,7 +141,7 @@ def forest(
     rows: Sequence[Interval],
     axis: Axis,
     *,
-    reference: float | None = None,
+    reference: float | tuple[float, ...] | None = None,
     width: float = 250,
 ) -> Markup:
     """Estimates with intervals, one row each, the numbers written beside them."""
@@ -149,8 +149,9 @@ def forest(
     left = min(max(names + 12, 80), 350)
     frame = Frame(axis, Axis("", 0, 1, ticks=()), width, 22.0 * len(rows) + 6, left, 6)
     parts = [frame.draw()]
-    if reference is not None:
-        x = float(frame.px(reference))
+    places = reference if isinstance(reference, tuple) else (reference,)
+    for at in [place for place in places if place is not None]:
+        x = float(frame.px(at))
         parts.append(path([x, x], [frame.top, frame.bottom], "reference"))
     parts += [_forest_row(frame, r, frame.top + 14 + 22 * i) for i, r in enumerate(rows)]
     texts = max([text_width(r.text, 11) for r in rows], default=0)

@@ -17,6 +17,7 @@ from lesionlab import __version__, files
 from lesionlab.evaluation.evaluate import plain
 from lesionlab.reporting.content import Block, Chart, Explorer, ReportContent, Row, Section
 from lesionlab.reporting.environment import environment
+from lesionlab.reporting.explanations_link import page_link
 from lesionlab.reporting.language import Language, language
 from lesionlab.reporting.sections import (
     calibration,
@@ -89,6 +90,7 @@ def render(content: ReportContent, lang: str = "en") -> str:
         content=content,
         sections=sections(content, words),
         words=words,
+        page_link=page_link,
         style=Markup(_resource("report.css")),  # noqa: S704 (our own file)
         script=Markup(script),  # noqa: S704 (our own file)
         script_hash=digest,
