@@ -11,17 +11,33 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lesionlab.explanation.evidence import evidence, held_still
+from lesionlab.explanation.offset import NONE, Offset
 from lesionlab.explanation.targets import Target, target_of
 from lesionlab.models.classifier import Classifier, OneUnit, TimmPooling
 
 
-def upsampled(grid: Tensor, images: Tensor) -> Tensor:
-    """(N, h, w) -> (N, H, W) float32, bilinear; a single place gives a map that is constant."""
-    size = tuple(images.shape[2:])
+def upsampled(grid: Tensor, images: Tensor, offset: Offset = NONE) -> Tensor:
+    """(N, h, w) -> (N, H, W) float32, bilinear; a single place gives a map that is constant.
+
+    The places lie `offset` (down, right; in places) from the middles of equal parts of the side.
+    """
+    height, width = images.shape[2:]
     if grid.shape[1:] == (1, 1):  # interpolation would leave rounding that looks like a pattern
-        return grid.float().expand(len(grid), *size)
-    large = functional.interpolate(grid[:, None].float(), size, mode="bilinear")
+        return grid.float().expand(len(grid), height, width)
+    down, right = (2 * o / n for o, n in zip(offset, grid.shape[1:], strict=True))
+    rows, columns = _middles(height, down, grid), _middles(width, right, grid)
+    where = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
+    large = functional.grid_sample(
+        grid[:, None].float(), where.expand(len(grid), -1, -1, -1),
+        padding_mode="border", align_corners=False,
+    )  # fmt: skip
     return large[:, 0]
+
+
+def _middles(pixels: int, offset: float, like: Tensor) -> Tensor:
+    """The middles of the pixels of a side from -1 to 1, less `offset`."""
+    steps = torch.arange(pixels, dtype=torch.float32, device=like.device)
+    return (2 * steps + 1) / pixels - 1 - offset
 
 
 def pooled_linear(network: Classifier) -> nn.Linear | None:
@@ -75,10 +91,16 @@ def cam_grid(network: Classifier, images: Tensor, target: Tensor) -> Tensor:
     return torch.einsum("nd,ndhw->nhw", own - others, features) / places
 
 
-def cam(network: Classifier, images: Tensor, target: Tensor, facts: Tensor | None = None) -> Tensor:
+def cam(
+    network: Classifier,
+    images: Tensor,
+    target: Tensor,
+    facts: Tensor | None = None,
+    offset: Offset = NONE,
+) -> Tensor:
     """Class activation map (`cam_grid`), at the size of the images."""
     with held_still(network):
-        return upsampled(cam_grid(network, images, target), images)
+        return upsampled(cam_grid(network, images, target), images, offset)
 
 
 def _record(
@@ -125,10 +147,14 @@ def gradcam_grid(
 
 
 def gradcam(
-    network: Classifier, images: Tensor, target: Tensor, facts: Tensor | None = None
+    network: Classifier,
+    images: Tensor,
+    target: Tensor,
+    facts: Tensor | None = None,
+    offset: Offset = NONE,
 ) -> Tensor:
     """Grad-CAM (`gradcam_grid`), at the size of the images."""
-    return upsampled(gradcam_grid(network, images, target, facts), images)
+    return upsampled(gradcam_grid(network, images, target, facts), images, offset)
 
 
 def rollout(attention: list[Tensor]) -> Tensor:

@@ -25,6 +25,7 @@ from lesionlab.explanation.attribution import (
     smoothgrad,
 )
 from lesionlab.explanation.cam import attention_rollout, cam, gradcam, pooled_linear
+from lesionlab.explanation.offset import NONE, Offset
 from lesionlab.explanation.targets import family, has_target
 from lesionlab.models.classifier import Classifier, FusedHead
 from lesionlab.progress import SILENT, Progress
@@ -115,7 +116,8 @@ class Subject:
     """A network with the images that it is asked about: rows of a table of pixels.
 
     `facts` is (rows of the table, F) for a network that reads them, else None. `steps` are those
-    of integrated gradients (`completeness.with_enough_steps`).
+    of integrated gradients (`completeness.with_enough_steps`), `offset` where the places of CAM
+    and Grad-CAM lie (`offset.place_offset`).
     """
 
     network: Classifier
@@ -124,6 +126,7 @@ class Subject:
     device: str = "cpu"
     facts: Float32 | None = None
     steps: int = STEPS
+    offset: Offset = NONE
 
     def views(self, rows: Ints) -> UInt8:
         """(n, size, size, C) uint8: what the network sees."""
@@ -175,6 +178,8 @@ def maps_of(
 def _maker(subject: Subject, chosen: Method) -> Maps:
     if chosen.maps is integrated_gradients:
         return partial(integrated_gradients, steps=subject.steps)
+    if chosen.maps is cam or chosen.maps is gradcam:
+        return partial(chosen.maps, offset=subject.offset)
     return chosen.maps
 
 

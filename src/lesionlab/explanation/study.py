@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from lesionlab.explanation import completeness, faithfulness
 from lesionlab.explanation.cam import places
 from lesionlab.explanation.localisation import REFERENCES, pointing, share_inside
 from lesionlab.explanation.methods import METHODS, Float32, Ints, Subject, maps_of
+from lesionlab.explanation.offset import place_offset
 from lesionlab.explanation.randomise import DRAWS, EVERYTHING, randomised, relabelled
 from lesionlab.explanation.sanity import (
     Sanity,
@@ -140,11 +141,18 @@ def study(
 def prepared(
     subject: Subject, names: Sequence[str], asked: Question, progress: Progress = SILENT
 ) -> Subject:
-    """The subject with as many steps as its integrated gradients need, where they are asked for."""
-    if completeness.NAME not in names:
-        return subject
+    """The subject with what some methods must know first, where they are asked for.
+
+    That is how many steps integrated gradients need, and where the places of enlarged maps lie.
+    """
     rows, target, _ = asked.few
-    return completeness.with_enough_steps(subject, rows, target, progress)
+    if completeness.NAME in names:
+        subject = completeness.with_enough_steps(subject, rows, target, progress)
+    if any(name in ENLARGED for name in names):
+        _, channels, height, width = subject.images(subject.views(rows[:1])).shape
+        offset = place_offset(subject.network, (channels, height, width))
+        subject = replace(subject, offset=offset)
+    return subject
 
 
 def _references(subject: Subject, asked: Question, progress: Progress) -> tuple[list[Row], Floats]:
