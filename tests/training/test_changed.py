@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from helpers.faults import Crash, copy_of, summary
+from lesionlab.api.split import split
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
 from lesionlab.training import checkpoint
@@ -58,7 +59,8 @@ def test_changed_labels_are_refused_with_the_difference(
     table.to_csv(other / "manifest.csv", index=False)
     with pytest.raises(BadInput, match="0 images gone, 0 added, 1 changed") as error:
         resume(stopped, dataset_folder=other, machine=machine)
-    assert table.loc[row, "image_id"] in str(error.value)
+    told = f"{table.loc[row, 'image_id']}, label was {names[0]}, is {names[1]}"
+    assert told in str(error.value)
 
 
 def test_images_gone_and_added_are_counted(
@@ -136,3 +138,24 @@ def test_other_threads_are_said_to_be_not_bit_exact(stopped: Path, lines: Any) -
     other = Machine("cpu", "float32", 2)
     resume(stopped, machine=other, progress=lines)
     assert any("not bit-exact" in line and "threads was 1, is 2" in line for line in lines.said)
+
+
+def test_a_run_that_was_trained_on_what_is_to_judge_is_no_start(
+    data: Path, reference: Path, tiny: Recipe, machine: Machine, tmp_path: Path
+) -> None:
+    other = copy_of(data, tmp_path / "other")
+    split(other, test=0.2, valid=0.25, seed=7)
+    start = reference / "stages" / "head.safetensors"
+    with pytest.raises(BadInput, match=r"was trained on \d+ images of this run's validation"):
+        train(other, tiny(), tmp_path / "run", start=start, machine=machine)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_names_the_one_that_it_began_from(
+    data: Path, reference: Path, tiny: Recipe, machine: Machine, tmp_path: Path
+) -> None:
+    start = reference / "stages" / "head.safetensors"
+    recipe = tiny(stages=[{"name": "head", "trainable": "head", "epochs": 1, "cached_views": 1}])
+    run = train(data, recipe, tmp_path / "run", start=start, machine=machine)
+    assert run.config.weights["run"] == reference.name
+    assert run.config.weights["data"] == run.config.dataset.fingerprint

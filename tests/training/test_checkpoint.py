@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -164,3 +165,14 @@ def test_without_a_whole_checkpoint_it_says_so(stopped: Path, machine: Machine) 
         truncated(path)
     with pytest.raises(BadInput, match=r"no whole checkpoint.*start a new run"):
         resume(stopped, machine=machine)
+
+
+def test_best_weights_that_are_damaged_are_never_the_result(
+    stopped: Path, machine: Machine, lines: Any
+) -> None:
+    newest = json.loads(max((stopped / "checkpoints").glob("[0-9]*.json")).read_text())
+    assert newest["state"]["best_sha256"]
+    flipped(checkpoint.best_path(stopped / "checkpoints", newest["state"]["best_epoch"]))
+    with pytest.raises(BadInput, match="no whole checkpoint"):  # all of them name these
+        resume(stopped, machine=machine, progress=lines)
+    assert any("the best weights so far do not match" in line for line in lines.said)

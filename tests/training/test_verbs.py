@@ -209,3 +209,16 @@ def test_a_device_that_is_not_there(data: Path, tiny: Recipe, tmp_path: Path) ->
 def test_resume_of_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["resume", str(tmp_path)]) == 2
     assert "not a run folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [({"micro_batch": 1}, "micro_batch"), ({"batch_size": 1, "micro_batch": 1}, "batch_size")],
+)
+def test_one_image_at_a_time_is_refused_where_a_batch_norm_would_see_one_value(
+    data: Path, tiny: Recipe, tmp_path: Path, changes: dict[str, Any], key: str
+) -> None:
+    settings = tiny(stages=[ALL], **changes)
+    with pytest.raises(BadInput, match=f"{key}: .*single places.* needs two images"):
+        lesionlab.train(data, settings, tmp_path / "run", threads=1)
+    assert not (tmp_path / "run").exists()

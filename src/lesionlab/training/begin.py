@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from lesionlab import files
@@ -16,7 +18,7 @@ from lesionlab.data.manifest import group_ids
 from lesionlab.data.randomness import torch_seed
 from lesionlab.errors import BadInput
 from lesionlab.models.classifier import Classifier, build, set_prior_bias
-from lesionlab.models.freeze import trainable_groups
+from lesionlab.models.freeze import set_mode, trainable_groups
 from lesionlab.models.layers import layer_table
 from lesionlab.models.weights import load_body, read_tensors
 from lesionlab.models.zoo import OWN
@@ -24,6 +26,7 @@ from lesionlab.run import (
     CHECKPOINTS,
     CONFIG,
     FactsCoding,
+    Run,
     RunConfig,
     environment,
     now,
@@ -35,7 +38,7 @@ from lesionlab.training.checkpoint import KEPT, State
 from lesionlab.training.losses import implied_prior
 from lesionlab.training.machine import Machine, free_memory
 from lesionlab.training.monitor import checked_monitor, refuse_undefined
-from lesionlab.training.setup import Parts, reference, write_snapshot
+from lesionlab.training.setup import SNAPSHOT, Parts, reference, snapshot, write_snapshot
 from lesionlab.training.tracking import refuse_absent_trackers
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors")
@@ -64,16 +67,44 @@ def refuse_lone_images(settings: Settings, images: int) -> None:
     """`BadInput` where the batch norms of a concat_pool head would see one vector: no variance."""
     if settings.model.head != "concat_pool":
         return
+    for number, _ in _lone_stages(settings, images):
+        raise _needs_two(settings, number, images, "'concat_pool' has batch norms")
+
+
+def _lone_stages(settings: Settings, images: int) -> Iterator[tuple[int, Stage]]:
+    """The stages in which some micro-batch is a single image, with their numbers."""
     for number, stage in enumerate(settings.stages):
         batch, micro = settings.batches(stage, images)
-        of_stage = f"stages.{number}." if stage.batch_size else ""
-        key = "micro_batch" if batch > 1 else f"{of_stage}batch_size"
-        if micro < 2:
-            raise BadInput(
-                f"'concat_pool' has batch norms: stage {stage.name} needs two images at a time",
-                where=key,
-                remedy=f"--set {key}=2, or more",
-            )
+        if (batch % micro or micro) < 2:
+            yield number, stage
+
+
+def _needs_two(settings: Settings, number: int, images: int, why: str) -> BadInput:
+    stage = settings.stages[number]
+    batch, _ = settings.batches(stage, images)
+    of_stage = f"stages.{number}." if stage.batch_size else ""
+    key = "micro_batch" if batch > 1 else f"{of_stage}batch_size"
+    return BadInput(
+        f"{why}: stage {stage.name} needs two images at a time",
+        where=key,
+        remedy=f"--set {key}=2, or more; batch_size a multiple of it",
+    )
+
+
+def refuse_single_values(network: Classifier, settings: Settings, images: int) -> None:
+    """`BadInput` where a batch norm of the body would see one value a channel; tried."""
+    for number, stage in _lone_stages(settings, images):
+        if stage.cached_views:
+            continue
+        probe, side = copy.deepcopy(network), stage.size or settings.input.size
+        set_mode(probe, stage.trainable, stage.frozen_batch_norm)
+        blank = torch.zeros((1, settings.input.channels, side, side))
+        try:
+            with torch.no_grad():
+                probe.feature_map(blank)
+        except ValueError:  # torch: expected more than one value per channel
+            why = f"the last maps of {side} px images are single places"
+            raise _needs_two(settings, number, images, why) from None
 
 
 def begin(
@@ -88,6 +119,7 @@ def begin(
     facts = settings.model.metadata
     coding = fit_coding(parts.dataset.table.iloc[parts.train], facts) if facts else None
     network, named_weights = initial_network(settings, parts, coding, weights, start)
+    refuse_single_values(network, settings, len(parts.train))
     refuse_full_memory(network, settings, machine)
     config = RunConfig(
         settings=settings,
@@ -133,16 +165,17 @@ def initial_network(
         named = {"body": weights.name, "sha256": files.sha256_file(weights)}
     if start is not None:
         _refuse_other_facts(coding, start)
+        refuse_seen(parts, start)
         _load_all(network, start)
-        named = {"all": start.name, "sha256": files.sha256_file(start)}
+        named = {"all": start.name, "sha256": files.sha256_file(start), **_parent(start)}
     refuse_sizes(network, settings)
     return network, named
 
 
 def _refuse_other_facts(coding: FactsCoding | None, start: Path) -> None:
     """`BadInput` where the run of these weights gives its numbers for a case another meaning."""
-    run = next((f for f in (start.parent, start.parent.parent) if (f / CONFIG).is_file()), None)
-    theirs = None if run is None else read_run(run).config.facts
+    run = _run_of(start)
+    theirs = None if run is None else run.config.facts
     if coding is None or theirs is None:
         return
     before, here = (", ".join((*c.columns, *c.sites)) for c in (theirs, coding))
@@ -152,6 +185,53 @@ def _refuse_other_facts(coding: FactsCoding | None, start: Path) -> None:
             where=str(start),
             remedy="--from needs a run with the same columns and the same sites in training",
         )
+
+
+def _run_of(start: Path) -> Run | None:
+    """The run that weights lie in; None for a file that lies alone."""
+    folder = next((f for f in (start.parent, start.parent.parent) if (f / CONFIG).is_file()), None)
+    return None if folder is None else read_run(folder)
+
+
+def _parent(start: Path) -> dict[str, str]:
+    """How a run names the one that it started from."""
+    run = _run_of(start)
+    if run is None:
+        return {}
+    return {"run": run.folder.resolve().name, "data": run.config.dataset.fingerprint}
+
+
+def refuse_seen(parts: Parts, start: Path) -> None:
+    """`BadInput` where the network of `start` was trained on what is to judge it here.
+
+    Its training images, or others of their groups where the data set is the same, must not lie in
+    validation or test; what stopped it (its validation part) must not lie in test. A data set
+    that is marked leaky is let pass: so is what comes of it.
+    """
+    run = _run_of(start)
+    if run is None or parts.dataset.info.leaky or not (run.folder / SNAPSHOT).is_file():
+        return
+    columns = ["sha256"]
+    if run.config.dataset.name == parts.dataset.info.name:
+        columns += ["group"]
+    theirs = pd.read_csv(run.folder / SNAPSHOT, dtype=str, keep_default_na=False)
+    here = snapshot(parts.dataset)
+    trained, stopped = (theirs[theirs["split"] == part] for part in ("train", "valid"))
+    judging, test = here[here["split"].isin(["valid", "test"])], here[here["split"] == "test"]
+    seen = _shared(judging, trained, columns) | _shared(test, stopped, columns)
+    if seen:
+        raise BadInput(
+            f"was trained on {len(seen)} images of this run's validation and test parts, or on "
+            f"others of their groups (first: {min(seen)})",
+            where=str(start),
+            remedy="start from a run of this split, or without --from",
+        )
+
+
+def _shared(rows: pd.DataFrame, theirs: pd.DataFrame, columns: list[str]) -> set[str]:
+    """The ids of `rows` that agree with one of `theirs` in one of the columns."""
+    hit = [rows[c].isin(set(theirs[c]) - {""}) for c in columns]
+    return {str(i) for one in hit for i in rows.loc[one, "image_id"]}
 
 
 def _load_all(network: Classifier, start: Path) -> None:

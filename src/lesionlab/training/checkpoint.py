@@ -39,6 +39,7 @@ class State:
     seconds: float = 0.0  # of this epoch so far
     best_value: float | None = None
     best_epoch: int | None = None  # 0-based over all stages
+    best_sha256: str = ""  # of its weights' file; not recorded by older versions
     epochs_since_best: int = 0
     plateau_factor: float = 1.0
     plateau_wait: int = 0
@@ -76,6 +77,14 @@ class Checkpoint:
 def best_path(folder: Path, epoch: int) -> Path:
     """Where the best weights of an epoch wait for the run's end."""
     return folder / f"best-{epoch:05d}.safetensors"
+
+
+def best_is_whole(folder: Path, state: State) -> bool:
+    """Whether the best weights that a state names are there and are those that were written."""
+    if state.best_epoch is None or not state.best_sha256:
+        return True
+    path = best_path(folder, state.best_epoch)
+    return path.is_file() and files.sha256_file(path) == state.best_sha256
 
 
 def save(
@@ -146,6 +155,8 @@ def _read(manifest: Path) -> Checkpoint:
     if not path.is_file() or files.sha256_file(path) != content["sha256"]:
         raise BadInput("its weights do not match its hash")
     state = State(**content["state"])
+    if not best_is_whole(manifest.parent, state):
+        raise BadInput("the best weights so far do not match their hash")
     tensors = read_tensors(path)
     return Checkpoint(state, tensors, content["fingerprint"], content["settings"], manifest.stem)
 

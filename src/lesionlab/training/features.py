@@ -88,7 +88,9 @@ class Frozen:
     def key(self, view: int) -> str:
         """SHA-256 of weights, architecture, geometry, view, precision and machine."""
         machine = self.machine.fingerprint()
-        same = {k: machine[k] for k in ("device", "threads", "capability", "torch")}
+        same = {
+            k: machine[k] for k in ("device", "threads", "capability", "torch", "timm", "numerics")
+        }
         parts: tuple[object, ...] = (VERSION, BATCH, self.architecture, self.network.kind)
         parts += (asdict(self.how),) + ((self.engine,) if self.engine != "torch" else ())
         draws = fixed_views(8)[view].tolist()

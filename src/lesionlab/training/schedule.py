@@ -15,7 +15,7 @@ def group_rates(stage: Stage, groups: int, found: float | None = None) -> list[f
     """Peak rate of each group from stem to head: one value, or a geometric spread.
 
     `(1e-4, 1e-5)` gives the first group 1e-4 and the head 1e-5, as written; the usual practice
-    is the other way round.
+    is the other way round. A single group is the head.
 
     >>> [f"{r:.0e}" for r in group_rates(Stage(name="s", epochs=1, max_lr=(1e-5, 1e-3)), 3)]
     ['1e-05', '1e-04', '1e-03']
@@ -26,8 +26,9 @@ def group_rates(stage: Stage, groups: int, found: float | None = None) -> list[f
         return [found] * groups
     if isinstance(stage.max_lr, tuple):
         first, last = stage.max_lr
-        steps = max(groups - 1, 1)
-        return [first * (last / first) ** (i / steps) for i in range(groups)]
+        if groups == 1:
+            return [last]
+        return [first * (last / first) ** (i / (groups - 1)) for i in range(groups)]
     return [float(stage.max_lr)] * groups
 
 

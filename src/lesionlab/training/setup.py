@@ -117,14 +117,22 @@ def refuse_changed_data(run_folder: Path, config: RunConfig, dataset: Dataset) -
     new = snapshot(dataset, facts).set_index("image_id")
     gone, added = old.index.difference(new.index), new.index.difference(old.index)
     both = old.index.intersection(new.index)
-    changed = both[(old.loc[both] != new.loc[both]).any(axis=1)]
-    first = [*gone[:1], *added[:1], *changed[:1]]
+    differs = old.loc[both] != new.loc[both]
+    changed = both[differs.any(axis=1)]
+    first = [*gone[:1], *added[:1]]
+    first += [_changed_row(old.loc[i], new.loc[i]) for i in changed[:1]]
     raise BadInput(
         f"the data set has changed since the run began: {len(gone)} images gone, {len(added)} "
         f"added, {len(changed)} changed (first: {', '.join(first)})",
         where=str(dataset.folder),
         remedy="restore it, or start a new run",
     )
+
+
+def _changed_row(old: pd.Series, new: pd.Series) -> str:
+    """One image whose row differs, with the first column that does and both its values."""
+    column = next(c for c in old.index if old[c] != new[c])
+    return f"{old.name}, {column} was {old[column] or 'empty'}, is {new[column] or 'empty'}"
 
 
 def write_snapshot(run_folder: Path, dataset: Dataset, facts: Sequence[str] = ()) -> None:

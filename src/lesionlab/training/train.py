@@ -81,6 +81,12 @@ def train(
     machine = machine or choose_machine(precision=settings.precision)
     parts = open_parts(dataset_folder)
     refuse_impossible(settings, parts)
+    if machine.ranks.world > len(parts.valid):
+        raise BadInput(
+            f"{machine.ranks.world} processes share {len(parts.valid)} validation images",
+            where=str(dataset_folder),
+            remedy="use fewer processes",
+        )
     if machine.ranks.first:
         files.refuse_existing(out)
         try:
@@ -349,12 +355,14 @@ class Trainer:
         )
 
     def _keep_best(self, stage: Stage, value: float) -> None:
+        self.state.best_sha256 = ""  # of several processes only the first one knows it
         if not self.machine.ranks.first:
             return
         about = {"epoch": self.state.epochs_done, "stage": stage.name, self.monitor: value}
         path = best_path(self.folder / CHECKPOINTS, self.state.epochs_done)
         with self.average.shown():
             write_tensors(path, self.network.state_dict(), about)
+        self.state.best_sha256 = files.sha256_file(path)
 
     def _out_of_patience(self, stage: Stage) -> bool:
         return stage.patience is not None and self.state.epochs_since_best >= stage.patience
@@ -385,7 +393,14 @@ class Trainer:
                 where=str(self.folder),
                 remedy="the training diverged: lower the rate, or choose another monitor",
             )
-        return read_tensors(best_path(self.folder / CHECKPOINTS, self.state.best_epoch))
+        folder = self.folder / CHECKPOINTS
+        if not checkpoint.best_is_whole(folder, self.state):
+            raise BadInput(
+                "the best weights are gone or damaged",
+                where=str(best_path(folder, self.state.best_epoch)),
+                remedy="resume: an older checkpoint may have others; else start a new run",
+            )
+        return read_tensors(best_path(folder, self.state.best_epoch))
 
     def _due(self, seconds: float) -> bool:
         """Whether to save now: all processes answer alike, by the first one's clock."""
