@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from PIL import Image
 
 from lesionlab.data import arrays, cache
 from lesionlab.data.cache import CachedPixels, DecodedPixels, open_pixels
-from lesionlab.data.images import Preprocessing, Roi, open_image, prepare
+from lesionlab.data.images import Preprocessing, Roi, UnreadableImage, open_image, prepare
 from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo
 from lesionlab.errors import BadInput
 
@@ -39,7 +41,8 @@ def dataset(tmp_path: Path) -> Dataset:
     for n in range(5):
         path = f"images/{n}.png"
         Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(tmp_path / path)
-        rows.append({"image_id": str(n), "path": path, "label": "a", "sha256": f"{n:064d}"})
+        digest = hashlib.sha256((tmp_path / path).read_bytes()).hexdigest()
+        rows.append({"image_id": str(n), "path": path, "label": "a", "sha256": digest})
     table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object).fillna("")
     for column in ("roi_x", "roi_y", "roi_size", "age"):
         table[column] = np.nan
@@ -144,6 +147,42 @@ def test_an_unreadable_image_is_named_and_no_cache_is_left(dataset: Dataset) -> 
     with pytest.raises(BadInput, match=r"2\.png"):
         open_pixels(dataset, HOW)
     assert not list((dataset.folder / "cache").iterdir())
+
+
+def swap(dataset: Dataset) -> None:
+    """Another readable picture under the name of the third."""
+    Image.new("RGB", (30, 20), (1, 2, 3)).save(dataset.image_path("images/2.png"))
+
+
+CHANGED = r"2\.png: is not the file that was imported \(its SHA-256 differs\); import .*again"
+
+
+def test_an_image_that_was_changed_is_named_and_no_cache_is_left(dataset: Dataset) -> None:
+    swap(dataset)
+    with pytest.raises(UnreadableImage, match=CHANGED):
+        open_pixels(dataset, HOW)
+    assert not list((dataset.folder / "cache").iterdir())
+
+
+def test_without_a_cache_an_image_that_was_changed_is_named(dataset: Dataset) -> None:
+    pixels = cache.decoder(dataset, HOW)
+    swap(dataset)
+    assert np.array_equal(pixels.take(np.array([1, 3])), expected(dataset)[[1, 3]])
+    with pytest.raises(UnreadableImage, match=CHANGED):
+        pixels.take(np.array([1, 2]))
+
+
+def test_a_cache_shows_what_was_imported_though_a_file_changes_later(dataset: Dataset) -> None:
+    before = expected(dataset)
+    open_pixels(dataset, HOW)
+    swap(dataset)
+    assert np.array_equal(open_pixels(dataset, HOW).take(np.arange(5)), before)
+
+
+def test_where_the_manifest_has_no_sha256_nothing_is_compared(dataset: Dataset) -> None:
+    unknown = replace(dataset, table=dataset.table.assign(sha256=""))
+    swap(unknown)
+    assert np.array_equal(open_pixels(unknown, HOW).take(np.arange(5)), expected(unknown))
 
 
 def test_checksums_see_every_block_and_any_type() -> None:

@@ -27,6 +27,7 @@ from lesionlab.deployment.publish import Network, Recipe, export_bundle
 from lesionlab.deployment.schema import Measure, OperatingPoint, Training
 from lesionlab.deployment.server import House
 from lesionlab.deployment.server_run import ServeSettings, build
+from lesionlab.files import sha256_file
 from lesionlab.reporting.card import model_card
 
 CLASSES = ("mel", "nv", "=vasc")
@@ -110,7 +111,7 @@ def write_tiny_dataset(folder: Path, per_class: int = 40) -> Dataset:
             split = "valid" if n % 3 == 0 else "train"
             rows.append(
                 {"image_id": name, "path": f"images/{name}.png", "label": label, "split": split}
-                | {"sha256": name}
+                | {"sha256": sha256_file(folder / "images" / f"{name}.png")}
             )
     table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object).fillna("")
     info = DatasetInfo(name="tiny", source="test", classes=CLASSES, malignant=("mel",))

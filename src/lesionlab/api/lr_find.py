@@ -56,6 +56,8 @@ def lr_find(
     folder = Path(out)
     files.refuse_existing(folder)
     curve = _curve(Path(dataset), settings, number, weights, began, machine, progress)
+    if not len(curve.rates):
+        raise BadInput(curve.fault, where=f"stages.{number}", remedy="start from other weights")
     title = f"{settings.name}, stage {names[number]}"
     with files.stage_folder(folder) as aside:
         figure = rate_figure(curve.rates, curve.losses, curve.suggestions, title)

@@ -1,7 +1,9 @@
 """Decode once: a memory-mapped uint8 cache of every image at the working size.
 
-The key is the content (the images' SHA-256, in order, with their regions) and the geometry, so
-a cache can be wrong in no other way than by damage, which checksums find; then it is rebuilt.
+The key is the content (the manifest's SHA-256 of the images, in order, with their regions) and
+the geometry. Each file is held against its SHA-256 when it is decoded (where the manifest has
+one), so a cache shows the files that were imported, also where they have changed since. Damage
+to the cache is found by checksums; then it is rebuilt.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ class DecodedPixels:
     paths: tuple[Path, ...]
     rois: tuple[Roi | None, ...]
     how: Preprocessing
+    sums: tuple[str, ...]  # SHA-256 of each file when it was imported; "" where none is known
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -66,7 +69,8 @@ class DecodedPixels:
             return np.stack(list(pool.map(self._one, (int(r) for r in rows))))
 
     def _one(self, row: int) -> UInt8:
-        return prepare(open_image(self.paths[row]), self.how, self.rois[row])
+        image = open_image(self.paths[row], sha256=self.sums[row])
+        return prepare(image, self.how, self.rois[row])
 
 
 def open_pixels(
@@ -106,7 +110,8 @@ def decoder(dataset: Dataset, how: Preprocessing) -> DecodedPixels:
     """The pixels of all rows of `dataset.table`, decoded at each call."""
     table = dataset.table
     rois = tuple(_roi(*v) for v in table[["roi_x", "roi_y", "roi_size"]].itertuples(index=False))
-    return DecodedPixels(tuple(dataset.image_path(p) for p in table["path"]), rois, how)
+    paths = tuple(dataset.image_path(p) for p in table["path"])
+    return DecodedPixels(paths, rois, how, tuple(table["sha256"]))
 
 
 def _roi(x: float, y: float, size: float) -> Roi | None:

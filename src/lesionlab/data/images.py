@@ -6,6 +6,7 @@ what the network sees in training is, bit for bit, what it sees at the clinic.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import warnings
@@ -61,19 +62,20 @@ class Roi:
 class UnreadableImage(BadInput):
     """A file that is no usable image; `status` is the HTTP status of facts/bad-inputs.md."""
 
-    def __init__(self, what: str, *, where: str = "", status: int = 422) -> None:
-        super().__init__(what, where=where)
+    def __init__(self, what: str, *, where: str = "", remedy: str = "", status: int = 422) -> None:
+        super().__init__(what, where=where, remedy=remedy)
         self.reason = what
         self.status = status
 
 
-def open_image(source: Path | bytes, name: str = "") -> Image.Image:
+def open_image(source: Path | bytes, name: str = "", sha256: str = "") -> Image.Image:
     """Decode one still image completely, upright, as 8-bit "RGB" or "L".
 
     Raises `UnreadableImage` for what is empty, of no allowed format, truncated, huge by its
     header, animated or multi-page, tiny or of an extreme aspect. 16-bit greys keep their upper
     8 bits; alpha is laid over white; palette and CMYK become RGB; EXIF rotation is applied and
-    all metadata dropped.
+    all metadata dropped. `sha256` (hex) is that of the file that was imported; any other file is
+    refused.
     """
     where = name or (str(source) if isinstance(source, Path) else "image")
     try:
@@ -82,6 +84,8 @@ def open_image(source: Path | bytes, name: str = "") -> Image.Image:
         raise UnreadableImage(f"cannot be read ({error.strerror})", where=where) from None
     if not data:
         raise UnreadableImage("the file is empty", where=where)
+    if sha256:
+        _check_same(data, sha256, where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own limit below decides, from the header
@@ -99,6 +103,15 @@ def open_image(source: Path | bytes, name: str = "") -> Image.Image:
         raise UnreadableImage("more pixels than allowed", where=where, status=413) from None
     except CORRUPT as error:
         raise UnreadableImage(f"truncated or corrupt ({error})", where=where) from None
+
+
+def _check_same(data: bytes, sha256: str, where: str) -> None:
+    if hashlib.sha256(data).hexdigest() != sha256.lower():
+        raise UnreadableImage(
+            "is not the file that was imported (its SHA-256 differs)",
+            where=where,
+            remedy="import the data set again, or put the file back",
+        )
 
 
 def _check_header(image: Image.Image, where: str) -> None:

@@ -85,7 +85,7 @@ def prepare_leg(made: Materials, number: int, state: State) -> Leg:
     inputs = stage_inputs(made, number, state)
     batch, micro = batches(made, stage, state)
     if stage.max_lr == "auto" and stage.name not in state.found_rates:
-        found = chosen_rate(rate_curve(made, number, inputs, batch, micro), stage.name)
+        found = chosen_rate(rate_curve(made, number, inputs, batch, micro), stage.name, number)
         state.found_rates[stage.name] = found
         made.progress.say(f"{stage.name}: rate {found:.2e} found")
     peaks = group_rates(stage, len(groups), state.found_rates.get(stage.name))

@@ -23,7 +23,9 @@ Ints = npt.NDArray[np.int64]
 
 LOWEST, HIGHEST, STEPS = 1e-7, 1.0, 100
 SMOOTHING = 0.95  # of the running mean of the loss
-BLOWN_UP = 4.0  # times the best loss: the test ends
+BLOWN_UP = 4.0  # times the best loss, both smoothed: the test ends
+SETTLED = 5  # steps / 5: before that the running mean is of a few batches, and says little
+TOO_FEW = 3  # steps / 3: a curve that ends before that (2e-5) is noise
 EPOCH = 10**6  # the test's orders and views come from epochs that no training reaches
 
 
@@ -32,11 +34,13 @@ class RateCurve:
     """Rates (n,) of the last group, losses (n,) smoothed, and what they suggest.
 
     `suggestions`: "steepest", "minimum_10", "valley", "plateau"; None where the curve has none.
+    `fault` says why the test ended too early for any; empty where it did not.
     """
 
     rates: Floats
     losses: Floats
     suggestions: dict[str, float | None]
+    fault: str = ""
 
 
 def find_rate(
@@ -58,6 +62,7 @@ def find_rate(
     rates = np.geomspace(LOWEST, HIGHEST, steps)
     groups = 1 + max(int(part["block"]) for part in context.optimizer.param_groups)
     losses: list[float] = []
+    finite = True
     source = _batches(inputs, context, labels, number, batch)
     try:
         for step in progress(range(steps), "looking for the rate", steps):
@@ -67,24 +72,58 @@ def find_rate(
             )
             place = (number, EPOCH + epoch, step)
             losses.append(do_step(inputs, context, slots, order, micro, place) / batch)
-            if losses[-1] > BLOWN_UP * min(losses):
+            if blown_up(smoothed(np.array(losses)), steps):
                 break
     except NonFiniteStep:
-        pass  # the rate was too high: the curve ends here
+        finite = False  # the rate was too high: the curve ends here
     finally:
         network.load_state_dict(before)
+    curve = _curve(rates, losses, finite)
+    if curve.fault:
+        progress.say(f"no rate is suggested: {curve.fault}")
+    return curve
+
+
+def _curve(rates: Floats, losses: list[float], finite: bool) -> RateCurve:
+    """The smoothed curve. One that ended too early suggests nothing: all its places are noise."""
     smooth = smoothed(np.array(losses))
-    return RateCurve(rates[: len(smooth)], smooth, suggest(rates[: len(smooth)], smooth))
+    tested = rates[: len(smooth)]
+    fault = _fault(len(smooth), len(rates), finite)
+    found = suggest(tested[:0], smooth[:0]) if fault else suggest(tested, smooth)
+    return RateCurve(tested, smooth, found, fault)
 
 
-def chosen_rate(curve: RateCurve, stage: str) -> float:
-    """What "auto" takes: the valley, else a tenth of the rate of the lowest loss."""
+def _fault(ended: int, steps: int, finite: bool) -> str:
+    """Why a curve of `ended` of `steps` steps can say nothing, or ""."""
+    if not ended:
+        return "the loss is not finite even at the lowest rate"
+    if ended >= steps / TOO_FEW:
+        return ""
+    if not finite:
+        return f"the loss is not finite after {ended} of {steps} steps"
+    return f"too noisy: ended after {ended} of {steps} steps; use a larger batch"
+
+
+def blown_up(losses: Floats, steps: int) -> bool:
+    """Whether the smoothed loss has left its minimum far behind.
+
+    One batch says nothing: of a network already fitted, one image in a hundred holds the loss.
+    """
+    settled = losses[steps // SETTLED :]
+    return len(settled) > 0 and bool(settled[-1] > BLOWN_UP * settled.min())
+
+
+def chosen_rate(curve: RateCurve, stage: str, number: int) -> float:
+    """What "auto" takes: the valley, else a tenth of the rate of the lowest loss.
+
+    `number` is the stage's place in the recipe.
+    """
     rate = curve.suggestions["valley"] or curve.suggestions["minimum_10"]
     if rate is None:
         raise BadInput(
-            f"the loss of stage '{stage}' is not finite even at the lowest rate",
+            f"stage '{stage}': {curve.fault or 'the loss does not fall at any rate'}",
             where="max_lr = 'auto'",
-            remedy="give a rate: --set stages.0.max_lr=1e-3",
+            remedy=f"or give a rate: --set stages.{number}.max_lr=1e-3",
         )
     return rate
 
@@ -115,6 +154,8 @@ def smoothed(losses: Floats) -> Floats:
 def suggest(rates: Floats, losses: Floats) -> dict[str, float | None]:
     """What the curve suggests, by four customs; None where it is too short or never falls.
 
+    A place at an end of the curve, or outside it, is where the test stopped: no suggestion.
+
     >>> rates = np.geomspace(1e-6, 1, 61)
     >>> losses = 1 - 0.5 / (1 + (1e-3 / rates)) + rates**2
     >>> found = suggest(rates, losses)
@@ -133,8 +174,9 @@ def suggest(rates: Floats, losses: Floats) -> dict[str, float | None]:
         _plateau(losses, slope),
     )
     steepest, valley, plateau = (None if i is None else float(rates[i]) for i in places)
-    tenth = float(rates[lowest]) / 10
-    return dict(zip(names, (steepest, tenth, valley, plateau), strict=True))
+    found = (steepest, float(rates[lowest]) / 10, valley, plateau)
+    inside = (r if r is not None and rates[0] < r < rates[-1] else None for r in found)
+    return dict(zip(names, inside, strict=True))
 
 
 def _valley(losses: Floats) -> int | None:
