@@ -6,10 +6,12 @@ import dataclasses
 import html
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lesionlab.reporting.explanations import render
 from lesionlab.reporting.explanations_content import CaseCard, ExplanationContent, Picture
+from lesionlab.reporting.explanations_pictures import for_the_eye
 from lesionlab.reporting.explanations_sections import sections
 from lesionlab.reporting.language import language
 
@@ -141,3 +143,13 @@ def test_names_are_escaped_wherever_a_file_can_bring_them() -> None:
     text = render(dataclasses.replace(page(row("cam", True)), losses=(card,)))
     assert "<script>alert(1)" not in text
     assert "&lt;script&gt;alert(1)" in text
+
+
+def test_a_few_high_pixels_do_not_hide_the_rest_of_a_map() -> None:
+    found = np.zeros((100, 100), np.float32)
+    found[40:60, 40:60] = 1
+    found[5, 5] = 1000
+    shown = for_the_eye(found)
+    assert shown[45:55, 45:55].min() > 0.4 * shown.max()
+    assert shown[80:, 80:].max() == 0
+    assert for_the_eye(-found).max() == 0

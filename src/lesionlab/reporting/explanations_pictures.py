@@ -16,6 +16,8 @@ from lesionlab.deployment.heatmap import overlay
 
 SHOWN = 224  # pixels a side on the page
 QUALITY = 78
+BLUR = 0.01  # of the side: a map's standard deviation of blur, for the eye only
+CUT = 0.005  # of the pixels: what is higher is shown as high as they are
 OUTLINE = (255, 255, 255)
 FAILED = (179, 38, 30)  # --danger of the style sheet
 SHEET = ((1000, 64), (3000, 48), (10_000, 32))  # up to n images: pixels a side of a thumbnail
@@ -27,9 +29,22 @@ Float32 = npt.NDArray[np.float32]
 
 def over(view: UInt8, found: Float32, mask: Bool | None = None) -> Image.Image:
     """The network's view with the positive part of a map over it, and the lesion's outline."""
+    shown = for_the_eye(found)
     # `overlay` shows a class against the mean of the others: of m and -m that is 2 m.
-    picture = overlay(view, np.stack([found, -found]), 0)
+    picture = overlay(view, np.stack([shown, -shown]), 0)
     return picture if mask is None else outlined(picture, mask)
+
+
+def for_the_eye(found: Float32) -> Float32:
+    """(H, W): the positive part, blurred a little and cut at its highest pixels.
+
+    Maps of single pixels (saliency, integrated gradients) have a few pixels many times higher
+    than all others: scaled by those, nothing else would be seen.
+    """
+    positive = np.maximum(found, np.float32(0))
+    soft = ndimage.gaussian_filter(positive, BLUR * found.shape[0], mode="nearest")
+    top = np.float32(np.quantile(soft, 1 - CUT))
+    return np.asarray(np.minimum(soft, top) if top > 0 else soft, np.float32)
 
 
 def outlined(picture: Image.Image, mask: Bool) -> Image.Image:
