@@ -93,7 +93,7 @@ def test_neighbours_among_the_training_images(explained: dict, trained: Path) ->
     assert told["n"] == explained["n"]
     assert among["share"]["low"] < among["share"]["value"] < among["share"]["high"]
     assert explained["embedding_leaves_out"] == []
-    text = html.unescape((trained / "run" / "explanations.html").read_text())
+    text = html.unescape((trained / "run" / "explanations-valid.html").read_text())
     assert f"without its own patient or lesion ({train} were asked)" in text
     assert "of the picture's features just before the network's head: images" in text
 
@@ -101,7 +101,7 @@ def test_neighbours_among_the_training_images(explained: dict, trained: Path) ->
 def test_the_page_shows_the_spread_of_the_draws_and_whether_gradients_add_up(
     trained: Path, explained: dict
 ) -> None:
-    text = (trained / "run" / "explanations.html").read_text()
+    text = (trained / "run" / "explanations-valid.html").read_text()
     row = next(r for r in explained["study"] if r["name"] == "integrated_gradients")
     low, high = sorted(row["sanity"]["draws"]["all"])
     assert f"{low:.2f} … {high:.2f} (2)" in text
