@@ -159,4 +159,19 @@ def test_integrated_gradients_tell_whether_they_add_up() -> None:
     assert studied("cam").complete is None
     few = dataclasses.replace(subject(), steps=1)
     assert prepared(few, ["integrated_gradients"], question()).steps == 1  # linear: one is enough
-    assert prepared(few, ["cam"], question()) is few
+    assert prepared(few, ["saliency"], question()) is few
+
+
+def test_where_the_places_lie_is_measured_for_the_methods_that_enlarge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[int, int, int]] = []
+
+    def measured(network: object, size: tuple[int, int, int]) -> tuple[float, float]:
+        asked.append(size)
+        return (-0.5, 0.25)
+
+    monkeypatch.setattr("lesionlab.explanation.study.place_offset", measured)
+    assert prepared(subject(), ["cam", "saliency"], question()).offset == (-0.5, 0.25)
+    assert asked == [(2, 16, 16)]
+    assert prepared(subject(), ["saliency"], question()).offset == (0.0, 0.0)
