@@ -60,7 +60,6 @@ def test_rates_spread_geometrically_from_stem_to_head_either_way_round() -> None
     assert group_rates(stage(1e-3), 3) == [1e-3] * 3
     assert group_rates(stage([1e-5, 1e-3]), 3) == pytest.approx([1e-5, 1e-4, 1e-3])
     assert group_rates(stage([1e-4, 1e-5]), 2) == pytest.approx([1e-4, 1e-5])
-    assert group_rates(stage([1e-4, 1e-5]), 1) == [1e-4]
     assert group_rates(stage("auto"), 2, 0.02) == [0.02, 0.02]
 
 
