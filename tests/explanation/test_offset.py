@@ -48,6 +48,11 @@ def test_by_hand() -> None:
     assert place_offset(striding(0, 1), (1, 32, 32)) == (0.5, 0.5)
 
 
+@pytest.mark.parametrize("side", [8, 12, 16])
+def test_a_map_of_one_or_two_places_is_measured_about_its_middle(side: int) -> None:
+    assert place_offset(striding(1, 1), (1, side, side)) == (-0.5, -0.5)
+
+
 def test_the_map_s_highest_point_is_the_pixel_that_speaks() -> None:
     network = striding(1, 1)
     image = torch.zeros((1, 1, 32, 32))

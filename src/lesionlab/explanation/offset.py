@@ -62,7 +62,8 @@ def _measured(network: Classifier, images: Tensor, draw: torch.Generator) -> Off
 
 def _about(places: int) -> slice:
     """Some places in the middle of a side."""
-    return slice(places // 2 - AROUND, places // 2 + AROUND)
+    around = min(AROUND, places // 2)
+    return slice(places // 2 - around, places // 2 + around)
 
 
 def _rounded(mass: Tensor, places: int) -> float:
