@@ -59,7 +59,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     settings = ModelSettings(name="mobilenetv2", pretrained=False)
-    network = build(settings, InputSettings(size=224), 7, pretrained=False).eval()
+    network = build(settings, InputSettings(size=224), 7).eval()
     subject = Subject(network, Drawn(), Preprocessing())
     rows = np.arange(options.images)
     target = rows % 7

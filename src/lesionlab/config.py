@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -35,6 +35,8 @@ class ModelSettings(Strict):
 
     name: str = "mobilenetv2_100"  # a name of `lesionlab models`, or any timm classifier
     pretrained: bool = True
+    # Taken, and said, where no weights of `name` can be had; `--set model.name` leaves it out.
+    fallback: str | None = None
     # linear; fastai's (concat_pool); Keras' on the whole map (flatten_dense); the tutorials' own
     head: Literal["linear", "concat_pool", "flatten_dense", "own"] = "linear"
     head_hidden: int = Field(16, ge=1)  # units of the dense layer of flatten_dense and own
@@ -51,20 +53,73 @@ class ModelSettings(Strict):
         return self
 
 
+Fit = Literal["squash", "crop"]
+Interpolation = Literal["bilinear", "bicubic"]
+
+
 class InputSettings(Strict):
     """What the network is shown, identically in training and at the clinic."""
 
     size: int = Field(224, ge=16, le=2048)
-    fit: Literal["squash", "crop"] = "squash"
+    fit: Fit = "squash"
     channels: Literal[1, 3] = 3
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[Positive, ...] = (0.229, 0.224, 0.225)
+    interpolation: Interpolation = "bilinear"  # of the one resize, with antialiasing
+    # Fraction of the resized image that is kept, about its centre: timm's crop_pct.
+    crop: float = Field(1.0, gt=0, le=1)
 
     @model_validator(mode="after")
     def _channels_agree(self) -> Self:
-        if len(self.mean) != self.channels or len(self.std) != self.channels:
-            raise ValueError(f"mean and std need {self.channels} value(s), one a channel")
+        _one_value_a_channel(self.mean, self.std, self.channels)
         return self
+
+
+def _one_value_a_channel(mean: object, std: object, channels: int) -> None:
+    for values in (mean, std):
+        if isinstance(values, tuple) and len(values) != channels:
+            raise ValueError(f"mean and std need {channels} value(s), one a channel")
+
+
+AUTO: Final = "auto"
+Auto = Literal["auto"]
+
+
+class RequestedInput(Strict):
+    """The input that a recipe asks for; "auto" is what the weights were trained with.
+
+    A run stores what each "auto" became, so that nothing is left to be decided later.
+    """
+
+    size: Annotated[int, Field(ge=16, le=2048)] | Auto = AUTO
+    fit: Fit = "squash"
+    channels: Literal[1, 3] = 3
+    mean: tuple[float, ...] | Auto = AUTO
+    std: tuple[Positive, ...] | Auto = AUTO
+    interpolation: Interpolation | Auto = AUTO
+    crop: Annotated[float, Field(gt=0, le=1)] | Auto = AUTO
+
+    @model_validator(mode="after")
+    def _channels_agree(self) -> Self:
+        _one_value_a_channel(self.mean, self.std, self.channels)
+        return self
+
+    def resolved(self, native: InputSettings) -> InputSettings:
+        """Each "auto" taken from `native`, the input that the weights were trained with.
+
+        >>> RequestedInput(size=128).resolved(InputSettings(mean=(0.5,) * 3)).mean
+        (0.5, 0.5, 0.5)
+        """
+        asked = {k: v for k, v in self.model_dump().items() if v != AUTO}
+        theirs = native.model_dump()
+        if native.channels != self.channels:  # a grey image has the mean of the three colours
+            for key in ("mean", "std"):
+                theirs[key] = (sum(theirs[key]) / native.channels,) * self.channels
+        return InputSettings(**{**theirs, **asked})
+
+
+# input = "auto": every field.
+WholeInput = BeforeValidator(lambda value: {} if value == AUTO else value)
 
 
 class AugmentSettings(Strict):
@@ -156,7 +211,7 @@ class Settings(Strict):
     source: str = ""
     expected: str = ""  # result and running time, as measured
     model: ModelSettings = ModelSettings()
-    input: InputSettings = InputSettings()
+    input: Annotated[RequestedInput, WholeInput] = RequestedInput()
     loss: LossSettings = LossSettings()
     optim: OptimSettings = OptimSettings()
     stages: tuple[Stage, ...] = Field(min_length=1)
@@ -165,6 +220,9 @@ class Settings(Strict):
     sampling: Literal["natural", "balanced"] = "natural"
     prior_bias: bool = True  # the head's bias starts at the log of the class prior
     ema: float | None = Field(None, gt=0, lt=1)
+    # Before the first stage that trains the backbone: batch-norm statistics of these images, with
+    # scale and shift changed so that the network computes what it did.
+    reestimate_batch_norm: bool = False
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: bool = False  # torch.compile of the training step: slow to start, then faster
     monitor: str | None = None  # None: roc_auc for two classes, else prior-corrected accuracy
@@ -172,6 +230,15 @@ class Settings(Strict):
     checkpoint_seconds: float = Field(120.0, ge=0)  # 0: at every step
     # Beside history.csv.
     tracking: Annotated[tuple[Literal["tensorboard", "mlflow"], ...], OneOrMore] = ()
+
+    @property
+    def shown(self) -> InputSettings:
+        """The input once nothing is "auto": that of every stored run."""
+        return InputSettings(**self.input.model_dump())
+
+    def with_input(self, shown: InputSettings) -> Settings:
+        """The same recipe with its input decided."""
+        return self.model_copy(update={"input": RequestedInput(**shown.model_dump())})
 
     def batches(self, stage: Stage, images: int) -> tuple[int, int]:
         """Images of a step of `stage`, and of what goes through the network at once.
@@ -270,6 +337,8 @@ def with_overrides(
     values = settings.model_dump(mode="json")
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
+        if key.strip() == "model.name":  # whoever names a network does not mean another one
+            values["model"]["fallback"] = None
         if not sign:
             raise BadInput(f"'{assignment}' is not KEY=VALUE", where="--set")
         _assign(values, key.strip().split("."), _toml_value(text.strip()), key)

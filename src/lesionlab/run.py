@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from lesionlab import __version__, files
 from lesionlab.config import Settings, Strict, parse
@@ -61,11 +61,22 @@ class FactsCoding(Strict):
     sites: tuple[str, ...] = ()  # the training part's words, sorted
 
 
+def _with_early_input(value: Any) -> Any:
+    """Version 0.1.0 had one way to resize, and so did not record which."""
+    if isinstance(value, dict) and isinstance(value.get("input"), dict):
+        early = {"interpolation": "bilinear", "crop": 1.0}
+        return {**value, "input": {**early, **value["input"]}}
+    return value
+
+
+StoredSettings = Annotated[Settings, BeforeValidator(_with_early_input)]
+
+
 class RunConfig(Strict):
     """`config.json`: everything that was decided before the first step."""
 
     schema_version: int = SCHEMA_VERSION
-    settings: Settings
+    settings: StoredSettings
     dataset: DatasetReference
     weights: dict[str, str] = Field(
         default_factory=dict

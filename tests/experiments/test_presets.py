@@ -88,7 +88,7 @@ def test_networks_have_the_published_parameters(
     from lesionlab.models.freeze import freeze
 
     settings = load_preset(name)
-    network = build(settings.model, settings.input, classes, pretrained=False)
+    network = build(settings.model, settings.shown, classes)
     freeze(network, settings.stages[0].trainable)
     counts = parameter_counts(network)
     assert counts["trainable"] == trainable
@@ -102,7 +102,7 @@ def test_fine_tuning_xception_moves_block_14_and_the_head() -> None:
     from lesionlab.models.freeze import freeze
 
     settings = load_preset("melanoma-xception-finetuned")
-    network = build(settings.model, settings.input, 2, pretrained=False)
+    network = build(settings.model, settings.shown, 2)
     freeze(network, settings.stages[1].trainable)
     assert parameter_counts(network)["trainable"] == 4_748_800 + 1_605_665
 

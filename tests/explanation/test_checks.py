@@ -80,7 +80,7 @@ def test_a_shift_moves_the_picture_and_the_map_is_moved_back() -> None:
 def small_network() -> Classifier:
     torch.manual_seed(0)
     settings = ModelSettings(name="test_resnet", pretrained=False)
-    return build(settings, InputSettings(size=64), 3, pretrained=False).eval()
+    return build(settings, InputSettings(size=64), 3).eval()
 
 
 def test_levels_run_from_the_head_to_everything() -> None:

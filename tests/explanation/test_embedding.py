@@ -20,9 +20,7 @@ def network(head: str, *, facts: bool = False, name: str = "test_resnet") -> Cla
     torch.manual_seed(0)
     settings = ModelSettings(name=name, pretrained=False, head=head)  # type: ignore[arg-type]
     unknown = np.zeros(4, np.float32) if facts else None
-    return build(
-        settings, InputSettings(size=SIDE), 3, pretrained=False, unknown_facts=unknown
-    ).eval()
+    return build(settings, InputSettings(size=SIDE), 3, unknown_facts=unknown).eval()
 
 
 def asked(model: Classifier, facts: np.ndarray | None = None) -> methods.Subject:

@@ -39,7 +39,7 @@ def image() -> torch.Tensor:
 def network(name: str, size: int, **model: Any) -> Classifier:
     torch.manual_seed(0)
     settings = ModelSettings(name=name, pretrained=False, **model)
-    return build(settings, InputSettings(size=size), 3, pretrained=False).eval()
+    return build(settings, InputSettings(size=size), 3).eval()
 
 
 def test_evidence_ignores_what_all_logits_share() -> None:
@@ -305,7 +305,7 @@ def test_maps_do_not_depend_on_the_batch_and_leave_the_network_as_it_was(
 
 def test_one_sigmoid_unit_has_evidence_for_both_classes(image: torch.Tensor) -> None:
     settings = ModelSettings(name="test_resnet", pretrained=False, output="sigmoid")
-    model = build(settings, InputSettings(size=64), 2, pretrained=False).eval()
+    model = build(settings, InputSettings(size=64), 2).eval()
     images = torch.rand(2, 3, 64, 64)
     up = cam.cam_grid(model, images, torch.tensor([1, 1]))
     down = cam.cam_grid(model, images, torch.tensor([0, 0]))

@@ -18,7 +18,7 @@ from lesionlab.models.tutorials import Tutorial
 
 def made(name: str, size: int) -> Classifier:
     settings = ModelSettings(name=name, pretrained=False)
-    return build(settings, InputSettings(size=size), 2, pretrained=False).eval()
+    return build(settings, InputSettings(size=size), 2).eval()
 
 
 def striding(before: int, after: int) -> Classifier:

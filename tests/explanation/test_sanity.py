@@ -19,7 +19,7 @@ def small_subject(n: int) -> tuple[methods.Subject, np.ndarray, np.ndarray, np.n
     """An untrained network with batch norms and noise; rows, classes and groups."""
     torch.manual_seed(0)
     settings = ModelSettings(name="test_resnet", pretrained=False)
-    network = build(settings, InputSettings(size=64), 3, pretrained=False).eval()
+    network = build(settings, InputSettings(size=64), 3).eval()
     array = np.random.default_rng(0).integers(0, 255, (n, 64, 64, 3)).astype(np.uint8)
     subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
     return subject, np.arange(n), np.zeros(n, np.int64), np.arange(n).astype(object)

@@ -20,8 +20,9 @@ from lesionlab.models.classifier import (
     set_prior_bias,
 )
 from lesionlab.models.layers import layer_table
-from lesionlab.models.weights import load_body, read_tensors, write_tensors
-from lesionlab.models.zoo import ARCHITECTURES, create_body
+from lesionlab.models.state_dicts import load_body
+from lesionlab.models.tensor_files import read_tensors, write_tensors
+from lesionlab.models.zoo import ARCHITECTURES
 
 GREY = InputSettings(size=64, channels=1, mean=(0.5,), std=(0.5,))
 
@@ -29,7 +30,7 @@ GREY = InputSettings(size=64, channels=1, mean=(0.5,), std=(0.5,))
 def network(name: str = "test_resnet", size: int = 64, **model: object) -> Classifier:
     torch.manual_seed(0)
     settings = ModelSettings.model_validate({"name": name, "pretrained": False, **model})
-    return build(settings, InputSettings(size=size), 3, pretrained=False)
+    return build(settings, InputSettings(size=size), 3)
 
 
 @pytest.mark.parametrize("head", ["linear", "concat_pool", "flatten_dense"])
@@ -92,7 +93,7 @@ def test_transformers_take_another_size() -> None:
 
 
 def test_grey_input() -> None:
-    made = build(ModelSettings(name="test_resnet"), GREY, 2, pretrained=False).eval()
+    made = build(ModelSettings(name="test_resnet"), GREY, 2).eval()
     assert made(torch.zeros(1, 1, 64, 64)).shape == (1, 2)
 
 
@@ -116,15 +117,6 @@ def test_unknown_weights_of_a_network_get_the_nearest_tag() -> None:
         BadInput, match=r"weights that timm does not have; did you mean 'resnet18.a1"
     ):
         network("resnet18.a1_in1")
-
-
-def test_weights_that_cannot_be_downloaded_name_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: object, **__: object) -> None:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("timm.create_model", offline)
-    with pytest.raises(BadInput, match=r"no route to host.*--weights FILE.safetensors"):
-        create_body("resnet18", pretrained=True, channels=3, drop_path=0)
 
 
 def test_stochastic_depth_where_a_network_has_none_is_refused() -> None:
@@ -177,7 +169,7 @@ def test_weights_with_nan_are_refused(tmp_path: Path) -> None:
 def test_colour_weights_fit_grey_input_as_a_sum(tmp_path: Path) -> None:
     colour = network().body
     path = body_file(tmp_path / "w.safetensors", colour)
-    grey = build(ModelSettings(name="test_resnet"), GREY, 2, pretrained=False).body
+    grey = build(ModelSettings(name="test_resnet"), GREY, 2).body
     load_body(grey, path)
     stem = f"{colour.pretrained_cfg['first_conv']}.weight"  # type: ignore[index]
     expected = colour.state_dict()[stem].sum(1, keepdim=True)
@@ -218,7 +210,7 @@ def test_a_folder_or_nothing_is_no_file(tmp_path: Path) -> None:
 def test_facts_join_before_the_head_and_unknown_is_the_default() -> None:
     unknown = np.array([0, 1, 0, 0, 1], np.float32)
     settings = ModelSettings(name="test_resnet", pretrained=False)
-    made = build(settings, InputSettings(size=64), 2, pretrained=False, unknown_facts=unknown)
+    made = build(settings, InputSettings(size=64), 2, unknown_facts=unknown)
     made.eval()
     assert isinstance(made.head, FusedHead)
     images = torch.randn(2, 3, 64, 64)

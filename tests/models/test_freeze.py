@@ -17,7 +17,7 @@ FAMILIES = ("resnet", "efficientnet", "convnext", "vit", "nfnet", "byobnet", "ma
 def network(name: str, head: str = "linear") -> Classifier:
     size = 160 if name.startswith("test_vit") else 64
     model = ModelSettings.model_validate({"name": name, "head": head, "pretrained": False})
-    return build(model, InputSettings(size=size), 3, pretrained=False)
+    return build(model, InputSettings(size=size), 3)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -12,7 +12,7 @@ from lesionlab.models.zoo import create_body
 
 def counted(name: str) -> dict[str, int]:
     with torch.device("meta"):
-        body: nn.Module = create_body(name, pretrained=False, channels=3, drop_path=0.0, size=299)
+        body: nn.Module = create_body(name, channels=3, drop_path=0.0, size=299)
     norms = [m for m in body.modules() if isinstance(m, _BatchNorm)]
     return {
         "parameters": sum(p.numel() for p in body.parameters()),

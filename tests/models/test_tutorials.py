@@ -71,7 +71,7 @@ def test_every_head_fits_the_tutorials_networks(name: str, head: str) -> None:
     size = OWN[name].size
     model = ModelSettings.model_validate({"name": name, "head": head, "dropout": 0.25})
     shown = InputSettings.model_validate({"size": size, **GREY})
-    network = build(model, shown, 3, pretrained=False).eval()
+    network = build(model, shown, 3).eval()
     assert network(torch.zeros(2, 1, size, size)).shape == (2, 3)
 
 
@@ -84,7 +84,7 @@ def test_a_size_that_a_tutorial_is_not_made_for(name: str, size: int) -> None:
 def test_stochastic_depth_is_refused_where_there_is_none() -> None:
     model = ModelSettings(name="mias_tutorial", head="own", drop_path=0.1)
     with pytest.raises(BadInput, match="no stochastic depth"):
-        build(model, InputSettings.model_validate({"size": 48, **GREY}), 2, pretrained=False)
+        build(model, InputSettings.model_validate({"size": 48, **GREY}), 2)
 
 
 def test_the_own_head_belongs_to_the_own_networks() -> None:
@@ -95,7 +95,7 @@ def test_the_own_head_belongs_to_the_own_networks() -> None:
 def test_one_unit_is_two_logits_of_which_the_first_is_zero() -> None:
     model = ModelSettings(name="mias_tutorial", head="own", output="sigmoid")
     shown = InputSettings.model_validate({"size": 48, **GREY})
-    network = build(model, shown, 2, pretrained=False).eval()
+    network = build(model, shown, 2).eval()
     set_prior_bias(network, torch.tensor([0.8, 0.2]).double().numpy())
     logits = network(torch.zeros(1, 1, 48, 48))  # Keras' start: no bias but the last
     assert logits[0, 0] == 0

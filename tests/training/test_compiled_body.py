@@ -30,7 +30,7 @@ SHAPE = (3, 32, 32)
 def network(tiny: Recipe) -> Classifier:
     torch.manual_seed(0)
     settings = tiny()
-    found = build(settings.model, settings.input, 2, pretrained=False).eval()
+    found = build(settings.model, settings.shown, 2).eval()
     return found.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
@@ -67,7 +67,7 @@ def test_a_large_data_set_takes_it_and_keeps_its_own_features(
     parts, settings = open_parts(data), tiny()
     how = preprocessing(settings)
     torch.manual_seed(0)
-    body = build(settings.model, settings.input, 2, pretrained=False).eval()
+    body = build(settings.model, settings.shown, 2).eval()
     pixels = stage_pixels(parts, settings, how.size, SILENT)
     ids = row_ids(parts.dataset.table)
 

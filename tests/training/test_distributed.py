@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from lesionlab.models.weights import read_tensors
+from lesionlab.models.tensor_files import read_tensors
 from lesionlab.training.distributed import Ranks, StatisticsInOrder, is_lost_peer
 from lesionlab.training.lessons import Lessons
 

@@ -42,7 +42,7 @@ def own(data: Path, tmp_path: Path) -> Path:
 def frozen(data: Path, settings: Settings, machine: Machine, root: Path) -> Frozen:
     parts, how = open_parts(data), preprocessing(settings)
     torch.manual_seed(0)
-    network = build(settings.model, settings.input, 2, pretrained=False)
+    network = build(settings.model, settings.shown, 2)
     pixels = stage_pixels(parts, settings, how.size, SILENT)
     ids = row_ids(parts.dataset.table)
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -17,7 +17,7 @@ from torch import nn
 
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
-from lesionlab.models.weights import read_tensors
+from lesionlab.models.tensor_files import read_tensors
 from lesionlab.training import train as engine
 from lesionlab.training.average import Average
 from lesionlab.training.machine import Machine

@@ -22,7 +22,7 @@ NAMES = ("adam", "adamw", "sgd", "rmsprop")
 def network() -> Classifier:
     torch.manual_seed(0)
     model = ModelSettings(name="test_efficientnet", pretrained=False)
-    made = build(model, InputSettings(size=32), 2, pretrained=False)
+    made = build(model, InputSettings(size=32), 2)
     made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return made
 

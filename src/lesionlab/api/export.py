@@ -57,7 +57,7 @@ def export(
     predictions = _predictions(opened)
     recipe = Recipe(
         name=opened.folder.resolve().name,
-        settings=opened.config.settings.input,
+        settings=opened.config.settings.shown,
         classes=dataset.info.classes,
         malignant=dataset.info.malignant,
         temperature=calibration.temperature,

@@ -33,7 +33,7 @@ def inflation(
     seeds: int = 3,
     test: float = 0.2,
     valid: float = 0.15,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     overrides: Sequence[str] = (),
     progress: Progress = SILENT,
     fit: Fit | None = None,
@@ -116,7 +116,7 @@ def _arm(
 
 
 def _trainer(
-    preset: str, weights: Path | None, overrides: Sequence[str], progress: Progress
+    preset: str, weights: Path | str | None, overrides: Sequence[str], progress: Progress
 ) -> Fit:
     def fit(data: Path, run: Path, seed: int) -> dict[str, float]:
         from lesionlab.api.evaluate import evaluate

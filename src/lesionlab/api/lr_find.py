@@ -24,7 +24,7 @@ def lr_find(
     *,
     stage: str | None = None,
     overrides: Sequence[str] = (),
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     start: str | None = None,
     device: str = "auto",
     threads: int = 0,
@@ -78,7 +78,7 @@ def _curve(
     dataset: Path,
     settings: Settings,
     number: int,
-    weights: Path | None,
+    weights: Path | str | None,
     start: Path | None,
     machine: Any,
     progress: Progress,
@@ -86,16 +86,19 @@ def _curve(
     import torch
 
     from lesionlab.data.facts import fit_coding
-    from lesionlab.training.begin import initial_network, refuse_impossible
+    from lesionlab.training.begin import decide_input, initial_network, refuse_impossible
     from lesionlab.training.checkpoint import State
     from lesionlab.training.leg import Materials, batches, rate_curve, stage_inputs
     from lesionlab.training.setup import open_parts
 
     parts = open_parts(dataset)
     refuse_impossible(settings, parts)
+    settings, chosen, lines = decide_input(settings, weights, start, progress)
     facts = settings.model.metadata
     coding = fit_coding(parts.dataset.table.iloc[parts.train], facts) if facts else None
-    network, _ = initial_network(settings, parts, coding, weights, start)
+    network, _, said = initial_network(settings, parts, coding, chosen, start)
+    for line in (*lines, *said):
+        progress.say(line)
     network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with tempfile.TemporaryDirectory() as folder:
         made = Materials(Path(folder), settings, parts, coding, network, machine, progress)

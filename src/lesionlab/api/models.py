@@ -3,31 +3,71 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from lesionlab.config import InputSettings, ModelSettings, parse
+from lesionlab.progress import SILENT, Progress
 
 
-def list_models() -> list[dict[str, Any]]:
-    """The named networks: `[{name, timm_name, parameters, size, weights_licence}]`.
+def list_models(*, measure: bool = False, progress: Progress = SILENT) -> list[dict[str, Any]]:
+    """The networks that have a name, in the order of the table.
 
-    `parameters` are those of the body, without a head; any other timm classifier works too.
+    Each is `{name, timm_name, parameters, megabytes, size, input, weights_at_hand, weights,
+    weights_licence, ms_per_image}`: `parameters` of the backbone, without a head; `megabytes` of
+    its weights in float32; `input` the one that its weights were trained with; `weights_at_hand`
+    "package", "cache", "hub" (to be downloaded) or "none". `ms_per_image` is null unless
+    `measure`: the median forward pass in float32 at that size, here and now.
     """
     from lesionlab.api.train import need_torch
 
     need_torch()
-    from lesionlab.models.zoo import ARCHITECTURES, OWN, body_size, usual_size, weights_licence
+    from lesionlab.models.zoo import ARCHITECTURES, OWN
 
-    return [
-        {
-            "name": name,
-            "timm_name": ARCHITECTURES[name].timm_name if name in ARCHITECTURES else None,
-            "parameters": body_size(name),
-            "size": usual_size(name),
-            "weights_licence": weights_licence(name),
-        }
-        for name in (*ARCHITECTURES, *OWN)
-    ]
+    names = (*ARCHITECTURES, *OWN)
+    shown = progress(names, "networks", len(names)) if measure else names
+    return [{**_listed(n), "ms_per_image": _measured(n) if measure else None} for n in shown]
+
+
+def _listed(name: str) -> dict[str, Any]:
+    from lesionlab.models.weights import at_hand, hub_name
+    from lesionlab.models.zoo import ARCHITECTURES, OWN, body_size, weights_licence
+
+    own, parameters, shown = name in OWN, body_size(name), _native(name)
+    found = None if own else at_hand(name)
+    hub = None if own else hub_name(name)
+    return {
+        "name": name,
+        "timm_name": ARCHITECTURES[name].timm_name if name in ARCHITECTURES else None,
+        "parameters": parameters,
+        "megabytes": round(4 * parameters / 1e6, 1),
+        "size": shown.size,
+        "input": shown.model_dump(mode="json"),
+        "weights_at_hand": ("none" if hub is None else "hub") if found is None else found.origin,
+        "weights": hub if found is None else found.source,
+        "weights_licence": weights_licence(name) if found is None else found.licence,
+    }
+
+
+def _native(name: str) -> InputSettings:
+    """The input of a network's weights, or of a random start where it has none."""
+    from lesionlab.models.weights import native_input, random_start
+    from lesionlab.models.zoo import OWN
+
+    return random_start(name).native if name in OWN else native_input(name)
+
+
+def _measured(name: str) -> float:
+    """Median milliseconds an image of a forward pass, in float32."""
+    from lesionlab.models.zoo import create_body
+    from lesionlab.training.machine import milliseconds_an_image
+
+    size, channels = _native(name).size, _channels(name)
+    body = create_body(name, channels=channels, drop_path=0.0, size=size)
+    return milliseconds_an_image(body, (channels, size, size))
+
+
+def _channels(name: str) -> Literal[1, 3]:
+    return 1 if name == "mias_tutorial" else 3
 
 
 def describe_model(
@@ -56,12 +96,12 @@ def describe_model(
 
     size = size or usual_size(name)
     head = head or ("own" if name in OWN else "linear")
-    channels = channels or (1 if name == "mias_tutorial" else 3)
+    channels = channels or _channels(name)
     asked = {"name": name, "head": head, "pretrained": False, "output": output}
     model = parse(ModelSettings, asked, "model")
     grey = {"mean": (0.5,), "std": (0.5,)} if channels == 1 else {}
     shown = parse(InputSettings, {"size": size, "channels": channels, **grey}, "input")
-    network = build(model, shown, classes, pretrained=False)
+    network = build(model, shown, classes)
     moving = set(freeze(network, trainable))
     layers = layer_table(network, shown)
     sizes = {n: p.numel() for n, p in network.named_parameters()}

@@ -88,7 +88,8 @@ def repeat(
     plans = {}
     for recipe in recipes:
         to = out if len(recipes) == 1 else out / recipe.name
-        plan = _plan(opened, recipe, folds, numbers, by, valid, weights, device, threads)
+        plan = _plan(opened, recipe, folds, numbers, by, valid, weights, device, threads,
+                     progress.say)  # fmt: skip
         plans[to] = replace(plan, allow_leak=allow_leak, balance=balance)
     told = [_repeat_one(opened, plan, to, train_part, how, work, progress)
             for to, plan in plans.items()]  # fmt: skip
@@ -150,14 +151,14 @@ def _plan(
     weights: Path | str | None,
     device: str,
     threads: int,
+    say: Callable[[str], None],
 ) -> Plan:
     from lesionlab.experiments.repeat import Plan
+    from lesionlab.models.weights import settle
     from lesionlab.training.setup import fingerprint
 
+    recipe, chosen = settle(recipe, weights, say)
     settings = {**recipe.model_dump(mode="json"), "seed": 0}
-    file = None if weights is None else Path(weights)
-    if file is not None and not file.is_file():
-        raise BadInput("no such file", where=str(file))
     return Plan(
         dataset=str(dataset.folder.resolve()),
         fingerprint=fingerprint(dataset, recipe.model.metadata),
@@ -166,8 +167,8 @@ def _plan(
         seeds=seeds,
         by=by,
         valid=valid,
-        weights=None if file is None else str(file.resolve()),
-        weights_sha256="" if file is None else files.sha256_file(file),
+        weights=None if chosen.path is None else str(chosen.path.absolute()),
+        weights_sha256=chosen.record().get("sha256", ""),
         device=device,
         threads=threads,
     )

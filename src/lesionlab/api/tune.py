@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,7 @@ def tune(
     opened.part("train"), opened.part("valid")
     settings = _settings(preset, overrides, epochs)
     where = Where(device, threads, seed, weights)
-    task, searched = _planned(opened, settings, space, out, where)
+    task, searched = _planned(opened, settings, space, out, where, progress.say)
     own = parts.own_values(settings, searched)
     outside = [key for key, values in searched.items() if not values.holds(own[key])]
     for key in outside:
@@ -117,30 +117,36 @@ def _settings(preset: str | Settings, overrides: Sequence[str], epochs: int | No
 
 
 def _planned(
-    opened: Dataset, settings: Settings, space: Path | str | None, out: Path, where: Where
+    opened: Dataset,
+    settings: Settings,
+    space: Path | str | None,
+    out: Path,
+    where: Where,
+    say: Callable[[str], None],
 ) -> tuple[Task, dict[str, Range]]:
     """What each trial is told, and the space; refused where OUT was begun with another plan."""
     from lesionlab.experiments import tune as parts
     from lesionlab.experiments.spaces import check_space, load_space
+    from lesionlab.models.weights import settle
     from lesionlab.training.monitor import FALLS, checked_monitor
     from lesionlab.training.setup import fingerprint
 
     searched = load_space(settings.name, None if space is None else Path(space))
     check_space(searched, settings)
+    settings, weights = settle(settings, where.weights, say)
     monitor = checked_monitor(settings.monitor, len(opened.info.classes))
-    weights = where.weights
     task = parts.Task(
         out=str(out.resolve()),
         settings=settings.model_dump(mode="json"),
         space={k: v.model_dump(mode="json") for k, v in searched.items()},
-        weights=None if weights is None else str(Path(weights).resolve()),
+        weights=None if weights.path is None else str(weights.path.absolute()),
         device=where.device,
         threads=where.threads,
         seed=where.seed,
         monitor=monitor,
         falls=monitor in FALLS,
         fingerprint=fingerprint(parts.without_test(opened), settings.model.metadata),
-        weights_sha256="" if weights is None else _sha256(Path(weights)),
+        weights_sha256=weights.record().get("sha256", ""),
     )
     parts.keep_plan(out, task)
     return task, searched
@@ -196,12 +202,6 @@ def _recipe_written(task: Task, best: dict[str, Any], out: Path) -> str:
     recipe = recipe.model_copy(update={"name": f"{recipe.name}-tuned"})
     files.write_text(out / BEST, to_toml(recipe))
     return str(out / BEST)
-
-
-def _sha256(weights: Path) -> str:
-    if not weights.is_file():
-        raise BadInput("no such file", where=str(weights))
-    return files.sha256_file(weights)
 
 
 def _line(result: dict[str, Any]) -> str:

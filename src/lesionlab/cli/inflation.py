@@ -14,7 +14,7 @@ from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_o
 EPILOG = """\b
 Example:
   lesionlab inflation data/ham --preset ham10000-mobilenetv2-frozen \\
-      --weights weights.safetensors --out runs/inflation
+      --out runs/inflation
 """
 
 
@@ -23,7 +23,11 @@ Example:
 @click.option("--preset", required=True, help="The recipe of both arms.")
 @path_option("--out", required=True, help="Where the trainings and inflation.json go.")
 @click.option("--seeds", type=click.IntRange(2), default=3, show_default=True, help="Repeats.")
-@path_option("--weights", help="Backbone weights (safetensors).")
+@click.option(
+    "--weights",
+    metavar="FILE|FOLDER|auto",
+    help="Backbone weights; auto, the preset's default: a package, a cache folder or the hub.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @json_option
 def command(
@@ -31,7 +35,7 @@ def command(
     preset: str,
     out: Path,
     seeds: int,
-    weights: Path | None,
+    weights: str | None,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:

@@ -18,7 +18,11 @@ from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_o
 @click.option("--preset", required=True, help="A preset's name, or a TOML file of your own.")
 @path_option("--out", required=True, help="The folder to be made, for the figure and its table.")
 @click.option("--stage", help="Which stage's rate (the first one's).")
-@path_option("--weights", help="Backbone weights (.safetensors); without it timm's own.")
+@click.option(
+    "--weights",
+    metavar="FILE|FOLDER|auto",
+    help="Backbone weights; auto, the preset's default: a package, a cache folder or the hub.",
+)
 @click.option("--from", "start", metavar="RUN[@STAGE]", help="Begin with another run's weights.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from lesionlab.cli.common import answer, json_option
+from lesionlab.cli.common import Bar, answer, json_option
 
 
 @click.command(
@@ -34,8 +34,11 @@ from lesionlab.cli.common import answer, json_option
     show_default=True,
     help="sigmoid: one unit for two classes.",
 )
+@click.option("--measure", is_flag=True, help="Milliseconds an image on this machine (the list).")
 @json_option
-def command(name: str | None, as_json: bool, channels: str | None, **options: Any) -> None:
+def command(
+    name: str | None, as_json: bool, channels: str | None, measure: bool, **options: Any
+) -> None:
     """List the networks that have a name, or show one layer by layer.
 
     Any other classifier of timm can be named too.
@@ -43,7 +46,7 @@ def command(name: str | None, as_json: bool, channels: str | None, **options: An
     from lesionlab.api.models import describe_model, list_models
 
     if name is None:
-        found = list_models()
+        found = list_models(measure=measure, progress=Bar())
         answer({"schema_version": 1, "models": found}, as_json, lambda: show_list(found))
         return
     number = int(channels) if channels else None
@@ -53,10 +56,25 @@ def command(name: str | None, as_json: bool, channels: str | None, **options: An
 
 def show_list(found: list[dict[str, Any]]) -> None:
     """A row a network."""
-    print(f"{'name':<20}{'parameters':>14}{'input':>8}  weights' licence")
+    timed = any(m["ms_per_image"] is not None for m in found)
+    head = f"{'name':<19}{'parameters':>12}{'MB':>7}  {'input':<19}"
+    print(head + ("    ms" if timed else "") + "  weights (licence)")
     for m in found:
-        print(f"{m['name']:<20}{m['parameters']:>14,}{m['size']:>8}  {m['weights_licence']}")
-    print("parameters are the body's, without a head; any other timm classifier works by its name")
+        shown = m["input"]
+        seen = f"{shown['size']} {shown['interpolation']} {shown['crop']:g}"
+        time = f"{m['ms_per_image']:>6.1f}" if timed else ""
+        print(
+            f"{m['name']:<19}{m['parameters']:>12,}{m['megabytes']:>7.0f}  {seen:<19}{time}"
+            f"  {_whence(m)} ({m['weights_licence']})"
+        )
+    print("parameters are those of the backbone, without a head")
+    print("input: pixels a side, resize filter, fraction of the resized image that is kept")
+    print("hub: to be downloaded, not at hand; any other timm classifier works by its name")
+
+
+def _whence(model: dict[str, Any]) -> str:
+    place = model["weights_at_hand"]
+    return "random start" if place == "none" else f"{place}: {model['weights']}"
 
 
 def show_layers(described: dict[str, Any]) -> None:

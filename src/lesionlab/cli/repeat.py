@@ -13,7 +13,7 @@ SHOWN = ("balanced_accuracy_prior_corrected", "balanced_accuracy", "roc_auc", "a
 EPILOG = """\b
 Example:
   lesionlab repeat data/ham --preset ham10000-mobilenetv2-frozen --folds 5 --seeds 3 \\
-      --weights mobilenetv2.safetensors --out runs/repeat
+      --out runs/repeat
 """
 
 
@@ -25,7 +25,11 @@ Example:
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="0 to N - 1.")
 @click.option("--by", default="", metavar="COLUMN", help="Each value is a fold, e.g. source.")
 @click.option("--valid", type=float, default=0.15, show_default=True, help="Share of the rest.")
-@path_option("--weights", help="Backbone weights (.safetensors).")
+@click.option(
+    "--weights",
+    metavar="FILE|FOLDER|auto",
+    help="Backbone weights; auto, the preset's default: a package, a cache folder or the hub.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option("--epochs", type=click.IntRange(1), help="At most so many epochs in each stage.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")

@@ -14,12 +14,16 @@ SHOWN = ("balanced_accuracy_prior_corrected", "balanced_accuracy", "accuracy", "
 
 @click.command(
     epilog="Example: lesionlab train data/ham --preset ham10000-mobilenetv2-frozen "
-    "--weights mobilenetv2.safetensors --out runs/ham-frozen"
+    "--out runs/ham-frozen"
 )
 @path_argument("dataset")
 @click.option("--preset", required=True, help="A preset's name, or a TOML file of your own.")
 @path_option("--out", required=True, help="The run folder to be made.")
-@path_option("--weights", help="Backbone weights (.safetensors); without it timm's own.")
+@click.option(
+    "--weights",
+    metavar="FILE|FOLDER|auto",
+    help="Backbone weights; auto, the preset's default: a package, a cache folder or the hub.",
+)
 @click.option("--from", "start", metavar="RUN[@STAGE]", help="Begin with another run's weights.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting.")
 @click.option("--epochs", type=click.IntRange(1), help="At most so many epochs in each stage.")

@@ -12,7 +12,7 @@ from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_o
 EPILOG = """\b
 Example:
   lesionlab tune data/ham --preset ham10000-mobilenetv2-frozen --trials 30 \\
-      --weights mobilenetv2.safetensors --out runs/tune
+      --out runs/tune
   lesionlab repeat data/ham --preset runs/tune/best.toml --out runs/tuned ...
 """
 
@@ -23,7 +23,11 @@ Example:
 @path_option("--out", required=True, help="Where study.db, runs and best.toml go; resumed.")
 @click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="In all.")
 @path_option("--space", help="A TOML file; else the one beside the preset.")
-@path_option("--weights", help="Backbone weights (.safetensors).")
+@click.option(
+    "--weights",
+    metavar="FILE|FOLDER|auto",
+    help="Backbone weights; auto, the preset's default: a package, a cache folder or the hub.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option("--epochs", type=click.IntRange(1), help="At most so many epochs in each stage.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")

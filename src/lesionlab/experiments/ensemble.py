@@ -285,7 +285,7 @@ def member_probabilities(
 def _side(record: EnsembleRecord) -> int:
     """The size of the first network's images: their pixel cache is there already."""
     first = next(run for m in record.members for run in m.runs)
-    return read_run(Path(first.folder)).config.settings.input.size
+    return read_run(Path(first.folder)).config.settings.shown.size
 
 
 def handmade_held(held: Held, record: EnsembleRecord, context: Context, fitting: Rows) -> Floats:

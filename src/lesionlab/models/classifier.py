@@ -132,10 +132,9 @@ def build(
     shown: InputSettings,
     classes: int,
     *,
-    pretrained: bool,
     unknown_facts: npt.NDArray[np.float32] | None = None,
 ) -> Classifier:
-    """The classifier of these settings, on the CPU, in train mode.
+    """The classifier of these settings with random weights, on the CPU, in train mode.
 
     `unknown_facts` is (F,) the code of a case of which nothing is known, for a network that
     reads facts. Random weights come from torch's global generator: seed it first.
@@ -148,7 +147,6 @@ def build(
         )
     body = create_body(
         model.name,
-        pretrained=pretrained,
         channels=shown.channels,
         drop_path=model.drop_path,
         size=shown.size,

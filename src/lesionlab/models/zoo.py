@@ -34,6 +34,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mobilenetv2": Architecture("mobilenetv2_100", 224),
     "mobilenetv3_small": Architecture("mobilenetv3_small_100", 224),
     "mobilenetv3_large": Architecture("mobilenetv3_large_100", 224),
+    "efficientnet_lite0": Architecture("tf_efficientnet_lite0", 224),
+    "efficientnet_lite1": Architecture("tf_efficientnet_lite1", 240),
+    "efficientnet_lite2": Architecture("tf_efficientnet_lite2", 260),
     "efficientnet_b0": Architecture("efficientnet_b0", 224),
     "efficientnet_b3": Architecture("efficientnet_b3", 288),
     "convnext_tiny": Architecture("convnext_tiny", 224),
@@ -62,16 +65,15 @@ OWN: dict[str, OwnNetwork] = {
 def create_body(
     name: str,
     *,
-    pretrained: bool,
     channels: int,
     drop_path: float,
     size: int = 224,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """A body without its classifier: (N, channels, size, size) images.
+    """A body without its classifier, at random: (N, channels, size, size) images.
 
     `dropout` acts inside the tutorials' networks only. Raises `BadInput` for an unknown name, an
-    input size that the network is not made for, and where timm's weights cannot be downloaded.
+    input size that the network is not made for.
     """
     if name in OWN:
         return _own_body(name, channels, drop_path, size, dropout)
@@ -85,16 +87,9 @@ def create_body(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            body: nn.Module = timm.create_model(timm_name, pretrained, **options)
+            body: nn.Module = timm.create_model(timm_name, **options)
     except (TypeError, AssertionError) as error:
         raise BadInput(f"'{name}' does not take this setting ({error})", where="model") from None
-    except (OSError, RuntimeError) as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        raise BadInput(
-            f"timm's weights of '{name}' cannot be had here ({reason[:160]})",
-            where="model.pretrained",
-            remedy="give a file: --weights FILE.safetensors, or --set model.pretrained=false",
-        ) from None
     return body
 
 
@@ -155,5 +150,5 @@ def weights_licence(name: str) -> str:
 def body_size(name: str) -> int:
     """Parameters of the body alone; nothing is allocated for them."""
     with torch.device("meta"):
-        body = create_body(name, pretrained=False, channels=3, drop_path=0.0, size=usual_size(name))
+        body = create_body(name, channels=3, drop_path=0.0, size=usual_size(name))
     return sum(p.numel() for p in body.parameters())

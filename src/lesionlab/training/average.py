@@ -52,6 +52,12 @@ class Average:
         finally:
             self._fill(aside)
 
+    def take(self, prefix: str) -> None:
+        """The network's own values for the names that begin with `prefix`."""
+        for name, value in self.kept.items():
+            if name.startswith(prefix):
+                value.copy_(self.own[name])
+
     def restart(self) -> None:
         """Begin again from the network as it is."""
         for name, value in self.kept.items():

@@ -6,6 +6,7 @@ import copy
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,8 +21,15 @@ from lesionlab.errors import BadInput
 from lesionlab.models.classifier import Classifier, build, set_prior_bias
 from lesionlab.models.freeze import set_mode, trainable_groups
 from lesionlab.models.layers import layer_table
-from lesionlab.models.weights import load_body, read_tensors
-from lesionlab.models.zoo import OWN
+from lesionlab.models.state_dicts import load_body
+from lesionlab.models.tensor_files import read_tensors
+from lesionlab.models.weights import (
+    Weights,
+    disagreements,
+    random_start,
+    settle,
+)
+from lesionlab.progress import SILENT, Progress
 from lesionlab.run import (
     CHECKPOINTS,
     CONFIG,
@@ -35,6 +43,7 @@ from lesionlab.run import (
 )
 from lesionlab.training import checkpoint
 from lesionlab.training.checkpoint import KEPT, State
+from lesionlab.training.depthwise import slow_convolutions
 from lesionlab.training.losses import implied_prior
 from lesionlab.training.machine import Machine, free_memory
 from lesionlab.training.monitor import checked_monitor, refuse_undefined
@@ -96,9 +105,9 @@ def refuse_single_values(network: Classifier, settings: Settings, images: int) -
     for number, stage in _lone_stages(settings, images):
         if stage.cached_views:
             continue
-        probe, side = copy.deepcopy(network), stage.size or settings.input.size
+        probe, side = copy.deepcopy(network), stage.size or settings.shown.size
         set_mode(probe, stage.trainable, stage.frozen_batch_norm)
-        blank = torch.zeros((1, settings.input.channels, side, side))
+        blank = torch.zeros((1, settings.shown.channels, side, side))
         try:
             with torch.no_grad():
                 probe.feature_map(blank)
@@ -112,13 +121,21 @@ def begin(
     settings: Settings,
     parts: Parts,
     machine: Machine,
-    weights: Path | None,
+    weights: Path | str | None,
     start: Path | None,
+    progress: Progress = SILENT,
 ) -> None:
-    """Make the run folder with its first checkpoint; whole or not at all."""
+    """Make the run folder with its first checkpoint; whole or not at all.
+
+    The weights are chosen here, and with them the network and the input that the recipe leaves
+    open: what the run stores is decided throughout.
+    """
+    settings, chosen, lines = decide_input(settings, weights, start, progress)
     facts = settings.model.metadata
     coding = fit_coding(parts.dataset.table.iloc[parts.train], facts) if facts else None
-    network, named_weights = initial_network(settings, parts, coding, weights, start)
+    network, named_weights, said = initial_network(settings, parts, coding, chosen, start)
+    for line in (*lines, *said):
+        progress.say(line)
     refuse_single_values(network, settings, len(parts.train))
     refuse_full_memory(network, settings, machine)
     config = RunConfig(
@@ -138,7 +155,9 @@ def begin(
         tensors = {f"model/{k}": v for k, v in network.state_dict().items()}
         recipe = settings.model_dump(mode="json")
         folder_of = folder / CHECKPOINTS
-        checkpoint.save(folder_of, State(), tensors, machine.fingerprint(), recipe)
+        checkpoint.save(
+            folder_of, State(notes=[*lines, *said]), tensors, machine.fingerprint(), recipe
+        )
         write_config(folder, config)
 
 
@@ -146,30 +165,50 @@ def initial_network(
     settings: Settings,
     parts: Parts,
     coding: FactsCoding | None,
-    weights: Path | None,
+    weights: Weights,
     start: Path | None,
-) -> tuple[Classifier, dict[str, str]]:
-    """The network before the first step, and where its weights came from."""
+) -> tuple[Classifier, dict[str, str], list[str]]:
+    """The network before the first step, where its weights came from, and what was changed in
+    them to make them fit. The settings' input must be decided."""
     torch.manual_seed(torch_seed(settings.seed, "init"))
-    own = settings.model.pretrained and settings.model.name not in OWN
-    own = own and weights is None and start is None
     unknown = None if coding is None else unknown_case(coding)
     classes = len(parts.counts)
-    network = build(settings.model, settings.input, classes, pretrained=own, unknown_facts=unknown)
-    named = {"body": f"timm's own of {settings.model.name}"} if own else {}
+    network = build(settings.model, settings.shown, classes, unknown_facts=unknown)
+    named, lines = weights.record(), list[str]()
     if settings.prior_bias:
         prior = implied_prior(settings.loss, settings.sampling, parts.counts)
         set_prior_bias(network, prior)
-    if weights is not None:
-        load_body(network.body, weights)
-        named = {"body": weights.name, "sha256": files.sha256_file(weights)}
+    if weights.path is not None:
+        lines = load_body(network.body, weights.path, by_position=weights.by_position)
     if start is not None:
         _refuse_other_facts(coding, start)
         refuse_seen(parts, start)
         _load_all(network, start)
         named = {"all": start.name, "sha256": files.sha256_file(start), **_parent(start)}
     refuse_sizes(network, settings)
-    return network, named
+    return network, named, lines
+
+
+def decide_input(
+    settings: Settings, weights: Path | str | None, start: Path | None, progress: Progress
+) -> tuple[Settings, Weights, list[str]]:
+    """The settings with every "auto" decided by the weights, the weights, and any warning.
+
+    Weights of another run bring that run's input.
+    """
+    run = None if start is None else _run_of(start)
+    if start is not None:
+        name = settings.model.name if run is None else run.config.settings.model.name
+        native = random_start(name).native if run is None else run.config.settings.shown
+        chosen, whose = replace(random_start(settings.model.name), native=native), start.name
+    else:
+        settings, chosen = settle(settings, weights, progress.say)
+        whose = chosen.source
+        progress.say(chosen.describe())
+    shown = settings.input.resolved(chosen.native)
+    differ = [] if chosen.path is None and run is None else disagreements(shown, chosen.native)
+    lines = [f"warning: not the input of the weights ({whose}): {', '.join(differ)}"]
+    return settings.with_input(shown), chosen, lines if differ else []
 
 
 def _refuse_other_facts(coding: FactsCoding | None, start: Path) -> None:
@@ -249,9 +288,9 @@ def _load_all(network: Classifier, start: Path) -> None:
 def refuse_sizes(network: Classifier, settings: Settings) -> None:
     """`BadInput` for a stage's image size that the network cannot take; tried on empty images."""
     for number, stage in enumerate(settings.stages):
-        if stage.size in (None, settings.input.size):
+        if stage.size in (None, settings.shown.size):
             continue
-        shown = settings.input.model_copy(update={"size": stage.size})
+        shown = settings.shown.model_copy(update={"size": stage.size})
         try:
             layer_table(network, shown)
         except (RuntimeError, ValueError, AssertionError) as error:
@@ -281,9 +320,9 @@ def memory_need(network: Classifier, settings: Settings, machine: Machine) -> in
     stages = [s for s in settings.stages if s.trainable != "head"]
     if not stages:
         return held
-    layers = layer_table(network, settings.input)
+    layers = layer_table(network, settings.shown)
     numbers = sum(math.prod(layer.output) for layer in layers if layer.output)
-    side = max((s.size or settings.input.size) for s in stages) / settings.input.size
+    side = max((s.size or settings.shown.size) for s in stages) / settings.shown.size
     micro = min(settings.micro_batch, settings.batch_size)
     each = 4 if machine.precision == "float32" else 2
     return held + int(numbers * side**2) * micro * each
@@ -323,11 +362,14 @@ def plan(settings: Settings, parts: Parts, network: Classifier, machine: Machine
     yield f"{info.name}: {train} to train on, {valid} to validate on, {len(info.classes)} classes"
     size = sum(p.numel() for p in network.parameters())
     facts = f" with {', '.join(settings.model.metadata)}" if settings.model.metadata else ""
-    yield f"{settings.model.name}{facts} at {settings.input.size} px: {size:,} parameters"
+    yield f"{settings.model.name}{facts} at {settings.shown.size} px: {size:,} parameters"
     for number, stage in enumerate(settings.stages, 1):
         what = _stage_line(settings, stage, parts, network)
         yield f"stage {number} of {len(settings.stages)}: {what}"
     yield f"on {machine.describe()}, {_batch_line(settings)}"
+    slow = [] if machine.device != "cpu" else slow_convolutions(network)
+    if slow and machine.precision == "bfloat16":
+        yield f"{len(slow)} strided depthwise convolutions take the slow gradient ({slow[0]}, ...)"
     memory, disk = memory_need(network, settings, machine), disk_need(network, settings)
     yield f"at least {memory / 2**20:.0f} MiB of memory and {disk / 2**20:.0f} MiB of disk"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lesionlab import files
 from lesionlab.errors import BadInput
-from lesionlab.models.weights import read_tensors, write_tensors
+from lesionlab.models.tensor_files import read_tensors, write_tensors
 from lesionlab.progress import Progress
 
 SCHEMA_VERSION = 1
@@ -45,6 +45,7 @@ class State:
     plateau_wait: int = 0
     found_rates: dict[str, float] = field(default_factory=dict)  # by stage, of the finder
     micro_batches: dict[str, int] = field(default_factory=dict)  # by stage, where memory ran out
+    norms_reestimated: bool = False  # of the backbone, before it first trained
     scaler: dict[str, float] = field(default_factory=dict)  # of float16
     features: dict[str, dict[str, int | str]] = field(
         default_factory=dict

@@ -71,6 +71,12 @@ class Ranks:
             parameter.grad.copy_(flat[start:end].view_as(parameter))  # type: ignore[union-attr]
             start = end
 
+    def share(self, tensors: Sequence[Tensor]) -> None:
+        """Every rank then holds the first one's values."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
     def mine(self, rows: Rows) -> Rows:
         """The rows that this rank computes; `gathered` puts the results together."""
         return rows[self.rank :: self.world]

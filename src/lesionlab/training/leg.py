@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lesionlab.config import Settings, Stage
+from lesionlab.data.augment import to_input
 from lesionlab.data.facts import encode
 from lesionlab.data.feature_store import ROOT, can_hold, row_ids
 from lesionlab.evaluation.predictions import Ints
@@ -19,6 +20,7 @@ from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import freeze, set_mode, trainable_groups
 from lesionlab.progress import Progress
 from lesionlab.run import FactsCoding
+from lesionlab.training.batch_norm import reestimate
 from lesionlab.training.checkpoint import State
 from lesionlab.training.depthwise import quicken
 from lesionlab.training.features import Frozen, frozen_features
@@ -31,6 +33,7 @@ from lesionlab.training.setup import Parts, preprocessing, stage_pixels
 from lesionlab.training.step import FeatureInputs, Float32, ImageInputs, Inputs, StepContext
 
 FEATURES = "features"
+NORM_BATCH = 32  # images at once where statistics are measured
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ def prepare_leg(made: Materials, number: int, state: State) -> Leg:
     names = freeze(made.network, stage.trainable, norms)
     groups = trainable_groups(made.network, stage.trainable, norms)
     inputs = stage_inputs(made, number, state)
+    if isinstance(inputs, ImageInputs):
+        _reestimate_norms(made, stage, inputs, state)
     batch, micro = batches(made, stage, state)
     if stage.max_lr == "auto" and stage.name not in state.found_rates:
         found = chosen_rate(rate_curve(made, number, inputs, batch, micro), stage.name, number)
@@ -93,6 +98,27 @@ def prepare_leg(made: Materials, number: int, state: State) -> Leg:
     context = step_context(made, stage, names)
     moving = (*names, *_head_statistics(made.network)) if stage.cached_views else None
     return Leg(number, stage, inputs, context, moving, batch, micro, steps, peaks)
+
+
+def _reestimate_norms(made: Materials, stage: Stage, inputs: ImageInputs, state: State) -> None:
+    """The backbone's batch-norm statistics from all training images, before it first trains."""
+    wanted = made.settings.reestimate_batch_norm and stage.trainable != "head"
+    if not wanted or state.norms_reestimated:
+        return
+    starts = range(0, len(inputs.train), NORM_BATCH)
+    device = made.machine.device
+
+    def images() -> Iterator[Tensor]:
+        for i in made.progress(starts, "batch-norm statistics", len(starts)):
+            pixels = inputs.pixels.take(inputs.train[i : i + NORM_BATCH])
+            yield to_input(torch.from_numpy(pixels).to(device), inputs.how)
+
+    changed = reestimate(made.network, images(), made.network.feature_map)
+    made.machine.ranks.share(list(made.network.state_dict().values()))
+    state.norms_reestimated = True
+    line = f"{stage.name}: {changed} batch norms re-estimated on {len(inputs.train)} images"
+    state.note(line)
+    made.progress.say(line)
 
 
 def _head_statistics(network: Classifier) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import statistics
+import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +117,23 @@ def free_memory(device: str) -> int | None:
         given_back = pages["active_file"] + pages["inactive_file"]  # the kernel drops these first
         found.append(limit - taken + given_back)
     return min(found, default=None)
+
+
+def milliseconds_an_image(
+    body: torch.nn.Module, shape: tuple[int, int, int], images: int = 8, repeats: int = 5
+) -> float:
+    """Median time of a forward pass in float32 on the processor, for each of `images` at once.
+
+    `shape` is (C, H, W). The first pass is not counted.
+    """
+    batch, times = torch.zeros(images, *shape), []
+    body.eval()
+    with torch.inference_mode():
+        for _ in range(repeats + 1):
+            started = time.perf_counter()
+            body(batch)
+            times.append(time.perf_counter() - started)
+    return round(1000 * statistics.median(times[1:]) / images, 1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

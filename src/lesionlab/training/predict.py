@@ -19,7 +19,7 @@ from lesionlab.evaluation.calibration import fit_temperature, log_prior_ratio, p
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions
 from lesionlab.models.classifier import Classifier, build
 from lesionlab.models.mean import Member
-from lesionlab.models.weights import read_tensors
+from lesionlab.models.tensor_files import read_tensors
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run import BEST, CALIBRATION, Run, RunConfig, read_run
 from lesionlab.training.features import image_logits
@@ -94,7 +94,7 @@ def bare_network(config: RunConfig) -> Classifier:
     settings = config.settings
     unknown = None if config.facts is None else unknown_case(config.facts)
     classes = len(config.dataset.classes)
-    return build(settings.model, settings.input, classes, pretrained=False, unknown_facts=unknown)
+    return build(settings.model, settings.shown, classes, unknown_facts=unknown)
 
 
 def load_network(run: Run) -> Classifier:

@@ -23,7 +23,7 @@ from lesionlab.data.randomness import epoch_order
 from lesionlab.errors import BadInput, Interrupted
 from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import set_mode
-from lesionlab.models.weights import read_tensors, write_tensors
+from lesionlab.models.tensor_files import read_tensors, write_tensors
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run import (
     BEST,
@@ -65,7 +65,7 @@ def train(
     settings: Settings,
     out: Path,
     *,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     start: Path | None = None,
     machine: Machine | None = None,
     progress: Progress = SILENT,
@@ -73,10 +73,10 @@ def train(
 ) -> Run:
     """Train by `settings` on a split data set, into a new run folder `out`.
 
-    `weights` is a safetensors file for the body; without it timm's own are downloaded (where
-    `settings.model.pretrained`). `start` is a safetensors file of a whole network, such as
-    another run's `stages/NAME.safetensors`. Raises `BadInput` before the first step for
-    whatever can be known by then, and `Interrupted` when stopped by a signal.
+    `weights` is a weights file for the backbone, a folder of such, or "auto", the default where
+    `settings.model.pretrained` (`models.weights.find_weights`). `start` is a safetensors file of a
+    whole network, such as another run's `stages/NAME.safetensors`. Raises `BadInput` before the
+    first step for whatever can be known by then, and `Interrupted` when stopped by a signal.
     """
     machine = machine or choose_machine(precision=settings.precision)
     parts = open_parts(dataset_folder)
@@ -90,7 +90,7 @@ def train(
     if machine.ranks.first:
         files.refuse_existing(out)
         try:
-            begin(out, settings, parts, machine, weights, start)
+            begin(out, settings, parts, machine, weights, start, progress)
         except OSError as error:
             raise _unwritable(error, out) from None
     machine.ranks.wait()
@@ -251,7 +251,10 @@ class Trainer:
 
     def _prepare(self, number: int) -> Leg:
         """The stage's inputs and optimiser, with the moments of the checkpoint."""
+        before = self.state.norms_reestimated
         leg = prepare_leg(self.made, number, self.state)
+        if self.state.norms_reestimated and not before:
+            self.average.take("body.")
         load_optimizer_tensors(leg.context.optimizer, self.saved_moments)
         self.saved_moments = {}
         if self.state.scaler and leg.context.scaler.is_enabled():

@@ -27,7 +27,7 @@ def training_views(
     rows = dataset.part("train")
     chosen = rows.iloc[np.sort(philox(seed, "views").permutation(len(rows))[:images])]
     some = Dataset(dataset.folder, chosen.reset_index(drop=True), dataset.info)
-    shown = settings.input
+    shown = settings.shown
     nothing, one = (0.0,) * shown.channels, (1.0,) * shown.channels
     how = Preprocessing(stage.size or shown.size, shown.fit, shown.channels, nothing, one)
     plain = decoder(some, how).take(np.arange(len(chosen)))  # a handful needs no cache
