@@ -29,12 +29,12 @@ def list_models(*, measure: bool = False, progress: Progress = SILENT) -> list[d
 
 
 def _listed(name: str) -> dict[str, Any]:
-    from lesionlab.models.weights import at_hand, hub_name
+    from lesionlab.models.weights import address_of, at_hand, hub_name
     from lesionlab.models.zoo import ARCHITECTURES, OWN, body_size, weights_licence
 
     own, parameters, shown = name in OWN, body_size(name), _native(name)
     found = None if own else at_hand(name)
-    hub = None if own else hub_name(name)
+    hub = None if own else hub_name(name) or address_of(name)
     return {
         "name": name,
         "timm_name": ARCHITECTURES[name].timm_name if name in ARCHITECTURES else None,

@@ -1,5 +1,43 @@
-preset asks for pre-trained weights; preset asks for pre-trained weights; `start` is `RUN` or `RUN@STAGE`; `epochs` caps every stage; `lr`
-    is the rate of every stage, or "auto": found by a range test at its start.
+"""Train by a preset, and go on with an interrupted run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lesionlab import files
+from lesionlab.errors import BadInput
+from lesionlab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from lesionlab.config import Settings
+    from lesionlab.run import Run
+    from lesionlab.training.machine import Machine
+
+
+def train(
+    dataset: Path | str,
+    preset: str | Settings,
+    out: Path | str,
+    *,
+    overrides: Sequence[str] = (),
+    weights: Path | str | None = None,
+    start: str | None = None,
+    epochs: int | None = None,
+    lr: float | str | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Train on a split data set into a new run folder.
+
+    `preset` is a name, the path of a TOML file, or `Settings`; `overrides` are
+    `key.sub=value` assignments; `weights` is a weights file (.safetensors, .pth, .onnx), a folder
+    of such, or "auto" (an installed package, a cache folder, the hub), the default where the
+    preset asks for pre-trained weights; `start` is `RUN` or `RUN@STAGE`; `epochs` caps every
+    stage; `lr` is the rate of every stage, or "auto": found by a range test at its start.
     Returns `{run, best_epoch, valid: {metric: {value, low, high}}, images_per_second, ...}`.
     Raises `BadInput` for what the user can mend.
     """

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import timm
+import torch
 from timm.models import PretrainedCfg
 
 from lesionlab import files
@@ -230,7 +231,8 @@ def from_cache(name: str) -> Weights | None:
         found = list(files_in(name, folder))
         if found:
             return _cached(name, found[0])
-    return None
+    lone = _lone_file(name)
+    return None if lone is None or not lone[1].is_file() else _cached(name, lone[1])
 
 
 def _cached(name: str, path: Path) -> Weights:
@@ -297,14 +299,43 @@ def hub_name(name: str) -> str | None:
     return str(cfg.hf_hub_id) if cfg is not None and cfg.hf_hub_id else None
 
 
+def _lone_file(name: str) -> tuple[str, Path] | None:
+    """The address of weights that no repository of the hub holds, and where torch keeps them."""
+    cfg = timm.get_pretrained_cfg(timm_name_of(name))
+    if hub_name(name) is not None or cfg is None or not cfg.url:
+        return None
+    return cfg.url, Path(torch.hub.get_dir()) / "checkpoints" / cfg.url.rpartition("/")[2]
+
+
+def address_of(name: str) -> str | None:
+    """The file name of weights that lie at an address of their own."""
+    lone = _lone_file(name)
+    return None if lone is None else lone[1].name
+
+
 def from_hub(name: str) -> tuple[Weights | None, str]:
     """Weights of the hub, downloaded into its library's cache; or None and why not."""
-    repository = hub_name(name)
+    from huggingface_hub import constants
+
+    repository, lone = hub_name(name), _lone_file(name)
     what = f"the weights of '{name}' cannot be had from the hub"
-    if repository is None:
+    if repository is None and lone is None:
         return None, f"{what}, which has none"
-    if not hub_answers():
+    if not hub_answers(constants.ENDPOINT if lone is None else lone[0]):
         return None, f"{what}, which cannot be reached from here"
+    if repository is not None:
+        return _downloaded(name, repository, what)
+    assert lone is not None
+    try:
+        lone[1].parent.mkdir(parents=True, exist_ok=True)
+        with files.stage_file(lone[1]) as aside:
+            torch.hub.download_url_to_file(lone[0], str(aside), progress=False)
+    except OSError as error:
+        return None, f"{what} ({error})"
+    return replace(_cached(name, lone[1]), origin="hub"), ""
+
+
+def _downloaded(name: str, repository: str, what: str) -> tuple[Weights | None, str]:
     from huggingface_hub import hf_hub_download
 
     reason = ""
@@ -318,15 +349,15 @@ def from_hub(name: str) -> tuple[Weights | None, str]:
     return None, f"{what} ({reason})"
 
 
-def hub_answers() -> bool:
-    """Whether the hub can be reached, known within seconds; behind a proxy it is just tried."""
+def hub_answers(endpoint: str) -> bool:
+    """Whether an address can be reached, known within seconds; behind a proxy it is just tried."""
     from huggingface_hub import constants
 
     if constants.is_offline_mode():
         return False
     if getproxies():
         return True
-    address = urlsplit(constants.ENDPOINT)
+    address = urlsplit(endpoint)
     port = address.port or (443 if address.scheme == "https" else 80)
     try:
         with socket.create_connection((address.hostname or "", port), HUB_PATIENCE):
