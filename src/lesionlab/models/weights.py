@@ -304,7 +304,8 @@ def _lone_file(name: str) -> tuple[str, Path] | None:
     cfg = timm.get_pretrained_cfg(timm_name_of(name))
     if hub_name(name) is not None or cfg is None or not cfg.url:
         return None
-    return cfg.url, Path(torch.hub.get_dir()) / "checkpoints" / cfg.url.rpartition("/")[2]
+    url = str(cfg.url)
+    return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
 
 
 def address_of(name: str) -> str | None:
