@@ -150,7 +150,9 @@ def _numbers_of(array: Plain) -> Floats:
                 raise TypeError
             result[place] = float("nan") if is_missing(value) else float(value)
         except (TypeError, ValueError):
-            raise BadInput(f"{value!r} is not a number", where=at(array, np.array(place))) from None
+            raise BadInput(
+                f"'{text(value)}' is not a number", where=at(array, np.array(place))
+            ) from None
     return result
 
 

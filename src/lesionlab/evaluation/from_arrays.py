@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -241,7 +240,7 @@ def _label_numbers(
         first = positive == names[:1]
         codes = {"False": int(first), "True": int(not first)}
         notes = (f"True read as '{names[codes['True']]}', False as '{names[codes['False']]}'",)
-    elif strange and not _is_numbered(names) and _are_numbers(known, len(names)):
+    elif strange and not _is_numbered(names) and all(_is_number(v) for v, _ in known):
         _refuse_ambiguous(names, positive)
         codes = {str(k): k for k in range(len(names))}
         notes = ("y_true read as class numbers: " + _shown(names),)
@@ -253,7 +252,7 @@ def _label_numbers(
         raise BadInput(
             f"label '{shown[row]}' is not a class",
             where=at(true, [row]),
-            remedy=nearest(shown[row], names),
+            remedy=nearest(shown[row], codes if notes else names),
         )
     return np.array(found, np.int64), notes
 
@@ -263,9 +262,8 @@ def _shown(names: tuple[str, ...]) -> str:
     return ", ".join(pairs) + (", ..." if len(names) > 8 else "")
 
 
-def _are_numbers(known: list[tuple[Any, str]], k: int) -> bool:
-    numbered = {str(i) for i in range(k)}
-    return all(isinstance(v, int | float) and t in numbered for v, t in known)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _refuse_ambiguous(names: tuple[str, ...], positive: tuple[str, ...]) -> None:
