@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 from preset_runs import replace_between
 
+from lesionlab import numerics
+
 BEGIN, END = "<!-- training input: begin -->", "<!-- training input: end -->"
 AUGMENT = {"flips": "dihedral", "brightness": 0.1, "contrast": 0.1}  # flips and lighting
 STEPS, WARM = 5, 2
@@ -218,6 +220,7 @@ PIECES = ("import", "input", "memory", "resume")
 
 
 def main() -> None:
+    numerics.ask_for_exact_numerics()  # as the command line does; torch is not loaded yet
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", type=Path, required=True)

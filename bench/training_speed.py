@@ -27,6 +27,8 @@ from typing import IO
 
 import numpy as np
 
+from lesionlab.numerics import VARIABLES
+
 HERE = Path(__file__).parent / "peers"
 SEEDS = (0, 1, 2)
 KEPT = Path(__file__).parent / "results" / "training-speed.json"
@@ -127,6 +129,8 @@ def do(piece: Piece, trial: Path, ends: float, options: argparse.Namespace) -> N
     words += ["--quiet"] if options.quiet else []
     hidden = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(options.threads)}
     hidden["TRAINING_SPEED_LOCK"] = str(options.lock or options.work / "measuring.lock")
+    if piece.peer == "ours":  # as its command line asks before it loads torch
+        hidden |= VARIABLES
     began = time.monotonic()
     log = out.with_suffix(".log")
     with log.open("w") as stream:

@@ -81,6 +81,21 @@ def check_evaluate(lesionlab: Path, demo: Path, folder: Path) -> None:
     claim(answer["n"] > 0, f"evaluate measures {answer['n']} predictions")
 
 
+ARRAYS = """
+import lesionlab, pathlib, sys
+found = lesionlab.evaluate(y_true=[0, 1] * 40, y_prob=[0.2, 0.7] * 40, resamples=50)
+typed = (pathlib.Path(lesionlab.__file__).parent / "py.typed").is_file()
+print(found.n, typed, "torch" in sys.modules, found.report(sys.argv[1]).stat().st_size > 10_000)
+"""
+
+
+def check_arrays(lesionlab: Path, folder: Path) -> None:
+    """Arrays are measured, and the wheel says that it is typed."""
+    python, page = lesionlab.parent / "python", folder / "arrays.html"
+    said = must(python, "-c", ARRAYS, page, cwd=folder).split()
+    claim(said == ["80", "True", "False", "True"], "arrays are measured; the wheel is typed")
+
+
 def check_demo(lesionlab: Path, folder: Path) -> None:
     """The demo needs torch, says so in one line, and leaves nothing behind."""
     done = call(lesionlab, "demo", "--out", folder / "demo")
@@ -100,6 +115,7 @@ def main() -> None:
         check_help(lesionlab)
         check_predict(lesionlab, demo, image)
         check_evaluate(lesionlab, demo, folder)
+        check_arrays(lesionlab, folder)
         check_demo(lesionlab, folder)
 
 

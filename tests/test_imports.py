@@ -16,8 +16,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "lesionlab"
 
 # A room may import itself and what stands before it.
 ROOMS = (
-    *("errors", "files", "progress", "config", "run"),
-    *("data", "models", "evaluation", "training", "explanation", "experiments"),
+    *("errors", "numerics", "files", "progress", "config", "run"),
+    *("data", "models", "evaluation", "stats", "training", "explanation", "experiments"),
     *("deployment", "reporting", "api", "cli"),
 )
 # Where torch may be imported at the top of a file; everywhere else the base install must do.

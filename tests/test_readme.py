@@ -91,6 +91,31 @@ def test_the_users_path_runs_as_written(
 def test_the_python_example_runs_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (example,) = blocks(README, "python")
+    (example,) = (block for block in blocks(README, "python") if "import_dataset" in block)
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})  # the README is ours
+
+
+def section(page: Path, title: str) -> str:
+    """A section of a page, down to the next title of its level."""
+    (found,) = re.findall(
+        rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)",
+        page.read_text(encoding="utf-8"),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    ("page", "title", "examples"),
+    [("README.md", "Only the evaluation", 1), ("docs/evaluation.md", "From arrays", 2)],
+)
+def test_the_examples_of_arrays_run_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str, title: str, examples: int
+) -> None:
+    found = blocks(section(ROOT / page, title), "python")
+    assert len(found) == examples
+    monkeypatch.chdir(tmp_path)
+    for example in found:
+        exec(compile(example, page, "exec"), {})
+    assert (tmp_path / "report.html").is_file()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -50,18 +49,6 @@ def test_the_record_names_what_the_bits_depend_on() -> None:
     assert record["timm"] == timm.__version__
     assert record["numerics"] == NUMERICS
     assert record["mkl"] == os.environ["MKL_CBWR"] == "AUTO,STRICT"
-
-
-@pytest.mark.parametrize(("before", "after"), [(None, "AUTO,STRICT"), ("AVX2", "AVX2")])
-def test_the_package_asks_for_it_itself_and_respects_who_asked_before(
-    before: str | None, after: str
-) -> None:
-    there = {k: v for k, v in os.environ.items() if k != "MKL_CBWR"}
-    code = "import os, lesionlab; print(os.environ['MKL_CBWR'])"
-    run = [sys.executable, "-c", code]
-    given = there if before is None else there | {"MKL_CBWR": before}
-    said = subprocess.run(run, env=given, capture_output=True, text=True, check=True).stdout
-    assert said.strip() == after
 
 
 @pytest.mark.parametrize(("device", "precision"), [("tpu", "auto"), ("cpu", "float16")])

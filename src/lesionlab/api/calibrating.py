@@ -15,21 +15,26 @@ from lesionlab.run import CONFIG
 
 
 def read_calibrating(path: Path, measured: Predictions) -> tuple[Predictions, tuple[str, ...]]:
-    """The labelled predictions of a calibration table, in the classes' order of `measured`.
+    """The labelled predictions of a calibration table, and how it was read."""
+    refuse_opened_test(path)
+    found, notes = read_any(path)
+    return calibrating_rows(found, measured, str(path)), how_read(path, notes)
+
+
+def calibrating_rows(found: Predictions, measured: Predictions, where: str) -> Predictions:
+    """The labelled rows of data that calibrate, in the classes' order of `measured`.
 
     Raises `BadInput` where its classes are others, no row has a label, or an image or a group
     (patient, lesion) stands in both tables.
     """
-    refuse_opened_test(path)
-    found, notes = read_any(path)
     if set(found.classes) != set(measured.classes):
         raise BadInput(
             f"its classes are {', '.join(found.classes)}, not {', '.join(measured.classes)}",
-            where=str(path),
+            where=where,
         )
     kept = found.take(np.flatnonzero(found.y_true >= 0))
     if not len(kept):
-        raise BadInput("no row has a label", where=str(path), remedy="add a column 'label'")
+        raise BadInput("no row has a label", where=where, remedy="add a column 'label'")
     for what, ours, theirs in (
         ("image", measured.image_id, kept.image_id),
         ("group", measured.groups, kept.groups),
@@ -38,16 +43,15 @@ def read_calibrating(path: Path, measured: Predictions) -> tuple[Predictions, tu
         if both:
             raise BadInput(
                 f"{len(both)} {what}(s) stand in both tables, the first is '{both[0]}'",
-                where=str(path),
+                where=where,
                 remedy="calibrate on other patients than those that are measured",
             )
     order = [kept.classes.index(c) for c in measured.classes]
     names = np.array(kept.classes, dtype=object)[kept.y_true]
     y_true = np.array([measured.classes.index(n) for n in names], np.int64)
-    turned = dataclasses.replace(
+    return dataclasses.replace(
         kept, classes=measured.classes, y_true=y_true, y_prob=kept.y_prob[:, order], logits=None
     )
-    return turned, how_read(path, notes)
 
 
 def how_read(path: Path, notes: tuple[str, ...]) -> tuple[str, ...]:

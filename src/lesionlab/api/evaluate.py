@@ -1,57 +1,26 @@
-"""`lesionlab.evaluate`: every number of a run or of a predictions table, and the report."""
+"""`lesionlab.evaluate`: every number of a run, of a predictions table, or of arrays."""
 
 from __future__ import annotations
 
-import dataclasses
+import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
-import numpy as np
-
-from lesionlab import files
-from lesionlab.api.outside import of_outside
-from lesionlab.api.repeats import evaluate_repeats, repeated_runs
-from lesionlab.api.sets import sets_of
-from lesionlab.api.subject import Beside, Subject, is_current, of_run, of_table, report_content
-from lesionlab.data import ledger
+from lesionlab.api.evaluate_arrays import CalibratingArrays, Part, Prior, evaluate_arrays
+from lesionlab.api.evaluate_stored import Source, evaluate_stored
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.arrays import Array
 from lesionlab.evaluation.conformal import ALPHA
-from lesionlab.evaluation.evaluate import Evaluation, evaluate_predictions
-from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
-from lesionlab.evaluation.predictions import Predictions, write_predictions
-from lesionlab.evaluation.readers import compare_with_readers, published_points
-from lesionlab.evaluation.subgroups import subgroups
-from lesionlab.evaluation.units import Unit, to_unit
-from lesionlab.evaluation.votes import read_votes
+from lesionlab.evaluation.from_arrays import Groups, Label
+from lesionlab.evaluation.units import Unit
 from lesionlab.progress import SILENT, Progress
-from lesionlab.reporting.language import language
-from lesionlab.reporting.report import write_report
-from lesionlab.run import OPERATING_POINTS, model_sha256
-
-SCHEMA_VERSION = 1
-HELD_OUT = ("valid", "test", "calib", "outside")
+from lesionlab.reporting.array_evaluation import ArrayEvaluation
 
 
-@dataclass(frozen=True)
-class Choice:
-    """How the operating point is to be chosen: by a policy with its target, or a threshold."""
-
-    policy: str | None = None
-    target: float | None = None
-    threshold: float | None = None
-    elsewhere: bool = False  # on the calibration part instead of validation
-
-    @property
-    def asked(self) -> bool:
-        """Whether the user asked for a point of their own."""
-        given = (self.policy, self.target, self.threshold)
-        return self.elsewhere or any(value is not None for value in given)
-
-
+@overload
 def evaluate(
-    source: Path | str | Sequence[Path | str],
+    source: Source,
     *,
     truth: Path | str | None = None,
     split: str | None = None,
@@ -77,305 +46,144 @@ def evaluate(
     resamples: int = 2000,
     seed: int = 0,
     progress: Progress = SILENT,
-) -> dict[str, Any]:
-    """Measure a run folder or a predictions CSV, and write `report.html` and the metrics.
+) -> dict[str, Any]: ...
 
-    A run is measured on validation; `split="test"` opens the sealed test set, which is written
-    to the dataset's ledger before any number is shown. The operating point is chosen on
-    validation only (default: the lower 95 % bound of sensitivity is at least 0.95; `point` asks
-    for the point estimate), stored in the run and applied unchanged to test. For a CSV from
-    anybody, `truth` joins labels and `split` says which part the table is; nothing is chosen on
-    it unless that is "valid". `calib` names data to choose on instead: "calib", that part of a
-    run's data set, or for a CSV another CSV; `calibration` (temperature, platt, isotonic,
-    dirichlet) refits the probabilities of a CSV there. `sets` (lac, aps, raps, none) and `alpha`:
-    conformal sets, calibrated on the same data and measured on another part; a class with too
-    few lesions there is refused, or with `rare="include"` in every set.
-    `data` is the dataset folder where it has moved, or for a CSV. `readers` are CSVs of readers'
-    votes on the same images, laid beside the model; `published` adds published readers (of
-    other images, for orientation). `on` is another dataset folder: model, temperature and
-    operating point are applied to its images unchanged, and reported beside validation.
 
-    Several runs, or a folder that holds them, are repeats: each is evaluated so, and the result
-    is `{runs, varied, metrics: {name: {n, mean, sd, runs}}, ...}` (`api.repeats`).
+@overload
+def evaluate(
+    *,
+    y_true: Array,
+    y_prob: Array,
+    classes: Sequence[Label] | None = None,
+    groups: Groups | None = None,
+    positive: Label | Sequence[Label] | None = None,
+    image_ids: Array | None = None,
+    prior: Prior | None = None,
+    split: Part | None = None,
+    unit: Unit = "image",
+    policy: str | None = None,
+    target: float | None = None,
+    threshold: float | None = None,
+    calib: CalibratingArrays | None = None,
+    calibration: str | None = None,
+    sets: str | None = None,
+    alpha: float = ALPHA,
+    rare: Literal["refuse", "include"] = "refuse",
+    prevalences: Sequence[float] = (),
+    title: str = "arrays",
+    resamples: int = 2000,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> ArrayEvaluation: ...
 
-    Returns `{n, unit, resampled, metrics: {name: {value, low, high, n, method}}, report, ...}`.
-    Raises `BadInput` for what the user can mend, among it choosing on test.
+
+def evaluate(source: Source | None = None, **options: Any) -> dict[str, Any] | ArrayEvaluation:
+    """Measure a run, a predictions CSV, or labels and probabilities in arrays, with intervals.
+
+    `evaluate(source)` measures a run folder or a predictions CSV, writes `report.html` and the
+    metrics, and returns a dictionary; `api.evaluate_stored` has its options.
+    `evaluate(y_true=..., y_prob=...)` measures arrays, writes nothing, and returns an object.
+    Both run through the same code: the same data give the same numbers.
+
+    Parameters
+    ----------
+    y_true : (N,) labels
+        Names, numbers or booleans; NumPy, pandas, polars, torch (any device), or a list. Missing
+        (None, NaN, "") means not known: such cases are left out and counted. With `classes` given
+        by name, whole numbers are class numbers from 0.
+    y_prob : (N,) or (N, K) probabilities in [0, 1]
+        (N,): of `positive`. (N, K): rows sum to 1; the columns of a table are read by name, as
+        `classes` or `prob_<class>`, not by position.
+    classes : K names, optional
+        In the order of the columns. Default: the table's columns; else the sorted labels, as in
+        scikit-learn.
+    groups : (N,) ids, or a mapping or table with `patient_id` and `lesion_id`, optional
+        A plain column holds patients, unless it is named `lesion_id`. Intervals resample whole
+        groups. A case without an id is a group of its own; without `groups` every case is.
+    positive : a class, or several, optional
+        Whose probabilities are summed: the malignant classes. Default: by the taxonomy where it
+        knows all classes; of two numbered classes the greater; it must be given where y_prob is
+        one column and neither says.
+    image_ids : (N,) ids, optional
+        By which the report names a case. Default: row numbers.
+    prior : K shares that sum to 1, or a mapping by class, optional
+        The prevalence at which the probabilities hold; for the prior-corrected decision.
+    split : "valid", "calib", "test" or "train", optional
+        Which part the cases are. A threshold is chosen on "valid" or "calib" only.
+    unit : "image", "lesion" or "patient"
+        What one case is.
+    policy, target, threshold : optional
+        The operating point, as on the command line (docs/evaluation.md).
+    calib : mapping of `y_true`, `y_prob`, `groups`, `image_ids`, optional
+        Other cases: a threshold is chosen, `calibration` fitted ("temperature", "platt",
+        "isotonic", "dirichlet") and `sets` ("lac", "aps", "raps", "none") calibrated on them.
+    alpha, rare : the share that sets may miss; "refuse" or "include" classes with few groups
+    prevalences : further prevalences in (0, 1) for PPV and NPV
+    title : the name in the report
+    resamples, seed : of the clustered bootstrap
+
+    Returns
+    -------
+    ArrayEvaluation
+        `found.roc_auc.value`, `.low`, `.high` (95 %), `.n`, `.method`; `metrics`, `per_class`,
+        `to_frame()`, `to_json()`, `report(path)`.
+
+    Raises
+    ------
+    BadInput
+        For arrays of other lengths or pandas indexes, values that are no probabilities (logits),
+        rows that do not sum to 1, labels of no class, and what the command refuses.
+
+    Sources
+    -------
+    docs/evaluation.md and docs/coverage.md: each interval, its paper, and its simulated coverage.
+
+    Examples
+    --------
+    >>> import numpy as np, lesionlab
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 200)
+    >>> p = np.clip(0.5 + 0.2 * (2 * y - 1) + rng.normal(0, 0.2, 200), 0, 1)
+    >>> found = lesionlab.evaluate(y_true=y, y_prob=p, groups=np.arange(200) // 2, resamples=200)
+    >>> found.resampled, found.groups, found.n
+    ('patient', 100, 200)
+    >>> found.roc_auc.low < found.roc_auc.value < found.roc_auc.high
+    True
     """
-    options = {k: v for k, v in locals().items() if k not in ("source", "out")}
-    language(lang)
-    runs = repeated_runs(source)
-    if runs:
-        return evaluate_repeats(evaluate, runs, out, options)
-    source = Path(source if isinstance(source, Path | str) else source[0])
-    if point and policy not in (None, "sensitivity"):
-        raise BadInput("--point is the policy 'sensitivity'", where=f"--policy {policy}")
-    choice = Choice("sensitivity" if point else policy, target, threshold)
-    folder = None if data is None else Path(data)
-    if source.is_dir():
-        _refuse_for_runs(truth, malignant, calib, calibration)
-        choice = dataclasses.replace(choice, elsewhere=calib is not None)
-        if on is not None and split not in (None, "valid"):
-            raise BadInput("outside data have no parts here", where=f"--on with --split {split}")
-        subject = of_run(source, split or "valid", folder, out, progress, str(calib or "valid"))
-        if on is not None:
-            subject = of_outside(subject, Path(on), out, progress)
-    elif on is not None:
-        raise BadInput("only a run can meet another data set", where=f"{source} --on {on}")
-    else:
-        other = None if calib is None else Path(calib)
-        subject = of_table(source, truth, split, tuple(malignant), folder, out, other, calibration)
-    points, refusal = operating_points(subject, choice, unit)
-    if points and subject.run is not None and unit != "image":
-        note = f"the operating point was chosen on single images and is applied to each {unit}"
-        subject = dataclasses.replace(subject, notes=(*subject.notes, note))
-
-    def measured(predictions: Predictions) -> Evaluation:
-        return evaluate_predictions(
-            predictions, malignant=subject.malignant, prior=subject.prior, operating_points=points,
-            unit=unit, prevalences=prevalences, resamples=resamples, seed=seed, progress=progress,
-        )  # fmt: skip
-
-    evaluation = measured(subject.predictions).to_json()
-    evaluation["conformal"] = sets_of(subject, sets, alpha, rare, unit, seed)
-    beside = [(name, p, measured(p).to_json()) for name, p in subject.beside]
-    parts = [(subject.part, subject.predictions, evaluation), *beside]
-    laid = Beside(
-        _subgroups(subject, evaluation, resamples, seed, progress),
-        _readers(subject, evaluation, readers, resamples, seed),
-        tuple(p.to_json() for p in published_points()) if published else (),
-    )
-    openings = _open(subject, evaluation)  # before anything is written or shown
-    _write(subject, evaluation, points)
-    content = report_content(subject, parts, openings, images, refusal, laid)
-    report = subject.out / "report.html"
-    write_report(report, content, lang)
-    return _result(subject, evaluation, openings, report) | {
-        "conformal": evaluation["conformal"],
-        "notes": [*([refusal] if refusal else []), *subject.notes, *evaluation["notes"]],
-        "subgroups": list(laid.subgroups),
-        "readers": list(laid.readers),
-    }
-
-
-def _refuse_for_runs(
-    truth: Path | str | None,
-    malignant: Sequence[str],
-    calib: Path | str | None,
-    calibration: str | None,
-) -> None:
-    if truth is not None or malignant:
-        raise BadInput("a run knows its truth and its malignant classes", where="--truth")
-    if calib not in (None, "calib"):
+    if source is not None:
+        _refuse_arrays(source, options)
+        return evaluate_stored(source, **options)
+    missing = [name for name in ("y_true", "y_prob") if options.get(name) is None]
+    if missing:
         raise BadInput(
-            "a run calibrates on its own data set",
-            where=f"--calib {calib}",
-            remedy="make a part with: lesionlab split --calib 0.1, then say --calib alone",
+            f"{missing[0]} is missing",
+            where="evaluate",
+            remedy="give a run folder, a predictions CSV, or the arrays y_true= and y_prob=",
         )
-    if calibration is not None:
+    return evaluate_arrays(**options)
+
+
+def _refuse_arrays(source: object, options: dict[str, Any]) -> None:
+    paths = [source] if isinstance(source, str | Path) else source
+    if "y_true" in options or "y_prob" in options:
+        raise BadInput("a source and arrays were given", where="evaluate", remedy="give one")
+    if not isinstance(paths, list | tuple) or not all(isinstance(p, str | Path) for p in paths):
         raise BadInput(
-            "a run's probabilities are those of its stored temperature",
-            where=f"--calibration {calibration}",
-            remedy="give its tables instead: evaluate RUN/predictions-test.csv "
-            "--calib RUN/predictions-valid.csv",
+            f"a source is a path, not a {type(source).__name__}",
+            where="evaluate",
+            remedy="name the arrays: evaluate(y_true=..., y_prob=...)",
         )
 
 
-def operating_points(
-    subject: Subject, choice: Choice, unit: Unit = "image"
-) -> tuple[list[OperatingPoint], str]:
-    """The locked points to apply, and why there is none where there is none.
-
-    A run decides by image, so its point is chosen on images; a table's on the unit that is
-    measured. A run's stored points are read; without any, one is chosen on validation and
-    stored by the caller. Raises `BadInput` for a choice on test, or once test has been opened
-    with this run.
-    """
-    if not subject.malignant:
-        if choice.asked:
-            raise BadInput(
-                "an operating point needs to know which classes are malignant",
-                remedy="name them: --malignant a,b",
-            )
-        return [], ""
-    stored = None if subject.run is None else subject.run.folder / OPERATING_POINTS
-    if subject.run is None:
-        subject = _by_unit(subject, unit)
-    if choice.threshold is not None and subject.run is None:
-        return [_choose(subject, subject.predictions, "fixed", choice.threshold, subject.part)], ""
-    if choice.asked:
-        _refuse_choice(subject, stored)
-    elif stored is not None and stored.is_file():
-        return [OperatingPoint.from_json(p) for p in files.read_json(stored)["points"]], ""
-    elif subject.chooser is None or (subject.run is None and subject.chooser[0] == subject.part):
-        return [], ""
-    return _chosen(subject, choice)
+def _options(*functions: Any) -> inspect.Signature:
+    """The options of both, for `help` and notebooks; which belong together, the overloads say."""
+    found: dict[str, inspect.Parameter] = {}
+    for function in functions:
+        for name, p in inspect.signature(function).parameters.items():
+            absent = p.replace(kind=p.KEYWORD_ONLY, default=None) if p.default is p.empty else p
+            found.setdefault(name, absent)
+    source = found.pop("source").replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return inspect.Signature([source, *found.values()])
 
 
-def _by_unit(subject: Subject, unit: Unit) -> Subject:
-    def joined(p: Predictions) -> Predictions:
-        return to_unit(p.take(np.flatnonzero(p.y_true >= 0)), unit, subject.malignant)
-
-    chooser = subject.chooser and (subject.chooser[0], joined(subject.chooser[1]))
-    return dataclasses.replace(subject, predictions=joined(subject.predictions), chooser=chooser)
-
-
-def _refuse_choice(subject: Subject, stored: Path | None) -> None:
-    if subject.chooser is None or (subject.run and subject.part not in ("valid", "calib")):
-        raise BadInput(
-            f"an operating point is chosen on validation, never on '{subject.part}'",
-            where="--policy",
-            remedy="choose it without --split test; it is stored and applied unchanged"
-            if subject.run
-            else "say --split valid if these are validation predictions, or give --calib valid.csv"
-            " or --threshold",
-        )
-    opened = subject.run and subject.run.metrics_path("test").is_file()
-    if opened and stored is not None and stored.is_file():
-        raise BadInput(
-            "the test set has been opened with this run: its operating point stays as it is",
-            where=str(stored),
-            remedy="train a new run to choose another",
-        )
-
-
-def _chosen(subject: Subject, choice: Choice) -> tuple[list[OperatingPoint], str]:
-    assert subject.chooser is not None
-    name, choosing = subject.chooser
-    policy = choice.policy or ("fixed" if choice.threshold is not None else "sensitivity_bound")
-    target = choice.threshold if choice.threshold is not None else choice.target
-    try:
-        return [_choose(subject, choosing, policy, target, name)], ""
-    except BadInput as error:
-        if choice.asked:
-            raise
-        return [], str(error)  # too few positive groups for the default: the report says so
-
-
-def _choose(
-    subject: Subject, predictions: Predictions, policy: str, target: float | None, on: str
-) -> OperatingPoint:
-    prior = subject.prior
-    named = None if prior is None else dict(zip(predictions.classes, prior.tolist(), strict=True))
-    return choose_operating_point(
-        predictions, score=subject.malignant, chosen_on=on, policy=policy, target=target,
-        prior=named,
-    )  # fmt: skip
-
-
-def _open(subject: Subject, evaluation: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The ledger's openings of test, this one among them; None where there is no data set."""
-    if subject.dataset is None:
-        return None
-    folder = subject.dataset.folder
-    sealed = subject.part == "outside" and (subject.dataset.table["split"] == "test").any()
-    if subject.part == "test" or sealed:
-        entry = {
-            "event": "opened",
-            "run": subject.title,
-            "split": "test",
-            "result": ledger.digest(evaluation),
-        }
-        model = None if subject.run is None else model_sha256(subject.run.folder)
-        if model is not None:
-            entry["model"] = model
-        ledger.append(folder, entry)
-    return ledger.openings(folder)
-
-
-def _write(subject: Subject, evaluation: dict[str, Any], points: list[OperatingPoint]) -> None:
-    """The metrics; for a run also its operating points and the predictions of the part."""
-    subject.out.mkdir(parents=True, exist_ok=True)
-    name = f"metrics-{subject.part}.json" if subject.run else "metrics.json"
-    files.write_json(subject.out / name, evaluation)
-    run = subject.run
-    if run is None:
-        return
-    if points:
-        stored = {"schema_version": SCHEMA_VERSION, "points": [p.to_json() for p in points]}
-        files.write_json(run.folder / OPERATING_POINTS, stored)
-    if subject.part == "outside":
-        write_predictions(subject.out / "predictions-outside.csv", subject.predictions)
-        return
-    if subject.chooser is not None and not is_current(run, subject.chooser[0]):
-        write_predictions(run.predictions_path(subject.chooser[0]), subject.chooser[1])
-    if not is_current(run, subject.part):
-        write_predictions(run.predictions_path(subject.part), subject.predictions)
-    if subject.out != run.folder:
-        files.write_json(run.metrics_path(subject.part), evaluation)
-
-
-def _subgroups(
-    subject: Subject, evaluation: dict[str, Any], resamples: int, seed: int, progress: Progress
-) -> tuple[dict[str, Any], ...]:
-    """By image, at the locked threshold; nothing where the data set's rows are not known."""
-    if subject.dataset is None:
-        return ()
-    metadata = subject.dataset.table.set_index("image_id")
-    if not set(subject.predictions.image_id) <= set(metadata.index):
-        return ()
-    found = subgroups(
-        subject.predictions, metadata, malignant=subject.malignant,
-        threshold=_threshold(subject, evaluation), resamples=min(resamples, 1000), seed=seed,
-        progress=progress,
-    )  # fmt: skip
-    return tuple(attribute.to_json() for attribute in found)
-
-
-def _readers(
-    subject: Subject,
-    evaluation: dict[str, Any],
-    paths: Sequence[Path | str],
-    resamples: int,
-    seed: int,
-) -> tuple[dict[str, Any], ...]:
-    """Each study's pooled readers, paired by image; refused for images of training."""
-    if paths and subject.part not in HELD_OUT:
-        raise BadInput(
-            "readers can only be compared on images that training did not see",
-            where="--readers",
-            remedy="say which part this is: --split valid or test",
-        )
-    return tuple(
-        compare_with_readers(
-            subject.predictions,
-            read_votes(Path(path)),
-            malignant=subject.malignant,
-            held_out=True,
-            name=Path(path).stem,
-            threshold=_threshold(subject, evaluation),
-            resamples=resamples,
-            seed=seed,
-        ).to_json()
-        for path in paths
-    )
-
-
-def _threshold(subject: Subject, evaluation: dict[str, Any]) -> float | None:
-    """The first locked threshold on the malignant score."""
-    for point in evaluation["operating_points"]:
-        if set(point["chosen"]["score"]) == set(subject.malignant):
-            return float(point["threshold"])
-    return None
-
-
-def _result(
-    subject: Subject,
-    evaluation: dict[str, Any],
-    openings: list[dict[str, Any]] | None,
-    report: Path,
-) -> dict[str, Any]:
-    keys = ("n", "unlabelled", "unit", "resampled", "groups", "metrics", "malignant_v_benign")
-    info = subject.dataset.info if subject.dataset else None
-    trained = subject.run.config.dataset if subject.run else None
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "source": subject.title,
-        "part": subject.part,
-        **{key: evaluation[key] for key in keys},
-        "majority_class": evaluation["majority_class"],
-        "operating_points": evaluation["operating_points"],
-        "test_openings": None if openings is None else len(openings),
-        "leaky": bool((info and info.leaky) or (trained and trained.leaky)),
-        "synthetic": bool((info and info.synthetic) or (trained and trained.synthetic)),
-        "report": str(report),
-    }
+evaluate.__signature__ = _options(evaluate_stored, evaluate_arrays)  # type: ignore[attr-defined]

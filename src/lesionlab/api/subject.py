@@ -11,7 +11,7 @@ import numpy as np
 from lesionlab import files
 from lesionlab.api.calibrating import how_read, read_calibrating, recalibrated, refuse_opened_test
 from lesionlab.data.manifest import Dataset, read_dataset
-from lesionlab.data.taxonomy import diagnosis, malignant_of
+from lesionlab.data.taxonomy import malignant_if_all_known
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.foreign import read_any
 from lesionlab.evaluation.predictions import Floats, Predictions, read_predictions
@@ -155,7 +155,7 @@ def of_table(
     if not malignant and dataset is not None:
         malignant = tuple(c for c in dataset.info.malignant if c in predictions.classes)
     elif not malignant:
-        malignant = _by_taxonomy(predictions.classes)
+        malignant = malignant_if_all_known(predictions.classes)
         if malignant:
             notes += (f"malignant by the taxonomy: {', '.join(malignant)}",)
     provenance = {"predictions": path.name, "predictions_sha256": files.sha256_file(path)}
@@ -204,15 +204,6 @@ def _facts(dataset: Dataset | None, run: Run | None) -> DataFacts | None:
         leak_reason=facts.leak_reason or trained.leak_reason,
         synthetic=facts.synthetic or trained.synthetic,
     )
-
-
-def _by_taxonomy(classes: tuple[str, ...]) -> tuple[str, ...]:
-    """The malignant classes, where the taxonomy knows every class; else none: no half guess."""
-    known = [diagnosis(c) for c in classes]
-    if any(d is None or d.malignant is None for d in known):
-        return ()
-    found = malignant_of(classes)
-    return found if 0 < len(found) < len(classes) else ()
 
 
 def report_content(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesionlab import files
+from lesionlab import files, numerics
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
@@ -38,7 +38,8 @@ def train(
     of such, or "auto" (an installed package, a cache folder, the hub), the default where the
     preset asks for pre-trained weights; `start` is `RUN` or `RUN@STAGE`; `epochs` caps every
     stage; `lr` is the rate of every stage, or "auto": found by a range test at its start.
-    Returns `{run, best_epoch, valid: {metric: {value, low, high}}, images_per_second, ...}`.
+    Returns `{run, best_epoch, valid: {metric: {value, low, high}}, images_per_second, notes, ...}`;
+    a note says where the run is not bit-exact, and why.
     Raises `BadInput` for what the user can mend.
     """
     need_torch()
@@ -108,9 +109,10 @@ def _answer(run: Run, machine: Machine, progress: Progress) -> dict[str, Any]:
 
 
 def need_torch() -> None:
-    """`BadInput` that names the extra where torch is not installed."""
+    """`BadInput` that names the extra where torch is not installed; asks for exact numerics."""
     from importlib.util import find_spec
 
+    numerics.ask_for_exact_numerics()  # the last moment before a verb loads torch
     if find_spec("torch") is None or find_spec("timm") is None:
         raise BadInput(
             "training needs the extra 'train'", remedy="install it: pip install 'lesionlab[train]'"
@@ -154,4 +156,5 @@ def result_of(run: Run, progress: Progress) -> dict[str, Any]:
         "resampled": evaluation["resampled"],
         "images_per_second": summary["images_per_second"],
         "leaky": run.config.dataset.leaky,
+        "notes": summary["notes"],
     }

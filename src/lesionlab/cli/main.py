@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from lesionlab import __version__
+from lesionlab import __version__, numerics
 from lesionlab.errors import BadInput, Interrupted, nearest, one_line
 
 # verb -> (module under lesionlab.cli, one line of help). The order is the user's path.
@@ -88,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Like `main`, but return the exit code."""
+    numerics.ask_for_exact_numerics()  # before a verb loads anything that computes
     try:
         code = app.main(
             args=list(arguments) if arguments is not None else None, standalone_mode=False

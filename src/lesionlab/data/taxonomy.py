@@ -108,6 +108,19 @@ def malignant_of(classes: Iterable[str]) -> tuple[str, ...]:
     return tuple(c for c in classes if (known := diagnosis(c)) is not None and known.malignant)
 
 
+def malignant_if_all_known(classes: Sequence[str]) -> tuple[str, ...]:
+    """The malignant classes where the taxonomy knows every class; else none: no half guess.
+
+    >>> malignant_if_all_known(["nv", "mel"]), malignant_if_all_known(["nv", "mel", "rash"])
+    (('mel',), ())
+    """
+    known = [diagnosis(c) for c in classes]
+    if any(d is None or d.malignant is None for d in known):
+        return ()
+    found = malignant_of(classes)
+    return found if 0 < len(found) < len(classes) else ()
+
+
 def counterparts(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str | None]:
     """For each of `ours` the class of `theirs` that means the same or includes it; else None.
 

@@ -127,6 +127,10 @@ def notes_section(unlabelled: int, c: Cases) -> tuple[str, ...]:
         notes.append(f"absent from the truth, ignored in every mean: {', '.join(absent)}")
     if len(absent) == len(c.classes) - 1:
         notes.append("only one class occurs: no ranking can be measured")
+    if np.isin(c.y_prob, (0.0, 1.0)).all():
+        notes.append(
+            "every probability is 0 or 1, as of decisions: a ranking of them has one threshold only"
+        )
     tied = int(((c.y_prob == c.y_prob.max(1, keepdims=True)).sum(1) > 1).sum())
     if tied:
         notes.append(f"{tied} cases have a tie for the highest probability: the first class counts")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from html import escape
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
+P = ParamSpec("P")
+R = TypeVar("R")
 WIDTH = 160  # pixels of a drawn interval
 MOST = 30  # rows of a table
 HIDDEN = ("schema_version",)
@@ -31,13 +33,13 @@ WARNINGS = {
 }
 
 
-def as_result(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, whose dictionary shows itself in a notebook."""
+def as_result(function: Callable[P, R]) -> Callable[P, R]:
+    """The same function, whose dictionary (a `Result` is one) shows itself in a notebook."""
 
     @functools.wraps(function)
-    def wrapped(*arguments: Any, **options: Any) -> Any:
-        found = function(*arguments, **options)
-        return Result(found) if type(found) is dict else found
+    def wrapped(*arguments: P.args, **options: P.kwargs) -> R:
+        found: Any = function(*arguments, **options)
+        return cast(R, Result(found) if type(found) is dict else found)
 
     return wrapped
 

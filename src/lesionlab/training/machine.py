@@ -13,6 +13,7 @@ from pathlib import Path
 import timm
 import torch
 
+from lesionlab import numerics
 from lesionlab.errors import BadInput
 from lesionlab.training.distributed import ALONE, Ranks, join_ranks
 
@@ -55,7 +56,7 @@ class Machine:
             "threads": self.threads,
             "processes": self.ranks.world,
             "capability": capability,
-            "mkl": os.environ.get("MKL_CBWR", ""),
+            "mkl": numerics.mkl_mode(),
             "torch": torch.__version__,
             "timm": timm.__version__,
             "numerics": NUMERICS,

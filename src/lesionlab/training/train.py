@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lesionlab import files
+from lesionlab import files, numerics
 from lesionlab.config import Settings, Stage
 from lesionlab.data.randomness import epoch_order
 from lesionlab.errors import BadInput, Interrupted
@@ -150,8 +150,10 @@ def resume(
 
 def _say_if_inexact(found: Checkpoint, machine: Machine, progress: Progress) -> None:
     differs = checkpoint.difference(found.fingerprint, machine.fingerprint())
+    lines = [numerics.why_inexact()]
     if differs and found.state.steps_done:
-        line = f"not bit-exact with the uninterrupted run: {differs}"
+        lines.append(f"not bit-exact with the uninterrupted run: {differs}")
+    for line in filter(None, lines):
         progress.say(line)
         found.state.note(line)
 
