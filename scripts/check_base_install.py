@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def call(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run([str(w) for w in words], capture_output=True, text=True, cwd=cwd)
+    return subprocess.run([str(w) for w in words], capture_output=True, encoding="utf-8", cwd=cwd)
 
 
 def must(*words: str | Path, cwd: Path = ROOT) -> str:

@@ -9,6 +9,7 @@ from types import FrameType, TracebackType
 from typing import TypeVar
 
 from lesionlab.errors import Interrupted
+from lesionlab.platforms import STOP_SIGNALS
 from lesionlab.progress import Progress
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ class StopRequest:
     checkpoint is written aside and moved, so even then the older one is whole.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = STOP_SIGNALS
 
     def __init__(self) -> None:
         self.requested = False
