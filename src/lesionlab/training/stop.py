@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM stop a run at the next step boundary; a second signal ends it at once."""
+"""Ctrl-C and SIGTERM (Ctrl-Break on Windows) stop a run at the next step; a second one at once."""
 
 from __future__ import annotations
 
