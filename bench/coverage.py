@@ -312,7 +312,7 @@ def main() -> None:
 
         paths = [(c, options.cache / f"{c.name}.json") for c in CELLS]
         found = [
-            json.loads(p.read_text()) | {"scarcer groups": worth(c)}
+            json.loads(p.read_text(encoding="utf-8")) | {"scarcer groups": worth(c)}
             for c, p in paths
             if p.is_file()
         ]

@@ -137,7 +137,7 @@ def main() -> None:
     for n in () if options.prepare else options.sizes:
         again = [sys.executable, __file__, str(options.dataset), "--out", str(options.out)]
         done = subprocess.run(
-            [*again, "--one", str(n)], check=True, stdout=subprocess.PIPE, text=True
+            [*again, "--one", str(n)], check=True, stdout=subprocess.PIPE, encoding="utf-8"
         )
         rows.append(json.loads(done.stdout))
         print(rows[-1], flush=True)
@@ -154,7 +154,7 @@ def main() -> None:
             "exponent_cpu": round(exponent(rows, "cpu_seconds"), 3),
         },
     )
-    print(options.out.read_text())
+    print(options.out.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def apart(job: str, n: int) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, __file__, "--job", job, "--n", str(n)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         env=environment,
     )

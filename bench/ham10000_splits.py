@@ -29,7 +29,7 @@ def main() -> None:
     options = parsed()
     options.out.mkdir(parents=True, exist_ok=True)
     rows = [one_split(options, seed) for seed in options.seeds]
-    (options.out / "results.json").write_text(json.dumps(rows, indent=1))
+    (options.out / "results.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
     table = markdown(options, rows)
     print(table)
     if options.markdown:
@@ -54,7 +54,7 @@ def one_split(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Split, train, measure on validation."""
     kept = options.out / f"result-{seed}.json"
     if kept.is_file():
-        row: dict[str, Any] = json.loads(kept.read_text())
+        row: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
         return row
     dataset, run = options.out / f"data-{seed}", options.out / f"run-{seed}"
     for leftover in (dataset, run):
@@ -73,7 +73,7 @@ def one_split(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     )
     row = {"seed": seed, "seconds": round(time.monotonic() - start), **result}
     row["groups_crossing"] = split["groups_crossing"]
-    kept.write_text(json.dumps(row))
+    kept.write_text(json.dumps(row), encoding="utf-8")
     return row
 
 

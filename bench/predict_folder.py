@@ -21,7 +21,7 @@ from typing import Any
 
 def resident(pid: int) -> float:
     """Megabytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     line = next((row for row in status.splitlines() if row.startswith("VmRSS")), "VmRSS: 0 kB")
     return int(line.split()[1]) / 1024
 
@@ -68,7 +68,7 @@ def main() -> None:
     first = watch(command, partial, given.kill_after)
     second = watch(command, partial, None)
     said = second.pop("said")
-    with given.csv.open(newline="") as stream:
+    with given.csv.open(newline="", encoding="utf-8") as stream:
         ids = [row["image_id"] for row in csv.DictReader(stream)]
     result = {
         "images": said["n"],

@@ -27,7 +27,7 @@ def measure(m: dict[str, Any]) -> str:
 
 
 def bundle_section(folder: Path, small: Path | None) -> Iterator[str]:
-    info = json.loads((folder / "bundle.json").read_text())
+    info = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     size = sum(f["bytes"] for f in info["files"].values()) / 1e6
     p, ood = info["parity"], info["ood"]
     yield "## The bundle"
@@ -50,7 +50,7 @@ def bundle_section(folder: Path, small: Path | None) -> Iterator[str]:
         f"{100 * ood['expected_rate']:.1f} % are flagged."
     )
     if small is not None:
-        yield from int8_lines(json.loads((small / "bundle.json").read_text()))
+        yield from int8_lines(json.loads((small / "bundle.json").read_text(encoding="utf-8")))
 
 
 def int8_lines(info: dict[str, Any]) -> Iterator[str]:
@@ -181,9 +181,9 @@ def folder_section(found: dict[str, Any]) -> Iterator[str]:
 
 
 def read(path: Path) -> Any:
-    if not path.is_file() or not path.read_text().strip():
+    if not path.is_file() or not path.read_text(encoding="utf-8").strip():
         return None
-    text = path.read_text().strip()
+    text = path.read_text(encoding="utf-8").strip()
     return json.loads(text.splitlines()[-1] if path.suffix == ".txt" else text)
 
 
@@ -205,7 +205,7 @@ def lines(given: argparse.Namespace) -> Iterator[str]:
             yield from section(found)
     notes = given.results / "notes.md"
     if notes.is_file():
-        yield "\n" + notes.read_text().rstrip()
+        yield "\n" + notes.read_text(encoding="utf-8").rstrip()
 
 
 def main() -> None:

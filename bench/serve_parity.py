@@ -167,7 +167,7 @@ def main() -> None:
     text = json.dumps(result, indent=2)
     print(text)
     if given.json:
-        given.json.write_text(text + "\n")
+        given.json.write_text(text + "\n", encoding="utf-8")
     pairs = [result[k] for k in ("python_rest", "python_browser", "rest_browser")]
     kept = all(p["max_probability_difference"] <= TOLERANCE for p in pairs)
     kept &= all(p["same_decision"] == len(images) for p in pairs)

@@ -75,7 +75,7 @@ class Peak:
 
     def _watch(self) -> None:
         while self.going:
-            lines = Path("/proc/self/status").read_text().splitlines()
+            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
             now = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
             self.value = max(self.value, now)
             time.sleep(0.02)
@@ -174,7 +174,7 @@ def resumed(data: Path, weights: Path, work: Path, hush: bool) -> dict[str, floa
         engine.train(data, settings, run, weights=weights)
     command = ["chrt", "-f", "2"] * hush + [sys.executable, "-c", FIRST_STEP, str(run)]
     command += [str(time.time())]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    told = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.split()
     imported, total = float(told[0]), float(told[1])
     return {"resume_total": round(total, 2), "resume_after_imports": round(total - imported, 2)}
 

@@ -133,7 +133,7 @@ def do(piece: Piece, trial: Path, ends: float, options: argparse.Namespace) -> N
         hidden |= VARIABLES
     began = time.monotonic()
     log = out.with_suffix(".log")
-    with log.open("w") as stream:
+    with log.open("w", encoding="utf-8") as stream:
         said = ended(words, {**os.environ, **hidden}, stream, options.piece_seconds)
     said = said or f"FAILED, see {log}"
     print(f"{piece.name}: {said} in {time.monotonic() - began:.0f} s", flush=True)
@@ -198,7 +198,7 @@ def make_trial(options: argparse.Namespace) -> Path:
             for p, label in table.iloc[chosen][["path", "label"]].itertuples(index=False)
         ]
     write_probe(trial)
-    path.write_text(json.dumps(trial))
+    path.write_text(json.dumps(trial), encoding="utf-8")
     return path
 
 
@@ -235,14 +235,16 @@ def keep(folders: list[Path]) -> None:
     """All results of scratch folders in one file, without anything of this machine's paths."""
     rows = []
     for folder in folders:
-        trial = json.loads((folder / "trial.json").read_text())
+        trial = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
         about = {k: trial[k] for k in ("size", "frozen_epochs", "tuned_epochs", "whole_images")}
         about |= {"train_images": len(trial["train"]), "valid_images": len(trial["valid"])}
         found = sorted((folder / "results").glob("*.json"))
-        rows += [{**json.loads(path.read_text()), "trial": about} for path in found]
+        rows += [{**json.loads(path.read_text(encoding="utf-8")), "trial": about} for path in found]
     if rows:
         KEPT.parent.mkdir(exist_ok=True)
-        KEPT.write_text(json.dumps({"schema_version": 1, "rows": rows}, indent=1) + "\n")
+        KEPT.write_text(
+            json.dumps({"schema_version": 1, "rows": rows}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

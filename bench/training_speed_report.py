@@ -17,7 +17,7 @@ GOALS = {"speed": (4.0, 1.5), "frozen": (40.0, 5.0)}  # of fastai, of the fastes
 
 def write_page(kept: Path, page: Path) -> None:
     """Put the tables between the marks of a page."""
-    content = json.loads(kept.read_text())
+    content = json.loads(kept.read_text(encoding="utf-8"))
     rows = content["rows"]
     parts = [
         *about(rows),

@@ -1,18 +1,23 @@
-"""Install the wheel from `requirements/base.lock` alone, and see that it does without torch.
+"""Build wheel and sdist, install the wheel from `requirements/base.lock` alone, and use it.
 
     uv run python scripts/check_base_install.py DEMO
 
-DEMO is what `lesionlab demo --out DEMO` wrote. In an environment without the extra `train` every
-verb shows its help, `predict` answers for DEMO's bundle as it does here, `evaluate` measures
-DEMO's predictions, and `demo` names the extra in one line.
+DEMO is what `lesionlab demo --out DEMO` wrote. The wheel that the sdist gives holds the same files
+as the one of the checkout. In an environment without the extra `train` every verb shows its help,
+`predict` answers for DEMO's bundle as it does here, `verify` finds that bundle whole and a spoilt
+one not, `evaluate` measures DEMO's predictions, and `demo` names the extra in one line.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def call(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run([str(w) for w in words], capture_output=True, text=True, cwd=cwd)
+    return subprocess.run([str(w) for w in words], capture_output=True, encoding="utf-8", cwd=cwd)
 
 
 def must(*words: str | Path, cwd: Path = ROOT) -> str:
@@ -39,15 +44,33 @@ def claim(holds: bool, what: str) -> None:
     print(f"  {what}")
 
 
+def build(folder: Path) -> Path:
+    """The wheel of the checkout, which has the files of the one that the sdist gives."""
+    must("uv", "build", "--quiet", "--wheel", "--out-dir", folder / "wheel")
+    must("uv", "build", "--quiet", "--sdist", "--out-dir", folder / "sdist")
+    (wheel,), (sdist,) = (folder / "wheel").glob("*.whl"), (folder / "sdist").glob("*.tar.gz")
+    must("uv", "build", "--quiet", "--wheel", "--out-dir", folder / "again", sdist)
+    (again,) = (folder / "again").glob("*.whl")
+    ours, theirs = contents(wheel), contents(again)
+    apart = sorted(n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n))
+    claim(not apart and len(ours) > 100, f"wheel and sdist hold the same {len(ours)} files{apart}")
+    return wheel
+
+
+def contents(wheel: Path) -> dict[str, str]:
+    """The SHA-256 of each file of a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {n: hashlib.sha256(archive.read(n)).hexdigest() for n in archive.namelist()}
+
+
 def install(folder: Path) -> Path:
-    """A fresh environment with the base lock and the wheel; returns its `bin`."""
-    must("uv", "build", "--quiet", "--wheel", "--out-dir", folder)
-    (wheel,) = folder.glob("*.whl")
+    """A fresh environment with the base lock and the wheel; returns the folder of its programs."""
+    wheel = build(folder)
     must("uv", "venv", "--quiet", "--python", sys.executable, folder / "env")
     pip = ("uv", "pip", "install", "--quiet", "--python", folder / "env")
     must(*pip, "--require-hashes", "-r", ROOT / "requirements" / "base.lock")
     must(*pip, "--no-deps", wheel)
-    return folder / "env" / "bin"
+    return folder / "env" / ("Scripts" if os.name == "nt" else "bin")
 
 
 def check_help(lesionlab: Path) -> None:
@@ -96,6 +119,17 @@ def check_arrays(lesionlab: Path, folder: Path) -> None:
     claim(said == ["80", "True", "False", "True"], "arrays are measured; the wheel is typed")
 
 
+def check_verify(lesionlab: Path, demo: Path, folder: Path) -> None:
+    """A whole bundle is told from a spoilt one."""
+    answer = json.loads(must(lesionlab, "verify", demo / "bundle", "--json"))
+    claim(answer["files"] > 0, f"verify finds {answer['files']} files whole")
+    spoilt = Path(shutil.copytree(demo / "bundle", folder / "spoilt"))
+    with (spoilt / "model.onnx").open("ab") as stream:
+        stream.write(b"x")
+    done = call(lesionlab, "verify", spoilt)
+    claim(done.returncode == 2, f"verify refuses: {done.stderr.strip().removeprefix(str(spoilt))}")
+
+
 def check_demo(lesionlab: Path, folder: Path) -> None:
     """The demo needs torch, says so in one line, and leaves nothing behind."""
     done = call(lesionlab, "demo", "--out", folder / "demo")
@@ -116,6 +150,7 @@ def main() -> None:
         check_predict(lesionlab, demo, image)
         check_evaluate(lesionlab, demo, folder)
         check_arrays(lesionlab, folder)
+        check_verify(lesionlab, demo, folder)
         check_demo(lesionlab, folder)
 
 

@@ -90,7 +90,7 @@ def compile_pins(requirements: list[str], constraints: list[str], *options: str)
         done = subprocess.run(
             [*COMPILE, "--python-version", python, "-c", "constraints.txt", *options],
             input="\n".join(requirements),
-            text=True,
+            encoding="utf-8",
             capture_output=True,
             cwd=empty,
         )

@@ -220,7 +220,7 @@ def official(folder: Path) -> list[dict[str, Any]]:
     result = subprocess.run(
         [*own, "python", "-W", "ignore", "-c", OFFICIAL, str(folder)],
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     return [c | a for c, a in zip(cases, json.loads(result.stdout), strict=True)]
@@ -285,14 +285,14 @@ def medmnist(folder: Path) -> list[dict[str, Any]]:
         {**c, "truth": c["truth"].tolist(), "score": c["score"].tolist()} for c in medmnist_cases()
     ]
     asked = folder / "cases.json"
-    asked.write_text(json.dumps(cases))
+    asked.write_text(json.dumps(cases), encoding="utf-8")
     target = ["uv", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), "medmnist"]
     subprocess.run(target, check=True)
     program = ["uv", "run", "--no-project", "--python", "3.11", "--with", "scikit-learn", "--with"]
     result = subprocess.run(
         [*program, "pandas", "python", "-c", MEDMNIST, str(folder), str(asked)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     answers = json.loads(result.stdout)

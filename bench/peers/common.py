@@ -42,7 +42,7 @@ def arguments() -> argparse.Namespace:
 
 def read_trial(path: Path) -> dict[str, Any]:
     """Data, weights and epochs of the trial; `train`, `valid`: lists of (image path, class)."""
-    trial: dict[str, Any] = json.loads(path.read_text())
+    trial: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return trial
 
 
@@ -160,7 +160,7 @@ def cpu_seconds() -> float:
 
 def _ticks(pid: int) -> float:
     try:
-        words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     except OSError:
         return 0.0
     return (int(words[11]) + int(words[12])) / float(os.sysconf("SC_CLK_TCK"))
@@ -171,7 +171,7 @@ def descendants() -> list[int]:
     parents: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            words = path.read_text().rsplit(")", 1)[1].split()
+            words = path.read_text(encoding="utf-8").rsplit(")", 1)[1].split()
         except OSError:
             continue
         parents.setdefault(int(words[1]), []).append(int(path.parent.name))
@@ -219,7 +219,7 @@ def write_result(options: argparse.Namespace, peer: str, version: str, **values:
         **values,
     }
     aside = options.out.with_suffix(".aside")
-    aside.write_text(json.dumps(row, indent=1) + "\n")
+    aside.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     aside.replace(options.out)
 
 

@@ -12,16 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lesionlab import platforms
 from lesionlab.errors import BadInput
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+from lesionlab.platforms import sync_folder
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -43,7 +36,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The JSON value in `path`; `BadInput` where it is absent or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None
     except (ValueError, RecursionError) as error:
@@ -57,9 +50,12 @@ def stage_file(path: Path) -> Iterator[Path]:
     try:
         yield aside
         with aside.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        aside.replace(path)
+            platforms.sync_file(stream.fileno())
+        platforms.replace(aside, path)
         sync_folder(path.parent)
+    except OSError as error:
+        platforms.refuse_long(aside, error)
+        raise
     finally:
         aside.unlink(missing_ok=True)
 
@@ -76,6 +72,7 @@ def stage_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as error:
+        platforms.refuse_long(path, error)
         raise BadInput(
             f"cannot be written ({error.strerror})", where=str(path), remedy="choose another folder"
         ) from None
@@ -94,7 +91,7 @@ def _take_place(aside: Path, path: Path) -> None:
     try:
         if path.exists():
             path.rmdir()
-        aside.replace(path)
+        platforms.replace(aside, path)
     except OSError as error:
         refuse_existing(path)
         raise BadInput(f"cannot be written ({error.strerror})", where=str(path)) from None

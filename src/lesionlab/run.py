@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
 import os
@@ -19,7 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from lesionlab import __version__, files
+from lesionlab import __version__, files, platforms
 from lesionlab.config import Settings, Strict, parse
 from lesionlab.errors import BadInput
 
@@ -140,25 +139,23 @@ def write_config(folder: Path, config: RunConfig) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder for one process; `BadInput` where another one has it.
 
-    The lock is the kernel's (flock), so a killed process leaves none behind.
+    The lock is the system's, so a killed process leaves none behind.
     """
     try:
-        opened = (folder / LOCK).open("a+")
+        opened = (folder / LOCK).open("a+", encoding="utf-8")
     except OSError as error:
         raise BadInput(
             f"cannot be written ({error.strerror})", where=str(folder), remedy="mend its rights"
         ) from None
     with opened as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not platforms.try_lock(stream):
             stream.seek(0)
             holder = stream.read().strip() or "unknown"
             raise BadInput(
                 f"another process ({holder}) is writing to this run",
                 where=str(folder),
                 remedy="wait for it or stop it",
-            ) from None
+            )
         stream.truncate(0)
         stream.write(f"pid {os.getpid()}")
         stream.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -133,7 +134,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(arrays.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     said = Said()
     pixels = open_pixels(dataset, HOW, progress=said)
     assert isinstance(pixels, DecodedPixels)

@@ -11,7 +11,8 @@ import timm
 import torch
 
 from lesionlab.errors import BadInput
-from lesionlab.training.machine import NUMERICS, choose_machine, keep_memory
+from lesionlab.platforms import keep_memory
+from lesionlab.training.machine import NUMERICS, choose_machine
 
 
 def _at(array: np.ndarray, offset: int) -> torch.Tensor:
@@ -55,6 +56,12 @@ def test_the_record_names_what_the_bits_depend_on() -> None:
 def test_what_the_machine_lacks_is_refused(device: str, precision: str) -> None:
     with pytest.raises(BadInput):
         choose_machine(device, precision, 1)
+
+
+@pytest.mark.parametrize("device", ["mps", "mps:0"])
+def test_apples_gpu_is_refused_with_the_reason(device: str) -> None:
+    with pytest.raises(BadInput, match=r"^--device: mps is refused: .*float64.*use --device cpu$"):
+        choose_machine(device, "float32", 1)
 
 
 def test_freed_memory_is_kept_where_the_c_library_can() -> None:

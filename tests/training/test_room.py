@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lesionlab import platforms
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
 from lesionlab.models import weights as weights_module
@@ -72,8 +73,8 @@ def test_too_little_memory_is_said_before_the_first_step(
 def test_the_memory_that_is_free_is_the_least_of_what_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine_module, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(machine_module, "CGROUP", tmp_path)
+    monkeypatch.setattr(platforms, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(platforms, "CGROUP", tmp_path)
     assert machine_module.free_memory("cpu") is None
     (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:       4 kB\n")
     assert machine_module.free_memory("cpu") == 4096

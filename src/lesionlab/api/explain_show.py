@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from lesionlab.explanation.gallery import Case as Shot
 from lesionlab.explanation.gallery import Gallery
 from lesionlab.explanation.methods import Float32, Ints, maps_of
 from lesionlab.explanation.study import Row
+from lesionlab.platforms import case_twins
 from lesionlab.reporting.explanations import data_url
 from lesionlab.reporting.explanations_content import CaseCard, Picture
 from lesionlab.reporting.explanations_marks import marked
@@ -44,6 +46,11 @@ class Shown:
     def failed(self) -> frozenset[str]:
         """The methods that failed their randomisation check."""
         return frozenset(r.name for r in self.rows if _passed(r) is False)
+
+    @cached_property
+    def twins(self) -> frozenset[str]:
+        """The image ids that only case tells from an earlier one."""
+        return case_twins(map(str, self.case.evaluated.predictions.image_id))
 
     def over(self, name: str, row: int, found: Float32) -> Image.Image:
         """The image in a row of the predictions under a method's map; framed where that failed."""
@@ -125,7 +132,8 @@ def cards(shown: Shown) -> tuple[Cards, dict[str, bytes]]:
 def _png_name(shown: Shown, row: int) -> str:
     predictions = shown.case.evaluated.predictions
     called = predictions.classes[int(shown.case.called[row])]
-    return file_name(str(predictions.image_id[row]), called)
+    image_id = str(predictions.image_id[row])
+    return file_name(image_id, called, image_id in shown.twins)
 
 
 def _strip_rows(shown: Shown) -> Ints:

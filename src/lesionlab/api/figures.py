@@ -12,6 +12,7 @@ from lesionlab.data import ledger
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.predictions import Predictions
+from lesionlab.platforms import safe_name
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.figures import standalone, table_csv
 from lesionlab.reporting.language import language
@@ -50,14 +51,14 @@ def figures(
     written = []
     with files.stage_folder(Path(to)) as aside:
         for chart in progress(list(charts(content, words)), "figures"):
-            svg, names = standalone(chart), []
+            svg, names, key = standalone(chart), [], safe_name(chart.key)
             for name, convert in converters.items():
-                (aside / f"{chart.key}.{name}").write_bytes(convert(svg))
-                names.append(f"{chart.key}.{name}")
+                (aside / f"{key}.{name}").write_bytes(convert(svg))
+                names.append(f"{key}.{name}")
             if tables and chart.table is not None:
                 text = table_csv(chart.table)
-                (aside / f"{chart.key}.csv").write_text(text, encoding="utf-8")
-                names.append(f"{chart.key}.csv")
+                (aside / f"{key}.csv").write_text(text, encoding="utf-8")
+                names.append(f"{key}.csv")
             written.append({"key": chart.key, "title": chart.title, "files": names})
     return {"schema_version": 1, "part": subject.part, "to": str(to), "figures": written}
 

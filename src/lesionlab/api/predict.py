@@ -19,6 +19,7 @@ from lesionlab.deployment.shards import Shard, cut, do_shard, errors_in, join
 from lesionlab.deployment.table import Plan, Table, columns
 from lesionlab.errors import BadInput
 from lesionlab.experiments.engine import Cluster, Engine, run_jobs
+from lesionlab.platforms import case_twins
 from lesionlab.progress import SILENT, Progress
 
 
@@ -82,6 +83,7 @@ def predict(
         told = _in_shards(items, first, Path(csv), shard, engine, cluster, progress)
         return _answer(predictor, len(items), told["errors"], told["resumed"], csv, [])
     total, predictions, errors = len(items), [], 0
+    twins = case_twins(item.image_id for item in items)
     with ExitStack() as stack:
         table = None
         if csv is not None:
@@ -93,7 +95,7 @@ def predict(
         for result in progress(results, "predicting", len(items)):
             errors += bool(result.error)
             if heatmaps is not None:
-                _write_heatmap(Path(heatmaps), result, info.classes)
+                _write_heatmap(Path(heatmaps), result, info.classes, twins)
             if table is not None:
                 table.add(result)
             else:
@@ -157,19 +159,22 @@ def _in_shards(
     return told
 
 
-def _write_heatmap(folder: Path, result: Result, classes: Sequence[str]) -> None:
+def _write_heatmap(
+    folder: Path, result: Result, classes: Sequence[str], twins: frozenset[str]
+) -> None:
     if result.answer is None or result.pixels is None or result.cam is None:
         return
     name = result.answer.class_at_dataset_prior
     picture = overlay(result.pixels, result.cam, classes.index(name))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files.write_bytes(folder / file_name(result.item.image_id, name), png(picture))
+        image_id = result.item.image_id
+        files.write_bytes(folder / file_name(image_id, name, image_id in twins), png(picture))
     except OSError as error:
         raise BadInput(f"cannot be written ({error.strerror})", where=str(folder)) from None
 
 
 def _as_json(result: Result) -> dict[str, Any]:
-    head = {"image_id": result.item.image_id, "path": str(result.item.path)}
+    head = {"image_id": result.item.image_id, "path": result.item.path.as_posix()}
     answer = {} if result.answer is None else result.answer.to_json()
     return {**head, "error": result.error or None, "note": result.note, **answer}

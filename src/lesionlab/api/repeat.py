@@ -13,6 +13,7 @@ from lesionlab import files
 from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.errors import BadInput
+from lesionlab.platforms import safe_name
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run import locked
 
@@ -81,13 +82,13 @@ def repeat(
         raise BadInput("at least one seed, and a share of validation between 0 and 1, is needed")
     recipes = [_recipe(p, overrides, epochs) for p in chosen]  # type: ignore[arg-type]
     names = [r.name for r in recipes]
-    if len(set(names)) < len(names):
+    if len({name.casefold() for name in names}) < len(names):  # macOS has one folder for both
         raise BadInput(f"two recipes have one name ({', '.join(names)})", where="--preset")
     _refuse_other_layout(out, len(recipes))
     how = {"engine": engine, "address": address, "workers": workers}
     plans = {}
     for recipe in recipes:
-        to = out if len(recipes) == 1 else out / recipe.name
+        to = out if len(recipes) == 1 else out / safe_name(recipe.name)
         plan = _plan(opened, recipe, folds, numbers, by, valid, weights, device, threads,
                      progress.say)  # fmt: skip
         plans[to] = replace(plan, allow_leak=allow_leak, balance=balance)

@@ -11,6 +11,7 @@ import click
 
 from lesionlab import __version__, numerics
 from lesionlab.errors import BadInput, Interrupted, nearest, one_line
+from lesionlab.platforms import plain_streams
 
 # verb -> (module under lesionlab.cli, one line of help). The order is the user's path.
 VERBS: dict[str, tuple[str, str]] = {
@@ -89,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Like `main`, but return the exit code."""
     numerics.ask_for_exact_numerics()  # before a verb loads anything that computes
+    plain_streams()
     try:
         code = app.main(
             args=list(arguments) if arguments is not None else None, standalone_mode=False

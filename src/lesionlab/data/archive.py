@@ -26,10 +26,10 @@ from typing import IO, Any
 
 from lesionlab.data import tables
 from lesionlab.errors import BadInput
+from lesionlab.platforms import is_device
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 CHUNK = 1 << 20
-DEVICE = re.compile(r"^(con|prn|aux|nul|com[0-9]|lpt[0-9])$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def checked_name(name: str, label: str) -> str:
             f"'{name}' points outside of the archive", where=label, remedy="do not trust it"
         )
     for part in parts:
-        if DEVICE.match(part.split(".")[0].strip()):
+        if is_device(part):
             raise BadInput(f"device name '{name}'", where=label, remedy="rename it")
         if not part.isprintable():
             raise BadInput(f"control characters in the name '{name}'", where=label)

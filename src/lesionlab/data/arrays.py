@@ -6,7 +6,6 @@ of rows. A key says what the array was computed from, so a stale one is never op
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +16,40 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionlab import files
+from lesionlab import files, platforms
 from lesionlab.errors import BadInput
 from lesionlab.progress import Progress
 
 BLOCK = 256  # rows a checksum covers
 Array = npt.NDArray[Any]
+
+
+class NewRows:
+    """Rows to be written: `rows[where] = values`.
+
+    Not the mapped array itself, which whoever fills it would still hold when the file is moved:
+    Windows moves no file that is mapped.
+    """
+
+    def __init__(self, array: np.memmap[Any, Any]) -> None:
+        self._array: np.memmap[Any, Any] | None = array
+
+    def __setitem__(self, where: Any, values: Any) -> None:
+        assert self._array is not None, "written already"
+        self._array[where] = values
+
+    def finish(self) -> list[int]:
+        """Write all to the file and let go of it; its checksums. Later calls write nothing."""
+        if self._array is None:
+            return []
+        self._array.flush()
+        found = checksums(self._array)
+        self.release()
+        return found
+
+    def release(self) -> None:
+        """Let go of the file."""
+        self._array = None
 
 
 def open_array(path: Path, key: str, progress: Progress) -> Array | None:
@@ -48,21 +75,21 @@ def new_array(
     shape: tuple[int, ...],
     dtype: Any,
     about: Mapping[str, Any] | None = None,
-) -> Iterator[Array]:
-    """Yield an array to be filled; on success it lies at `path`, else nothing does.
+) -> Iterator[NewRows]:
+    """Yield rows to be filled; on success it lies at `path`, else nothing does.
 
     `about` is kept beside it (`read_side`). Raises `OSError` where the disk has no room, before
     anything is yielded.
     """
     with files.stage_file(path) as aside:
-        array = np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=shape)
-        # A hole in a mapped file that the disk cannot fill would kill the process (SIGBUS).
-        with aside.open("rb+") as stream:
-            os.posix_fallocate(stream.fileno(), 0, aside.stat().st_size)
-        yield array
-        array.flush()
-        found = checksums(array)
-        del array
+        rows = NewRows(np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=shape))
+        try:
+            # A hole in a mapped file that the disk cannot fill would kill the process (SIGBUS).
+            platforms.reserve_space(aside)
+            yield rows
+            found = rows.finish()
+        finally:
+            rows.release()
     side = {"schema_version": 1, "key": key, "crc32": found, **(about or {})}
     files.write_json(side_path(path), side)
 
@@ -84,7 +111,7 @@ def side_path(path: Path) -> Path:
 def checksums(array: Array) -> list[int]:
     """CRC-32 of each block of rows."""
     blocks = (array[i : i + BLOCK] for i in range(0, len(array), BLOCK))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(platforms.usable_cpus()) as pool:
         return list(pool.map(_checksum, blocks))
 
 

@@ -25,6 +25,7 @@ from lesionlab.data import arrays
 from lesionlab.data.images import Preprocessing, Roi, UInt8, open_image, prepare
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
+from lesionlab.platforms import usable_cpus
 from lesionlab.progress import SILENT, Progress
 
 RESERVE = 256 * 2**20  # bytes left free on the disk
@@ -65,7 +66,7 @@ class DecodedPixels:
         return len(self.paths)
 
     def take(self, rows: npt.NDArray[np.int64]) -> UInt8:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cpus()) as pool:
             return np.stack(list(pool.map(self._one, (int(r) for r in rows))))
 
     def _one(self, row: int) -> UInt8:
@@ -149,7 +150,7 @@ def _build(
 ) -> None:
     with (
         arrays.new_array(path, key, shape, np.uint8) as array,
-        ThreadPoolExecutor(os.cpu_count()) as pool,  # Pillow decodes outside the lock
+        ThreadPoolExecutor(usable_cpus()) as pool,  # Pillow decodes outside the lock
     ):
         pixels = pool.map(source._one, range(len(source)))
         for row, image in enumerate(progress(pixels, "decoding once", len(source))):

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionlab import __version__, files
+from lesionlab import __version__, files, platforms
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
@@ -90,8 +90,8 @@ def fetch(
                 raise _failed(remote, _reason(error)) from None
             pause(min(2.0**failures, 30.0))
     _check(remote, part, state)
-    part.replace(target)
-    files.sync_folder(folder)
+    platforms.replace(part, target)
+    platforms.sync_folder(folder)
     note.unlink(missing_ok=True)
     return target
 

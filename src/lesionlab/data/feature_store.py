@@ -8,7 +8,6 @@ two processes at once wait for each other instead of computing the same rows.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import itertools
 import os
@@ -23,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lesionlab.data.arrays import Array, new_array, open_array, read_side, side_path
+from lesionlab import platforms
+from lesionlab.data.arrays import Array, NewRows, new_array, open_array, read_side, side_path
 from lesionlab.progress import Progress
 
 ROOT = "features"  # below the data set's cache
@@ -99,7 +99,7 @@ def can_hold(cache_folder: Path) -> bool:
 
 
 @contextmanager
-def new_segment(folder: Path, key: str, ids: Sequence[str], width: int) -> Iterator[Array]:
+def new_segment(folder: Path, key: str, ids: Sequence[str], width: int) -> Iterator[NewRows]:
     """Yield (len(ids), width) float32 to be filled; then it is a segment of the store.
 
     Hold the store's lock. Raises `OSError` where the disk has no room.
@@ -119,24 +119,16 @@ def segments_of(rows: Ints, width: int, batch: int) -> list[Ints]:
 
 @contextmanager
 def locked_store(folder: Path, progress: Progress) -> Iterator[None]:
-    """Hold a store for one process; waits for another one, which the kernel frees if it dies."""
+    """Hold a store for one process; waits for another one, which the system frees if it dies."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as stream:
-        if not _try(stream.fileno()):
+    with (folder / LOCK).open("a", encoding="utf-8") as stream:
+        if not platforms.try_lock(stream):
             for _ in progress(itertools.count(), "waiting for another process's features"):
-                if _try(stream.fileno()):
+                if platforms.try_lock(stream):
                     break
                 time.sleep(WAIT)
         _sweep(folder)
         yield
-
-
-def _try(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _sweep(folder: Path) -> None:
@@ -151,8 +143,8 @@ def _sweep(folder: Path) -> None:
 def drop(paths: Sequence[Path]) -> None:
     """Remove damaged segments; hold the store's lock."""
     for path in paths:
-        path.unlink(missing_ok=True)
-        side_path(path).unlink(missing_ok=True)
+        platforms.remove(path)
+        platforms.remove(side_path(path))
 
 
 def size_of(folder: Path) -> int:
@@ -178,8 +170,8 @@ def make_room(root: Path, keep: Sequence[Path], need: int, limit: int = LIMIT) -
 
 
 def _removed(folder: Path) -> bool:
-    with (folder / LOCK).open("a") as stream:
-        if not _try(stream.fileno()):
+    with (folder / LOCK).open("a", encoding="utf-8") as stream:
+        if not platforms.try_lock(stream):
             return False
         shutil.rmtree(folder, ignore_errors=True)
     return True

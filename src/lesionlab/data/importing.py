@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,12 +34,13 @@ from lesionlab.data.relabel import regrouped
 from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
 from lesionlab.data.sources.table import recognised
 from lesionlab.errors import BadInput
+from lesionlab.platforms import is_device, usable_cpus
 from lesionlab.progress import SILENT, Progress
 
 IMAGES = "images"
 MASKS = "masks"
 CONTROL = r"[\x00-\x1f\x7f-\x9f]"
-WORKERS = max(2, os.cpu_count() or 2)
+WORKERS = max(2, usable_cpus())
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,7 @@ def _suffix(name: str) -> str:
 def safe_path(folder: str, image_id: str, suffix: str, taken: set[str]) -> str:
     """A safe path that no other image has, even on a disk that ignores case."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", image_id).strip("._")[:100] or "image"
+    stem = f"_{stem}" if is_device(stem) else stem
     path = f"{folder}/{stem}{suffix}"
     if path.casefold() in taken:
         digest = hashlib.sha256(image_id.encode()).hexdigest()[:8]

@@ -8,7 +8,6 @@ chain: reports therefore quote the hash of the last line that they saw.)
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import getpass
 import hashlib
 import json
@@ -17,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lesionlab import files
+from lesionlab import files, platforms
 from lesionlab.errors import BadInput
 
 LEDGER = "ledger.jsonl"
@@ -108,15 +107,15 @@ def _parsed(text: str, path: Path, n: int) -> dict[str, Any]:
 def _who() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):
+    except (OSError, KeyError, ImportError):  # Windows has no `pwd` to look in
         return "unknown"
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time; the kernel frees the lock of a killed process."""
+    """One writer at a time; the system frees the lock of a killed process."""
     if not folder.is_dir():
         raise BadInput("no such dataset folder", where=str(folder))
-    with (folder / ".ledger.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with (folder / ".ledger.lock").open("w", encoding="utf-8") as stream:
+        platforms.wait_for_lock(stream)
         yield

@@ -7,6 +7,7 @@ from typing import Any
 
 from lesionlab.data.manifest import Dataset, with_table, write_dataset
 from lesionlab.data.split import Parts
+from lesionlab.platforms import link_folder
 
 LINKS = ("images", "masks", "cache")
 
@@ -21,7 +22,7 @@ def write_twin(dataset: Dataset, parts: Parts, folder: Path, **info: Any) -> Dat
     (dataset.folder / "cache").mkdir(exist_ok=True)
     for name in LINKS:
         if (dataset.folder / name).exists():
-            (folder / name).symlink_to((dataset.folder / name).resolve())
+            link_folder(dataset.folder / name, folder / name)
     twin = with_table(dataset, dataset.table.assign(split=parts), **info)
     made = Dataset(folder, twin.table, twin.info)
     write_dataset(made)

@@ -47,14 +47,16 @@ def png(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def file_name(image_id: str, class_name: str) -> str:
+def file_name(image_id: str, class_name: str, twin: bool = False) -> str:
     """A file name that no id can turn into a path; ids that had to change carry a hash.
+
+    So does a `twin`, an id that differs from an earlier one by case alone.
 
     >>> file_name("ISIC_1", "nv")
     'ISIC_1-nv.png'
     """
     safe = [re.sub(r"[^A-Za-z0-9._-]+", "_", part).lstrip(".") for part in (image_id, class_name)]
     mark = ""
-    if safe != [image_id, class_name] or len(image_id) > 100:
+    if twin or safe != [image_id, class_name] or len(image_id) > 100:
         mark = "-" + hashlib.sha256(f"{image_id}\0{class_name}".encode()).hexdigest()[:8]
     return f"{safe[0][:100]}-{safe[1][:40]}{mark}.png"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from lesionlab.deployment.cases import UNKNOWN, encode_cases
 from lesionlab.deployment.ood import Detector, detector_of
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.calibration import softmax
+from lesionlab.platforms import usable_cpus
 
 Float32 = npt.NDArray[np.float32]
 SELF_TEST_TOLERANCE = {"float32": 1e-3, "int8": 0.5}  # of the largest logit; int8 varies by CPU
@@ -42,7 +42,7 @@ class Predictor:
         self.unknown: Float32 | None = None  # (1, F), of a network that reads facts
         if bundle.info.facts is not None:
             self.unknown = encode_cases([UNKNOWN], bundle.info.facts)
-        self._session = _session(bundle, threads or os.cpu_count() or 1)
+        self._session = _session(bundle, threads or usable_cpus())
         self.detector: Detector | None = None
         if bundle.info.ood is not None:
             self.detector = detector_of(bundle.arrays, bundle.info.ood)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import threading
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lesionlab import platforms
 from lesionlab.data.ledger import START, digest
 from lesionlab.errors import BadInput
 
@@ -26,12 +26,11 @@ class Audit:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = path.open("ab", buffering=0)
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not platforms.try_lock(self._stream):
+                raise BadInput(
+                    "another server writes to it", where=str(path), remedy="choose another --audit"
+                )
             _cut_torn_line(path)
-        except BlockingIOError:
-            raise BadInput(
-                "another server writes to it", where=str(path), remedy="choose another --audit"
-            ) from None
         except OSError as error:
             raise BadInput(f"cannot be written ({error.strerror})", where=str(path)) from None
         for line in read_audit(path):
@@ -61,7 +60,7 @@ class Audit:
         try:
             if self._stream.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(self._stream.fileno())
+            platforms.sync_file(self._stream.fileno())
         except OSError:
             os.ftruncate(self._stream.fileno(), before)
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from lesionlab.deployment.server_metrics import Metrics
 from lesionlab.deployment.server_models import Models
 from lesionlab.deployment.server_schema import Limits
 from lesionlab.errors import BadInput
+from lesionlab.platforms import usable_cpus
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HEADER_SECONDS = 10.0
@@ -138,7 +138,7 @@ def build(bundles: list[Path], settings: ServeSettings) -> tuple[App, House]:
         token_sha256=None if token is None else hashlib.sha256(token.encode()).hexdigest(),
         max_body=settings.max_body_mb * 2**20,
     )
-    workers = settings.workers or os.cpu_count() or 1
+    workers = settings.workers or usable_cpus()
     house = House(
         models=Models(bundles, settings.key),
         gate=Gate(workers, settings.queue),

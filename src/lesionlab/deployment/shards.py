@@ -77,7 +77,7 @@ def cut(items: Sequence[Item], size: int, csv: Path, shard: Shard) -> list[tuple
     if csv.exists():
         raise BadInput("exists already", where=str(csv), remedy="choose another --csv")
     listed = hashlib.sha256(
-        repr([(i.image_id, str(i.path), i.roi, i.case) for i in items]).encode()
+        repr([(i.image_id, i.path.as_posix(), i.roi, i.case) for i in items]).encode()
     )
     plan = {
         "schema_version": 1,

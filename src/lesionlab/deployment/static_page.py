@@ -115,7 +115,7 @@ def fetch(library: Library, room: Path) -> dict[str, bytes]:
     done = subprocess.run(
         [npm, "pack", wanted, "--silent", "--ignore-scripts", "--pack-destination", str(room)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=NPM_SECONDS,
         check=False,
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from lesionlab import files
+from lesionlab import files, platforms
 from lesionlab.deployment.batch import Result
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.schema import BundleInfo
@@ -53,7 +53,7 @@ def row(result: Result, names: Sequence[str]) -> list[str]:
     """The cells of one result; numbers round-trip, absent ones are empty."""
     cells: dict[str, Any] = {
         "image_id": safe_cell(result.item.image_id),
-        "path": safe_cell(str(result.item.path)),
+        "path": safe_cell(result.item.path.as_posix()),
         "error": safe_cell(result.error),
         "note": safe_cell(result.note),
     }
@@ -125,7 +125,9 @@ class Table:
 
     def left(self, items: Sequence[Item]) -> list[Item]:
         """The items that have no row yet."""
-        return [i for i in items if self.done.get(safe_cell(i.image_id)) != safe_cell(str(i.path))]
+        return [
+            i for i in items if self.done.get(safe_cell(i.image_id)) != safe_cell(i.path.as_posix())
+        ]
 
     def __enter__(self) -> Self:
         try:
@@ -155,7 +157,7 @@ class Table:
     def _sync(self) -> None:
         assert self._stream is not None
         self._stream.flush()
-        os.fsync(self._stream.fileno())
+        platforms.sync_file(self._stream.fileno())
         self._unsynced = 0
 
     def __exit__(
@@ -168,6 +170,6 @@ class Table:
         self._sync()
         self._stream.close()
         if kind is None:
-            self.partial.replace(self.path)
-            files.sync_folder(self.path.parent)
+            platforms.replace(self.partial, self.path)
+            platforms.sync_folder(self.path.parent)
             self.note.unlink(missing_ok=True)

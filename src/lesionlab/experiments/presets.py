@@ -61,11 +61,14 @@ def _resolved(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None
-    except IsADirectoryError:
-        raise BadInput("is a folder, not a recipe", where=str(path)) from None
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+        if path.is_dir():
+            what = "is a folder, not a recipe"
+        raise BadInput(what, where=str(path)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"not valid TOML ({error})", where=str(path)) from None
 

@@ -17,6 +17,7 @@ from lesionlab.evaluation.predictions import Floats, Ints, read_predictions
 from lesionlab.evaluation.repeats import compare_repeats, compare_spreads, compare_unpaired
 from lesionlab.experiments.repeat import folds_sha256
 from lesionlab.experiments.spread import VARIES, ends, ratio
+from lesionlab.platforms import safe_name
 from lesionlab.run import SUMMARY
 
 ROWS = Path(__file__).with_suffix(".toml")
@@ -53,7 +54,9 @@ def collect(runs: Path, rows: Rows) -> dict[str, Any]:
         if (folder / RESULT).is_file():
             told = files.read_json(folder / RESULT)
             for one in told.get("presets", []):
-                found[f"{folder.name}/{one['name']}"] = _repeat(folder / one["name"], one)
+                found[f"{folder.name}/{one['name']}"] = _repeat(
+                    folder / safe_name(one["name"]), one
+                )
             if "presets" not in told:
                 found[folder.name] = _repeat(folder, told)
         elif list(folder.glob("metrics-*.json")):

@@ -57,8 +57,6 @@ def _unpickled(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None
-    except IsADirectoryError:
-        raise BadInput("is a folder, not a weights file", where=str(path)) from None
     except pickle.UnpicklingError:
         raise BadInput(
             "holds more than tensors: reading it could run code that somebody put there",

@@ -28,9 +28,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None
-    except IsADirectoryError:
-        raise BadInput("is a folder, not a safetensors file", where=str(path)) from None
     except (SafetensorError, OSError, ValueError) as error:
+        if path.is_dir():
+            raise BadInput("is a folder, not a safetensors file", where=str(path)) from None
         raise BadInput(f"not a readable safetensors file ({error})", where=str(path)) from None
 
 

@@ -18,6 +18,7 @@ from lesionlab.data.feature_store import ROOT, can_hold, row_ids
 from lesionlab.evaluation.predictions import Ints
 from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import freeze, set_mode, trainable_groups
+from lesionlab.platforms import keep_memory
 from lesionlab.progress import Progress
 from lesionlab.run import FactsCoding
 from lesionlab.training.batch_norm import reestimate
@@ -26,7 +27,7 @@ from lesionlab.training.depthwise import quicken
 from lesionlab.training.features import Frozen, frozen_features
 from lesionlab.training.losses import as_tensor, class_weights, implied_prior
 from lesionlab.training.lr_finder import RateCurve, chosen_rate, find_rate
-from lesionlab.training.machine import Machine, keep_memory
+from lesionlab.training.machine import Machine
 from lesionlab.training.optim import make_optimizer
 from lesionlab.training.schedule import group_rates
 from lesionlab.training.setup import Parts, preprocessing, stage_pixels

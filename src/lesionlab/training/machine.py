@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import statistics
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import timm
 import torch
 
 from lesionlab import numerics
 from lesionlab.errors import BadInput
+from lesionlab.platforms import available_memory, usable_cpus
 from lesionlab.training.distributed import ALONE, Ranks, join_ranks
 
 # Raised whenever the same settings and data would no longer give the same bits.
 NUMERICS = 1
-MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -72,6 +70,12 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise BadInput("no CUDA device here", where="--device", remedy="use --device cpu")
+    if device.split(":")[0] == "mps":
+        raise BadInput(
+            "mps is refused: a step adds up its losses in float64, which Apple's GPU does not have",
+            where="--device",
+            remedy="use --device cpu",
+        )
     if device != "cpu" and not device.startswith("cuda"):
         raise BadInput(f"'{device}' is neither cpu nor cuda", where="--device")
     if precision == "auto":
@@ -80,44 +84,16 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
         raise BadInput("float16 trains on a GPU only", where="precision", remedy="use bfloat16")
     ranks = join_ranks(device)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    threads = threads or max(1, len(os.sched_getaffinity(0)) // here)
+    threads = threads or max(1, usable_cpus() // here)
     torch.set_num_threads(threads)
     return Machine(device, precision, threads, ranks)
-
-
-def keep_memory() -> bool:
-    """Ask the C library to keep what a step frees for the next one; whether it will.
-
-    For the whole process and for good, so only a stage of training on a processor asks for it.
-
-    Each step allocates the same large arrays. glibc gives them back to the kernel, which then has
-    to clear every page again: a sixth of a step's time (docs/decisions/0084).
-    """
-    trim_threshold, mmap_threshold, a_gibibyte = -1, -3, 2**30
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # not glibc
-        return False
-    return bool(mallopt(trim_threshold, 2**31 - 1) and mallopt(mmap_threshold, a_gibibyte))
 
 
 def free_memory(device: str) -> int | None:
     """Bytes that a run can still take, of the GPU or of this process's group; None if unknown."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(device)[0])
-    found = []
-    with suppress(OSError, ValueError, StopIteration):
-        lines = MEMINFO.read_text().splitlines()
-        line = next(line for line in lines if line.startswith("MemAvailable"))
-        found.append(int(line.split()[1]) * 1024)
-    with suppress(OSError, ValueError, KeyError):  # "max" where there is no limit
-        limit = int((CGROUP / "memory.max").read_text())
-        taken = int((CGROUP / "memory.current").read_text())
-        lines = (CGROUP / "memory.stat").read_text().splitlines()
-        pages = {name: int(count) for name, count in (line.split() for line in lines)}
-        given_back = pages["active_file"] + pages["inactive_file"]  # the kernel drops these first
-        found.append(limit - taken + given_back)
-    return min(found, default=None)
+    return available_memory()
 
 
 def milliseconds_an_image(

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM stop a run at the next step boundary; a second signal ends it at once."""
+"""Ctrl-C and SIGTERM (Ctrl-Break on Windows) stop a run at the next step; a second one at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import FrameType, TracebackType
 from typing import TypeVar
 
 from lesionlab.errors import Interrupted
+from lesionlab.platforms import STOP_SIGNALS
 from lesionlab.progress import Progress
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ class StopRequest:
     checkpoint is written aside and moved, so even then the older one is whole.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = STOP_SIGNALS
 
     def __init__(self) -> None:
         self.requested = False

@@ -89,11 +89,11 @@ def _mlflow_run(client: Any, folder: Path) -> str:
     """The id of the folder's run, which `mlflow.txt` keeps."""
     mark = folder / "mlflow.txt"
     if mark.is_file():
-        return mark.read_text().strip()
+        return mark.read_text(encoding="utf-8").strip()
     experiment = client.get_experiment_by_name("lesionlab")
     number = experiment.experiment_id if experiment else client.create_experiment("lesionlab")
     run_id = str(client.create_run(number, run_name=folder.name).info.run_id)
-    mark.write_text(run_id)
+    mark.write_text(run_id, encoding="utf-8")
     return run_id
 
 

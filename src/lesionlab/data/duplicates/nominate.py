@@ -9,7 +9,6 @@ tree parts meets in another.
 from __future__ import annotations
 
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from lesionlab.data.duplicates.describe import Float32
 from lesionlab.data.randomness import philox
+from lesionlab.platforms import usable_cpus
 from lesionlab.progress import SILENT, Progress
 
 Ints = npt.NDArray[np.int64]
@@ -28,7 +28,7 @@ PER_LEAF = 2  # neighbours that a point names in one leaf
 KEEP = 6  # neighbours that a point names in the end
 CHUNK = 16  # leaves compared at a time
 UNTHREADED = 2**18  # multiplications up to which OpenBLAS does a product in the calling thread
-WORKERS = max(2, os.cpu_count() or 2)
+WORKERS = max(2, usable_cpus())
 
 
 def nominate(

@@ -6,7 +6,6 @@ which looks at hairs, pores and dots in the pictures themselves.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from lesionlab.data.duplicates.align import (
     reachable,
 )
 from lesionlab.data.duplicates.describe import Float32, UInt8
+from lesionlab.platforms import usable_cpus
 from lesionlab.progress import SILENT, Progress
 
 TURNED = 0.70  # correlation at 32 pixels in some orientation, before any alignment
@@ -35,7 +35,7 @@ DETAIL = 0.55  # the same of what is finer than SIGMA pixels
 SIGMA = 2.0
 SEEN = 0.5  # least share of the picture that both show
 BATCH = 128
-WORKERS = max(2, os.cpu_count() or 2)
+WORKERS = max(2, usable_cpus())
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,11 @@ def read_rows(form: Format, path: Path, columns: Sequence[str]) -> Rows:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None
-    except IsADirectoryError:
-        raise BadInput("a folder, not a CSV file", where=str(path)) from None
+    except OSError as error:  # Windows says the same of a folder as of a file that it guards
+        what = f"cannot be read ({error.strerror})"
+        if path.is_dir():
+            what = "a folder, not a CSV file"
+        raise BadInput(what, where=str(path)) from None
     except UnicodeDecodeError as error:
         raise BadInput(
             f"not UTF-8 (byte {error.start})", where=str(path), remedy="save the CSV as UTF-8"
