@@ -86,9 +86,11 @@ def test_networks_have_the_published_parameters(
     pytest.importorskip("torch")
     from lesionlab.models.classifier import build, parameter_counts
     from lesionlab.models.freeze import freeze
+    from lesionlab.models.weights import usual_input
 
     settings = load_preset(name)
-    network = build(settings.model, settings.shown, classes)
+    shown = settings.input.resolved(usual_input(settings.model))
+    network = build(settings.model, shown, classes)
     freeze(network, settings.stages[0].trainable)
     counts = parameter_counts(network)
     assert counts["trainable"] == trainable
@@ -100,9 +102,11 @@ def test_fine_tuning_xception_moves_block_14_and_the_head() -> None:
     pytest.importorskip("torch")
     from lesionlab.models.classifier import build, parameter_counts
     from lesionlab.models.freeze import freeze
+    from lesionlab.models.weights import usual_input
 
     settings = load_preset("melanoma-xception-finetuned")
-    network = build(settings.model, settings.shown, 2)
+    shown = settings.input.resolved(usual_input(settings.model))
+    network = build(settings.model, shown, 2)
     freeze(network, settings.stages[1].trainable)
     assert parameter_counts(network)["trainable"] == 4_748_800 + 1_605_665
 

@@ -38,7 +38,13 @@ RECIPE: dict[str, Any] = {
         "dropout": 0.2,
         "drop_path": 0.1,
     },
-    "input": {"size": 32},
+    "input": {
+        "size": 32,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "interpolation": "bilinear",
+        "crop": 1.0,
+    },
     "optim": {"name": "adamw", "clip": 1.0},
     "stages": [
         {"name": "head", "trainable": "head", "epochs": 2, "cached_views": 2},

@@ -15,7 +15,7 @@ from helpers.faults import flipped, truncated
 from lesionlab import files
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
-from lesionlab.models import weights as weights_module
+from lesionlab.models import tensor_files
 from lesionlab.training import checkpoint
 from lesionlab.training import train as engine
 from lesionlab.training.checkpoint import State
@@ -27,7 +27,7 @@ Outcome = Callable[[Path], dict[str, Any]]
 
 
 CALLS = (
-    (weights_module, "save_file"),
+    (tensor_files, "save_file"),
     (os, "fsync"),
     (Path, "chmod"),
     (Path, "replace"),

@@ -14,7 +14,7 @@ import pytest
 from helpers.faults import Crash, summary
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
-from lesionlab.models import weights as weights_module
+from lesionlab.models import tensor_files
 from lesionlab.training import step as step_module
 from lesionlab.training import train as engine
 from lesionlab.training.machine import Machine
@@ -54,7 +54,7 @@ def test_a_batch_whose_loss_is_nan_is_skipped_and_recorded(
     line = "the loss was not finite at stage 1, epoch 0, step 1: that batch was skipped"
     assert line in found["notes"]
     assert any(line in said for said in lines.said)
-    tensors = weights_module.read_tensors(tmp_path / "run" / "last.safetensors")
+    tensors = tensor_files.read_tensors(tmp_path / "run" / "last.safetensors")
     assert all(v.isfinite().all() for v in tensors.values() if v.is_floating_point())
 
 

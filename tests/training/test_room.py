@@ -15,7 +15,7 @@ import pytest
 from lesionlab import platforms
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
-from lesionlab.models import weights as weights_module
+from lesionlab.models import tensor_files
 from lesionlab.training import checkpoint
 from lesionlab.training import machine as machine_module
 from lesionlab.training import train as engine
@@ -28,7 +28,7 @@ Outcome = Callable[[Path], dict[str, Any]]
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(weights_module, "save_file"), (Path, "write_bytes"), (os, "fsync")],
+    [(tensor_files, "save_file"), (Path, "write_bytes"), (os, "fsync")],
 )
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
     stopped: Path,

@@ -38,12 +38,12 @@ def augmentations(
     from lesionlab.config import with_overrides
     from lesionlab.data.manifest import read_dataset
     from lesionlab.experiments.presets import load_preset
-    from lesionlab.models.weights import native_input
+    from lesionlab.models.weights import usual_input
     from lesionlab.training.views import picture, sheet, training_views
 
     settings = load_preset(preset) if isinstance(preset, str) else preset
     settings = with_overrides(settings, overrides)
-    settings = settings.with_input(settings.input.resolved(native_input(settings.model.name)))
+    settings = settings.with_input(settings.input.resolved(usual_input(settings.model)))
     chosen = _stage(settings, stage)
     path, single = Path(out), None if folder is None else Path(folder)
     if path.suffix.lower() != ".png":

@@ -50,10 +50,9 @@ def _listed(name: str) -> dict[str, Any]:
 
 def _native(name: str) -> InputSettings:
     """The input of a network's weights, or of a random start where it has none."""
-    from lesionlab.models.weights import native_input, random_start
-    from lesionlab.models.zoo import OWN
+    from lesionlab.models.weights import usual_input
 
-    return random_start(name).native if name in OWN else native_input(name)
+    return usual_input(ModelSettings(name=name))
 
 
 def _measured(name: str) -> float:

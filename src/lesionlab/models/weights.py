@@ -142,6 +142,12 @@ def random_start(name: str) -> Weights:
     return Weights(name, "random", "", InputSettings(size=usual_size(name)))
 
 
+def usual_input(model: ModelSettings) -> InputSettings:
+    """The input of a network before its weights are chosen: theirs by timm, or a random start's."""
+    wanted = model.pretrained and model.name not in OWN
+    return native_input(model.name) if wanted else random_start(model.name).native
+
+
 def of_file(name: str, path: Path) -> Weights:
     """Weights in a file of the user's; one of a package or of the hub's cache is known as such."""
     known = at_hand(name)
