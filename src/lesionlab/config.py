@@ -59,6 +59,10 @@ class InputSettings(Strict):
     channels: Literal[1, 3] = 3
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[Positive, ...] = (0.229, 0.224, 0.225)
+    # Filter of the resize: the one that the weights were trained with gives them what they know.
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    # Fraction of the resized picture that is kept, about its centre (timm's crop_pct).
+    crop: float = Field(1.0, gt=0, le=1)
 
     @model_validator(mode="after")
     def _channels_agree(self) -> Self:

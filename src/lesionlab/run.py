@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from lesionlab import __version__, files
 from lesionlab.config import Settings, Strict, parse
@@ -76,6 +76,18 @@ class RunConfig(Strict):
     threads: int = 1
     environment: dict[str, str] = Field(default_factory=dict)
     created: str = ""
+
+
+def as_written_today(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored recipe with the settings that are younger than it at their defaults.
+
+    So a run or plan of an older version compares equal to the same recipe of today. What is no
+    recipe of today is returned as it is.
+    """
+    try:
+        return Settings.model_validate(settings).model_dump(mode="json")
+    except ValidationError:
+        return dict(settings)
 
 
 @dataclass(frozen=True)
