@@ -1,4 +1,4 @@
-"""A training stage of networks with strided depthwise convolutions, with the quick gradient and without.
+"""A training stage with strided depthwise convolutions, without the quick gradient and with it.
 
     uv run python bench/strided_depthwise.py DATA --work FOLDER [--repeats 3]
 
@@ -51,7 +51,9 @@ def recipe(name: str) -> Settings:
 def some_of(data: Path, folder: Path) -> Path:
     """A data set of `IMAGES` training images and a few of validation, of every class."""
     dataset = read_dataset(data)
-    train_rows = dataset.part("train").groupby("label").head(IMAGES // len(dataset.info.classes) * 2)
+    train_rows = (
+        dataset.part("train").groupby("label").head(IMAGES // len(dataset.info.classes) * 2)
+    )
     rest = dataset.part("valid").groupby("label").head(3)
     ids = [*train_rows["image_id"][:IMAGES], *rest["image_id"]]
     table = dataset.table[dataset.table["image_id"].isin(ids)].reset_index(drop=True)

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
 
 from lesionlab import __version__, files, platforms
 from lesionlab.config import Settings, Strict, parse
@@ -62,7 +62,7 @@ class FactsCoding(Strict):
 
 def _with_early_input(value: Any) -> Any:
     """Version 0.1.0 had one way to resize, and so did not record which."""
-    if isinstance(value, dict) and isinstance(value.get("input"), dict):
+    if isinstance(value, Mapping) and isinstance(value.get("input"), Mapping):
         early = {"interpolation": "bilinear", "crop": 1.0}
         return {**value, "input": {**early, **value["input"]}}
     return value
@@ -86,6 +86,18 @@ class RunConfig(Strict):
     threads: int = 1
     environment: dict[str, str] = Field(default_factory=dict)
     created: str = ""
+
+
+def as_written_today(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored recipe with the settings that are younger than it at their defaults.
+
+    So a run or plan of an older version compares equal to the same recipe of today. What is no
+    recipe of today is returned as it is.
+    """
+    try:
+        return Settings.model_validate(_with_early_input(settings)).model_dump(mode="json")
+    except ValidationError:
+        return dict(settings)
 
 
 @dataclass(frozen=True)

@@ -6,30 +6,44 @@ import hashlib
 import json
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lesionlab.data.images import Preprocessing, normalise, prepare
+from lesionlab.data.images import FILTERS, Preprocessing, normalise, prepare
 from lesionlab.deployment.answers import answers
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.predictor import Outputs, Predictor
 from lesionlab.deployment.schema import Conformal
-from lesionlab.deployment.web import page_files
+from lesionlab.deployment.web import page_files, static_files
 
 WEB = Path(__file__).parents[2] / "src" / "lesionlab" / "deployment" / "web"
 BROWSER = WEB / "browser"
 VECTORS = json.loads((Path(__file__).parent / "resize_vectors.json").read_text())
 
 
+@cache
+def page() -> TemporaryDirectory[str]:
+    """The scripts side by side, as the static page has them."""
+    room = TemporaryDirectory()
+    for name, content in static_files().items():
+        path = Path(room.name) / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    return room
+
+
 def node(code: str, given: Any = None) -> Any:
     """Run a module that prints JSON; `given` is what `given` holds in it."""
     if shutil.which("node") is None:
         pytest.skip("node is not here")
-    head = f"const given = {json.dumps(given)};\nconst browser = {json.dumps(BROWSER.as_uri())};\n"
+    browser = (Path(page().name) / "page").as_uri()
+    head = f"const given = {json.dumps(given)};\nconst browser = {json.dumps(browser)};\n"
     command = ["node", "--input-type=module", "-"]
     done = subprocess.run(
         command, input=head + code, capture_output=True, text=True, timeout=120, check=False
@@ -45,12 +59,16 @@ def pattern(width: int, height: int, channels: int, seed: int) -> np.ndarray[Any
     return flat.astype(np.uint8).reshape(height, width, channels)
 
 
-@pytest.mark.parametrize("case", VECTORS, ids=lambda c: f"{c['from']}to{c['to']}x{c['channels']}")
+@pytest.mark.parametrize(
+    "case",
+    VECTORS,
+    ids=lambda c: f"{c['from']}to{c['to']}x{c['channels']}{c.get('interpolation', '')}",
+)
 def test_pillow_gives_the_shared_vectors(case: dict[str, Any]) -> None:
     """If a new Pillow fails here, training and browser would part: every bundle is concerned."""
     (w, h), c = case["from"], case["channels"]
     image = Image.fromarray(pattern(w, h, c, case["seed"]).squeeze())
-    small = image.resize(tuple(case["to"]), Image.Resampling.BILINEAR)
+    small = image.resize(tuple(case["to"]), FILTERS[case.get("interpolation", "bilinear")])
     assert hashlib.sha256(np.asarray(small).tobytes()).hexdigest() == case["sha256"]
 
 
@@ -59,10 +77,12 @@ def test_javascript_gives_the_shared_vectors() -> None:
         """
         import { createHash } from "node:crypto";
         const { resize } = await import(`${browser}/resize.js`);
-        const hashes = given.map(({ from: [w, h], to: [ow, oh], channels, seed }) => {
+        const hashes = given.map((one) => {
+          const { from: [w, h], to: [ow, oh], channels, seed, interpolation } = one;
           const pixels = Uint8Array.from({ length: w * h * channels },
             (_, i) => (7 * i * i + 13 * i + 31 * seed + Math.floor(i / 97)) % 256);
-          return createHash("sha256").update(resize(pixels, w, h, channels, ow, oh)).digest("hex");
+          const small = resize(pixels, w, h, channels, ow, oh, interpolation);
+          return createHash("sha256").update(small).digest("hex");
         });
         console.log(JSON.stringify(hashes));
         """,
@@ -174,7 +194,7 @@ def test_half_floats() -> None:
 
 
 def test_both_languages_say_everything() -> None:
-    code = "const { STRINGS } = await import(`${browser}/../strings.js`);"
+    code = "const { STRINGS } = await import(`${browser}/strings.js`);"
     code += "console.log(JSON.stringify(STRINGS));"
     strings = node(code)
     english = strings["en"]
@@ -192,7 +212,7 @@ def test_both_languages_say_everything() -> None:
 
 def test_numbers_as_words() -> None:
     code = """
-    const { percent, word, STRINGS } = await import(`${browser}/../strings.js`);
+    const { percent, word, STRINGS } = await import(`${browser}/strings.js`);
     const ps = [0, 0.00001, 0.005, 0.1, 0.3, 0.5, 0.8, 0.95, 0.99999, 1];
     console.log(JSON.stringify(ps.map((p) => [percent(p), word(STRINGS.en, p)])));
     """

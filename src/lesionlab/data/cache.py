@@ -13,16 +13,16 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.data import arrays
-from lesionlab.data.images import Preprocessing, Roi, UInt8, open_image, prepare
+from lesionlab.data.images import Preprocessing, Roi, UInt8, key_parts, open_image, prepare
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
 from lesionlab.platforms import usable_cpus
@@ -121,9 +121,9 @@ def _roi(x: float, y: float, size: float) -> Roi | None:
 
 def cache_key(table: pd.DataFrame, how: Preprocessing) -> str:
     """Hex SHA-256 of content and geometry. Mean and std are not in it: they act on floats."""
+    pixels = {k: v for k, v in key_parts(how).items() if k not in ("mean", "std")}
     columns = ["path", "sha256", "roi_x", "roi_y", "roi_size"]
-    geometry = {"size": how.size, "fit": how.fit, "channels": how.channels, "version": 1}
-    digest = hashlib.sha256(json.dumps(geometry, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps({**pixels, "version": 1}, sort_keys=True).encode())
     digest.update(table[columns].to_csv(index=False).encode())
     return digest.hexdigest()
 
@@ -155,8 +155,3 @@ def _build(
         pixels = pool.map(source._one, range(len(source)))
         for row, image in enumerate(progress(pixels, "decoding once", len(source))):
             array[row] = image
-
-
-def preprocessing_dict(how: Preprocessing) -> dict[str, Any]:
-    """The JSON form that runs and bundles carry."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(how).items()}

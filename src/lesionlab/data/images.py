@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,8 @@ CORRUPT = (
     *(AttributeError, ArithmeticError, RuntimeError, AssertionError, struct.error, zlib.error),
 )
 
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
 UInt8 = npt.NDArray[np.uint8]
 
 
@@ -40,7 +43,12 @@ class Preprocessing:
     """How an image becomes network input: geometry in integers, then `(x / 255 - mean) / std`.
 
     `fit`: "squash" resizes to size x size whatever the aspect; "crop" takes the largest centred
-    square first. `channels` is 3 (RGB) or 1 (grey, ITU-R 601 luma).
+    square first. `channels` is 3 (RGB) or 1 (grey, ITU-R 601 luma). With `crop` < 1 the picture
+    is resized to `resized_side` and its central size x size pixels are kept, as timm does for
+    `crop_pct`. Raises `BadInput` where the resized picture would be larger than any image may be.
+
+    >>> Preprocessing(size=224, crop=0.875).resized_side, Preprocessing(crop=0.875).margin
+    (256, 16)
     """
 
     size: int = 224
@@ -48,6 +56,40 @@ class Preprocessing:
     channels: Literal[1, 3] = 3
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    crop: float = 1.0
+
+    def __post_init__(self) -> None:
+        if (self.size / self.crop) ** 2 > MAX_PIXELS:
+            raise BadInput(
+                f"crop {self.crop:g} of {self.size} pixels asks for a resized picture of more "
+                f"than {MAX_PIXELS // 10**6} megapixels",
+                where="input.crop",
+                remedy="keep a larger fraction, e.g. 0.875",
+            )
+
+    @property
+    def resized_side(self) -> int:
+        """Pixels a side after the resize, before the central crop: floor(size / crop)."""
+        return math.floor(self.size / self.crop)
+
+    @property
+    def margin(self) -> int:
+        """Pixels that the crop leaves out at the left and at the top; half goes to even."""
+        return round((self.resized_side - self.size) / 2)
+
+
+# Fields younger than the first caches: at these values a key is what it was without them.
+_YOUNGER: dict[str, object] = {"interpolation": "bilinear", "crop": 1.0}
+
+
+def key_parts(how: Preprocessing) -> dict[str, object]:
+    """The fields by name for the key of a cache; younger ones only where they change pixels.
+
+    >>> sorted(key_parts(Preprocessing(crop=0.9)))
+    ['channels', 'crop', 'fit', 'mean', 'size', 'std']
+    """
+    return {k: v for k, v in asdict(how).items() if _YOUNGER.get(k) != v}
 
 
 @dataclass(frozen=True)
@@ -155,8 +197,8 @@ def _over_white(image: Image.Image) -> Image.Image:
 def prepare(image: Image.Image, how: Preprocessing, roi: Roi | None = None) -> UInt8:
     """The network's view of an image: (size, size, channels) uint8.
 
-    One crop (outside the image is black), then one antialiased bilinear resize in Pillow's
-    fixed-point arithmetic, which is integer and so the same on every machine.
+    One region or square (outside the image is black), then one antialiased resize in Pillow's
+    fixed-point arithmetic, which is integer and so the same on every machine, then the centre.
 
     >>> prepare(Image.new("RGB", (40, 30)), Preprocessing(size=16)).shape
     (16, 16, 3)
@@ -167,12 +209,26 @@ def prepare(image: Image.Image, how: Preprocessing, roi: Roi | None = None) -> U
         side = max(1, round(roi.size))
         image = image.crop((left, top, left + side, top + side))
     elif how.fit == "crop":
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-    if image.size != (how.size, how.size):
-        image = image.resize((how.size, how.size), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(how.size, how.size, how.channels)
+        image = image.crop(central_square(*image.size))
+    side = how.resized_side
+    if image.size != (side, side):
+        image = image.resize((side, side), FILTERS[how.interpolation])
+    return centre(image, how)
+
+
+def central_square(width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the largest centred square, in pixels."""
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def centre(resized: Image.Image, how: Preprocessing) -> UInt8:
+    """What the crop keeps of a resized picture: (size, size, channels) uint8."""
+    if resized.width != how.size:
+        first, last = how.margin, how.margin + how.size
+        resized = resized.crop((first, first, last, last))
+    return np.asarray(resized).reshape(how.size, how.size, how.channels)
 
 
 def normalise(pixels: UInt8, how: Preprocessing) -> npt.NDArray[np.float32]:

@@ -78,7 +78,8 @@ class LesionMasks:
 
     def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """(n, S, S) bool, as the network sees the pictures; empty where there is no mask."""
-        how = replace(self.how, channels=1)
+        # The same geometry, but bilinear: bicubic would ring along the outline.
+        how = replace(self.how, channels=1, interpolation="bilinear")
         found = np.zeros((len(rows), how.size, how.size), bool)
         for i, row in enumerate(rows):
             if self.readers[row] is not None:

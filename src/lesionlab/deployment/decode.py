@@ -14,17 +14,19 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageOps
 
 from lesionlab.data.dicom import is_dicom, read_dicom
 from lesionlab.data.images import (
+    FILTERS,
     FORMATS,
     MAX_PIXELS,
     Preprocessing,
     Roi,
     UInt8,
     UnreadableImage,
+    central_square,
+    centre,
     open_image,
     prepare,
 )
@@ -129,7 +131,7 @@ def _drafted(data: bytes, how: Preprocessing) -> UInt8 | None:
             width, height = image.size
             if not _worth_it(image, how):
                 return None
-            wanted = HEADROOM * how.size
+            wanted = HEADROOM * how.resized_side
             image.draft(None, (wanted, wanted))
             scale = round(width / image.width)
             image.load()
@@ -144,7 +146,7 @@ def _worth_it(image: Image.Image, how: Preprocessing) -> bool:
     return (
         image.mode in ("RGB", "L")
         and DRAFT_PIXELS <= pixels <= MAX_PIXELS
-        and min(image.size) >= 2 * HEADROOM * how.size
+        and min(image.size) >= 2 * HEADROOM * how.resized_side
         and getattr(image, "n_frames", 1) == 1
         and max(image.size) <= 4 * min(image.size)
     )
@@ -159,16 +161,21 @@ def _shrunk(
 ) -> UInt8:
     """Resize by the borders of the full image, which need not fall on a whole scaled pixel."""
     image = image.convert("RGB" if how.channels == 3 else "L")
-    left, top, (width, height) = 0, 0, full
-    if how.fit == "crop":
-        side = min(full)
-        left, top = (width - side) // 2, (height - side) // 2
-        width = height = side
-    right = min((left + width) / scale, image.width)
-    bottom = min((top + height) / scale, image.height)
-    box = (left / scale, top / scale, right, bottom)
-    small = image.resize((how.size, how.size), Image.Resampling.BILINEAR, box)
+    left, top, right, bottom = central_square(*full) if how.fit == "crop" else (0, 0, *full)
+    # What lies outside the square must not reach its edge, as in the full decode.
+    x, y = left // scale, top // scale
+    image = image.crop(
+        (x, y, min(-(-right // scale), image.width), min(-(-bottom // scale), image.height))
+    )
+    box = (
+        left / scale - x,
+        top / scale - y,
+        min(right / scale - x, image.width),
+        min(bottom / scale - y, image.height),
+    )
+    side = how.resized_side
+    small = image.resize((side, side), FILTERS[how.interpolation], box)
     if orientation != 1:
         small.getexif()[_ORIENTATION] = orientation
         small = ImageOps.exif_transpose(small)
-    return np.asarray(small).reshape(how.size, how.size, how.channels)
+    return centre(small, how)  # upright first: an odd margin is no mirror image of itself

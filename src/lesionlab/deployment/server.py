@@ -208,6 +208,7 @@ def described(model: Model) -> dict[str, Any]:
         "needs_region": info.training.regions,
         "facts": None if info.facts is None else info.facts.model_dump(mode="json"),
         "fit": info.preprocessing.fit,
+        "preprocessing": info.preprocessing.model_dump(mode="json"),
         "training": info.training.model_dump(mode="json"),
         "card": bundle.card,
     }

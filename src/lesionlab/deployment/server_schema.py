@@ -92,7 +92,8 @@ class ModelShape(BaseModel):
     research_only: bool
     needs_region: bool
     facts: dict[str, Any] | None  # what it reads of age, sex and site
-    fit: str
+    fit: str  # also in `preprocessing`; it stands here for clients of 0.1.0
+    preprocessing: dict[str, Any]  # how an image becomes its input
     training: dict[str, Any]
     card: str
 

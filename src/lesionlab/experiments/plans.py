@@ -8,7 +8,7 @@ from typing import Any
 
 from lesionlab import files
 from lesionlab.errors import BadInput
-from lesionlab.run import LOCK
+from lesionlab.run import LOCK, as_written_today
 
 PLAN = "plan.json"
 WORDS = ("description", "source", "expected")  # of a preset: they change no number
@@ -45,7 +45,8 @@ def _without_words(plan: dict[str, Any]) -> dict[str, Any]:
     settings = plan.get("settings")
     if not isinstance(settings, Mapping):
         return plan
-    return {**plan, "settings": {k: v for k, v in settings.items() if k not in WORDS}}
+    full = as_written_today(settings)
+    return {**plan, "settings": {k: v for k, v in full.items() if k not in WORDS}}
 
 
 def first_difference(before: Any, now: Any, key: str = "") -> tuple[str, Any, Any] | None:

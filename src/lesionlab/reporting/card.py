@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lesionlab.config import InputSettings
+from lesionlab.data.images import Preprocessing
 from lesionlab.deployment.schema import BundleInfo, Conformal, Measure
 from lesionlab.errors import one_line
 
@@ -188,12 +190,19 @@ def _int8(info: BundleInfo) -> list[str]:
     ]
 
 
+def _kept(how: InputSettings) -> str:
+    """How much of the resized picture the network sees, where that is not all of it."""
+    side = Preprocessing(**how.model_dump()).resized_side
+    return "" if side == how.size else f", the centre of {side} x {side} (crop {how.crop:g})"
+
+
 def _technical(info: BundleInfo) -> list[str]:
     how, parity = info.preprocessing, info.parity
     return [
         "## Technical",
         "",
-        f"- Input: {how.size} x {how.size} x {how.channels}, {how.fit}; outputs: "
+        f"- Input: {how.size} x {how.size} x {how.channels}, {how.fit}, {how.interpolation}"
+        f"{_kept(how)}; outputs: "
         f"{', '.join(info.outputs)}",
         f"- Agreement with the original network on {parity.images} {plain(parity.part)} images: "
         f"probabilities differ by at most {parity.max_probability_difference:.2g}",

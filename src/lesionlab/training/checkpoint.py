@@ -18,6 +18,7 @@ from lesionlab import files
 from lesionlab.errors import BadInput
 from lesionlab.models.tensor_files import read_tensors, write_tensors
 from lesionlab.progress import Progress
+from lesionlab.run import as_written_today
 
 SCHEMA_VERSION = 1
 KEPT = 2
@@ -164,7 +165,7 @@ def _read(manifest: Path) -> Checkpoint:
 
 def refuse_changed_settings(found: Checkpoint, settings: Mapping[str, Any], where: str) -> None:
     """`BadInput`, with the difference, where the recipe is not the one that the run began with."""
-    differs = difference(_plain(found.settings), _plain(settings))
+    differs = difference(_plain(as_written_today(found.settings)), _plain(settings))
     if differs:
         raise BadInput(
             f"the settings have changed since the run began: {differs}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from lesionlab.data.feature_store import (
     new_segment,
     segments_of,
 )
-from lesionlab.data.images import Preprocessing
+from lesionlab.data.images import Preprocessing, key_parts
 from lesionlab.errors import BadInput
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import Progress
@@ -92,7 +92,7 @@ class Frozen:
             k: machine[k] for k in ("device", "threads", "capability", "torch", "timm", "numerics")
         }
         parts: tuple[object, ...] = (VERSION, BATCH, self.architecture, self.network.kind)
-        parts += (asdict(self.how),) + ((self.engine,) if self.engine != "torch" else ())
+        parts += (key_parts(self.how),) + ((self.engine,) if self.engine != "torch" else ())
         draws = fixed_views(8)[view].tolist()
         digest = hashlib.sha256(repr((parts, draws, "float32", sorted(same.items()))).encode())
         for name, value in self.network.body.state_dict().items():

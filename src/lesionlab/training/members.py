@@ -104,7 +104,8 @@ def _refuse_unlike(runs: list[Run], folder: Path) -> None:
             raise BadInput(
                 f"'{run.folder.name}' and '{runs[0].folder.name}' see images in different ways",
                 where=str(folder),
-                remedy="export members of one input size, mean and std",
+                remedy="export members that are shown the same input (size, fit, interpolation, "
+                "crop, mean and std)",
             )
         if run.config.facts != first.facts:
             raise BadInput(

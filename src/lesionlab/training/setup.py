@@ -143,7 +143,15 @@ def write_snapshot(run_folder: Path, dataset: Dataset, facts: Sequence[str] = ()
 def preprocessing(settings: Settings, size: int | None = None) -> Preprocessing:
     """The settings' input as the image functions take it, at another size where asked."""
     shown = settings.shown
-    return Preprocessing(size or shown.size, shown.fit, shown.channels, shown.mean, shown.std)
+    return Preprocessing(
+        size or shown.size,
+        shown.fit,
+        shown.channels,
+        shown.mean,
+        shown.std,
+        shown.interpolation,
+        shown.crop,
+    )
 
 
 def stage_pixels(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,6 +15,7 @@ from lesionlab.data.cache import decoder
 from lesionlab.data.images import Preprocessing
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.randomness import philox
+from lesionlab.training.setup import preprocessing
 
 UInt8 = npt.NDArray[np.uint8]
 GAP = 4  # pixels between the pictures of a sheet
@@ -29,7 +32,7 @@ def training_views(
     some = Dataset(dataset.folder, chosen.reset_index(drop=True), dataset.info)
     shown = settings.shown
     nothing, one = (0.0,) * shown.channels, (1.0,) * shown.channels
-    how = Preprocessing(stage.size or shown.size, shown.fit, shown.channels, nothing, one)
+    how = replace(preprocessing(settings, stage.size), mean=nothing, std=one)
     plain = decoder(some, how).take(np.arange(len(chosen)))  # a handful needs no cache
     epochs = [_seen(plain, stage, how, seed, epoch) for epoch in range(views)]
     return list(chosen["image_id"]), np.stack([plain, *epochs], 1)

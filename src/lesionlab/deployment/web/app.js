@@ -235,7 +235,8 @@ function draw() {
   $("figure").hidden = !state.bitmap;
   if (!state.bitmap) return;
   const map = evidence(state.answer.cam, $("map-class").value);
-  drawPicture($("picture"), state.bitmap, map, Number($("strength").value) / 100, state.model.fit);
+  const strength = Number($("strength").value) / 100;
+  drawPicture($("picture"), state.bitmap, map, strength, state.model.preprocessing);
 }
 
 function watchInputs() {

@@ -1,21 +1,24 @@
 // The image with a heat map over it. Nothing here computes an answer.
 
+import { viewOf } from "./view.js";
+
 const LARGEST = 900; // pixels of the longer side
 
-export function drawPicture(canvas, bitmap, map, strength, fit) {
+// how: the model's preprocessing, which says what of the image the network saw.
+export function drawPicture(canvas, bitmap, map, strength, how) {
   const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
   canvas.width = Math.round(bitmap.width * scale);
   canvas.height = Math.round(bitmap.height * scale);
   const context = canvas.getContext("2d");
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   if (!map || strength === 0) return;
-  let { width, height } = canvas;
-  if (fit === "crop") width = height = Math.min(width, height); // what the network saw
+  const view = viewOf(bitmap.width, bitmap.height, how);
+  const across = canvas.width / bitmap.width, down = canvas.height / bitmap.height;
   context.globalAlpha = strength;
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
   context.drawImage(
-    heat(map), (canvas.width - width) / 2, (canvas.height - height) / 2, width, height,
+    heat(map), view.left * across, view.top * down, view.width * across, view.height * down,
   );
   context.globalAlpha = 1;
 }

@@ -47,7 +47,7 @@ export async function models() {
   loaded.session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
   await selfTest();
   return [{
-    id: "bundle", ...info, fit: info.preprocessing.fit, needs_region: info.training.regions,
+    id: "bundle", ...info, needs_region: info.training.regions,
     operating_points: info.operating_points.map((p) => ({ name: pointName(p), ...p })),
     conformal: info.conformal.map((c) => ({ name: ruleName(c), ...c })),
     card: new TextDecoder().decode(card),

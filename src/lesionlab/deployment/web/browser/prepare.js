@@ -1,7 +1,8 @@
 // From decoded pixels to the network's view, as data/images.py does it: orientation, colour,
-// crop, integer resize, `(x / 255 - mean) / std` in float32.
+// square, integer resize, centre, `(x / 255 - mean) / std` in float32.
 
 import { resize } from "./resize.js";
+import { centralSquare, geometry } from "./view.js";
 
 // image: { width, height, rgba: Uint8Array }; orientation: EXIF 1..8.
 export function prepare(image, orientation, how) {
@@ -12,12 +13,14 @@ export function prepare(image, orientation, how) {
     channels = 1;
   }
   if (how.fit === "crop") {
-    const side = Math.min(width, height);
-    const left = Math.floor((width - side) / 2), top = Math.floor((height - side) / 2);
+    const { left, top, side } = centralSquare(width, height);
     pixels = crop(pixels, width, channels, left, top, side);
     width = height = side;
   }
-  return resize(pixels, width, height, channels, how.size, how.size);
+  const { side, margin } = geometry(how);
+  const resized = resize(pixels, width, height, channels, side, side, how.interpolation);
+  if (side === how.size) return resized;
+  return crop(resized, side, channels, margin, margin, how.size);
 }
 
 // Alpha over white, in the integers of Pillow's alpha_composite on an opaque page.
