@@ -49,13 +49,11 @@ def recipe(name: str) -> Settings:
 
 
 def some_of(data: Path, folder: Path) -> Path:
-    """A data set of `IMAGES` training images and a few of validation, of every class."""
+    """A data set of at most `IMAGES` training images and a few of validation, of every class."""
     dataset = read_dataset(data)
-    train_rows = (
-        dataset.part("train").groupby("label").head(IMAGES // len(dataset.info.classes) * 2)
-    )
-    rest = dataset.part("valid").groupby("label").head(3)
-    ids = [*train_rows["image_id"][:IMAGES], *rest["image_id"]]
+    each = IMAGES // len(dataset.info.classes)
+    rows = dataset.part("train").groupby("label").head(each)
+    ids = [*rows["image_id"], *dataset.part("valid").groupby("label").head(3)["image_id"]]
     table = dataset.table[dataset.table["image_id"].isin(ids)].reset_index(drop=True)
     folder.mkdir(parents=True)
     (folder / "images").symlink_to((dataset.folder / "images").resolve())
