@@ -69,6 +69,7 @@ def test_the_whole_path(tmp_path: Path) -> None:
         "export run --to bundle",
     ]
     assert len(lesionlab(making, tmp_path)) == 5
+    assert len(list((tmp_path / "data" / "cache").glob("pixels-*.npy"))) == 1
     ledger = (tmp_path / "data" / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["event"] for line in ledger] == ["split", "opened"]
     images = sorted((tmp_path / "data" / "images").iterdir())[:3]
@@ -87,6 +88,34 @@ def test_the_whole_path(tmp_path: Path) -> None:
     served = one_request(tmp_path / "bundle", images[0], tmp_path)["predictions"][0]
     expected = pytest.approx(alone["predictions"][0]["probabilities"], abs=1e-6)
     assert served["probabilities"] == expected
+
+
+STORE = """
+from pathlib import Path
+from lesionlab.data import feature_store as store
+from lesionlab.progress import SILENT
+root = Path("root"); folder = root / "s"
+for n in range(2):
+    with store.locked_store(folder, SILENT), store.new_segment(folder, "key", [str(n)], 3) as rows:
+        rows[:] = n
+found = store.find_rows(folder, "key", ["1", "0"], SILENT)
+print(len(found.segments), len(found.absent), found.segment.tolist())
+del found
+with store.locked_store(folder, SILENT):
+    store.drop([folder / "00000.npy"])
+print(len(store.find_rows(folder, "key", ["1", "0"], SILENT).absent))
+print(store.make_room(root, [], 1, 0), [p.name for p in root.rglob("*") if p.is_file()])
+"""
+
+
+def test_features_are_stored_dropped_and_cleared(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STORE]
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", cwd=tmp_path, env=system()
+    )
+    assert done.returncode == 0, done.stderr
+    left = "['.lock']" if sys.platform in ("linux", "win32") else "[]"  # it was open: it stays
+    assert done.stdout.splitlines() == ["2 0 [1, 0]", "1", f"['s'] {left}"]
 
 
 @LINUX

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lesionlab.data.importing import import_source
+from lesionlab.data.importing import import_source, safe_path
 from lesionlab.data.manifest import COLUMNS, read_dataset
 from lesionlab.data.sources.table import SOURCES, source_named
 from lesionlab.errors import BadInput
+from lesionlab.platforms import is_device
 
 
 def picture(seed: int, form: str = "JPEG", size: tuple[int, int] = (32, 24)) -> bytes:
@@ -213,6 +214,12 @@ def test_hostile_ids_become_safe_paths(tmp_path: Path) -> None:
     paths = list(dataset.table["path"])
     assert len({p.casefold() for p in paths}) == 4
     assert all(p.isascii() and (tmp_path / "out" / p).is_file() for p in paths)
+
+
+@pytest.mark.parametrize("name", ["con", "NUL.1", "com1"])
+def test_an_id_that_windows_takes_for_a_device_is_written_under_another_name(name: str) -> None:
+    path = safe_path("images", name, ".png", set())
+    assert not is_device(path.rpartition("/")[2])
 
 
 @pytest.mark.parametrize("column", ["lesion_id", "image_id", "dx"])

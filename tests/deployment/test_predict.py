@@ -195,6 +195,19 @@ def test_a_heat_map_stays_in_its_folder(name: str) -> None:
     assert made != file_name(name + " ", "../nv")
 
 
+def test_heat_maps_of_ids_that_only_case_tells_apart_get_two_files(
+    bundle_folder: Path, tiny: Any, tmp_path: Path
+) -> None:
+    """macOS and Windows would write both to one."""
+    paths = [tmp_path / "a" / "p1.png", tmp_path / "b" / "P1.png"]
+    for path in paths:
+        path.parent.mkdir()
+        tiny.picture("nv", np.random.default_rng(0), 64).save(path)
+    predict(bundle_folder, paths, heatmaps=tmp_path / "maps")
+    written = [p.name.casefold() for p in (tmp_path / "maps").iterdir()]
+    assert len(set(written)) == 2
+
+
 def test_evidence_ignores_what_all_classes_share() -> None:
     cam = np.random.default_rng(0).normal(size=(3, 4, 4)).astype(np.float32)
     shared = np.random.default_rng(1).normal(size=(4, 4)).astype(np.float32)

@@ -240,6 +240,9 @@ def test_two_presets_share_folds_and_are_compared(
     assert "other, fold" in chart
     with pytest.raises(BadInput, match="two recipes have one name"):
         repeat(lesions, [tiny(), tiny()], tmp_path / "p", **how)
+    twin = tiny().model_copy(update={"name": "TINY"})
+    with pytest.raises(BadInput, match="two recipes have one name"):  # on macOS one folder
+        repeat(lesions, [tiny(), twin], tmp_path / "p", **how)
     with pytest.raises(BadInput, match=r"several presets \(other, tiny\)"):
         repeat(lesions, tiny(), tmp_path / "o", **how)
     with pytest.raises(BadInput, match="holds the repeat of a single preset"):
