@@ -25,6 +25,10 @@ VERDICTS = {
     "unknown": "too few to say",
     "no_map": "**NO MAP**",
 }
+CHOSE = {
+    "valid": "validation split, which chose the epoch and fitted the temperature",
+    "test": "test split, which chose nothing",
+}
 BEGIN, END = "<!-- explanations: begin -->", "<!-- explanations: end -->"
 COLUMNS = (
     ("pointing", "highest point in the lesion"),
@@ -61,9 +65,10 @@ def about(folder: Path, part: str) -> Iterator[str]:
     yield f"### {config.dataset.name}, `{config.settings.name}`{synthetic}"
     yield ""
     yield (
-        f"Part {told['part']}, n = {told['n']:,}: maps of {told['explained']} images, dear checks "
-        f"on {told['checks']}; masks of {told['masks']['images']:,} images. 95 % intervals "
-        f"resample the groups; {told['created'][:10]}."
+        f"Images of the {CHOSE.get(told['part'], told['part'])}, n = {told['n']:,}: maps of "
+        f"{told['explained']} images, dear checks on {told['checks']}; masks of "
+        f"{told['masks']['images']:,} images. 95 % intervals resample the groups; "
+        f"{told['created'][:10]}."
     )
     yield ""
     if told["network"]["better_than_chance"] is False:

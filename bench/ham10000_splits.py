@@ -1,10 +1,12 @@
 """One preset over several lesion-grouped splits of a dataset: every run, mean and SD.
 
     python bench/ham10000_splits.py data/ham --preset ham10000-mobilenetv2-frozen \
-        --weights mobilenetv2.safetensors --seeds 0 1 2 3 4 --out runs/splits
+        --weights mobilenetv2.safetensors --seeds 0 1 2 3 4 --out runs/splits \
+        --images "256 px copies of centre crops"
 
-Works on validation only. The data set is not changed: each split is made in a twin folder whose
-images and pixel cache are links. Writes OUT/results.json; `--markdown FILE` adds its table there.
+Works on validation only, which also chooses the epoch: the table says so, and what the images are.
+The data set is not changed: each split is made in a twin folder whose images and pixel cache are
+links. Writes OUT/results.json; `--markdown FILE` adds its table there.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--images", required=True, help="what they are: originals, or which copies")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     return parser.parse_args()
 
@@ -94,7 +97,9 @@ def markdown(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
     machine = f"{platform.machine()}, Python {platform.python_version()}, lesionlab "
     lines = [
         f"`bench/ham10000_splits.py --preset {options.preset}{settings} --seeds {seeds}`, "
-        f"validation part, n = {rows[0]['n']}, intervals resample the {rows[0]['resampled']}; "
+        f"images: {options.images}; "
+        "validation split, which chose the epoch and fitted the temperature, "
+        f"n = {rows[0]['n']}, intervals resample the {rows[0]['resampled']}; "
         f"{machine}{lesionlab.__version__}.",
         "",
         "| seed | " + " | ".join(NAMES) + " | seconds |",

@@ -51,7 +51,8 @@ def about(runs: list[Run]) -> list[str]:
         f"`lesionlab train DATA --preset NAME` with these options, on {first.device}, "
         f"{first.threads} threads, torch {first.environment.get('torch', 'unknown')}, "
         f"{when}. The machine was shared with other work: "
-        "times are upper bounds. One epoch a stage says that a preset runs, not what it reaches."
+        "times are upper bounds. One epoch a stage says that a preset runs, not what it reaches. "
+        "The last column is the best epoch by the validation split, which chose it."
     ]
 
 

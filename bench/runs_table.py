@@ -1,6 +1,7 @@
 """A table of finished runs from their own files: nothing in it is typed by hand.
 
-    python bench/runs_table.py runs/a runs/b --title "Fine-tuning" >> docs/results-ham10000.md
+    python bench/runs_table.py runs/a runs/b --title "Fine-tuning" \
+        --images "256 px copies of centre crops" >> docs/results-ham10000.md
 
 Reads each run's config.json, history.csv and metrics-valid.json (`lesionlab evaluate RUN`).
 """
@@ -23,12 +24,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--title", required=True)
+    parser.add_argument("--images", required=True, help="what they are: originals, or which copies")
     options = parser.parse_args()
     rows = [row_of(folder) for folder in options.runs]
     first = rows[0]
     print(f"\n## {options.title}\n")
     print(
-        f"Preset `{first['preset']}`, data `{first['data']}`, validation part, n = {first['n']}; "
+        f"Preset `{first['preset']}`, data `{first['data']}`, images: {options.images}; "
+        f"validation split, which chose the epoch and fitted the temperature, n = {first['n']}; "
         f"95 % intervals resample the {first['unit']} ({first['groups']} groups). "
         f"{first['machine']}.\n"
     )

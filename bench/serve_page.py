@@ -19,7 +19,11 @@ HEAD = """# Deployment: what was measured
 
 Made by `bench/serve_page.py` from result files; each section names its command. Machine: 2 shared cores, AVX-512 with
 VNNI and BF16, other work running beside it unless it says quiet. Bundle: the fine-tuned MobileNetV2 of HAM10000
-(`ham10000-mobilenetv2-finetuned`, seed 0, 224 px). Research use only."""
+(`ham10000-mobilenetv2-finetuned`, seed 0, 224 px). Research use only.
+
+The training images are 256 px copies of the centre 450 x 450 of the 600 x 450 originals. Figures "on validation" are
+optimistic: that split chose the epoch, fitted the temperature, and chose the thresholds and the kind of int8, which is
+judged on it too."""
 
 
 def measure(m: dict[str, Any]) -> str:

@@ -163,7 +163,8 @@ def quality_table(rows: list[Row]) -> list[str]:
         "",
         f"{trial['frozen_epochs']} frozen epochs, then {trial['tuned_epochs']} of all layers, on "
         f"{trial['train_images']:,} training images (the bounded trial, not the whole set), "
-        f"{trial['valid_images']:,} validation images. Each library with its own usual head and "
+        f"{trial['valid_images']:,} validation images. The figures are those of each stage's last "
+        "epoch: the validation split chose nothing here. Each library with its own usual head and "
         "optimiser settings; " + how_quality_ran(some) + "time in seconds of 2 cores (processor "
         "time / 2).",
         "",

@@ -75,6 +75,25 @@ def test_it_says_what_it_is_not() -> None:
     assert "not a medical device" in README
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/results-ham10000.md",
+        "docs/benchmarks.md",
+        "docs/reproductions.md",
+        "docs/experiments.md",
+        "docs/explanation.md",
+        "docs/audit.md",
+        "docs/deployment-figures.md",
+    ],
+)
+def test_figures_of_ham10000_name_their_images_and_what_their_split_chose(page: str) -> None:
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    assert "256 px copies of the centre 450 x 450 of the 600 x 450 originals" in text
+    assert re.search("chose the (best )?epoch|best epoch by the validation split, which", text)
+
+
 @pytest.mark.slow
 def test_the_users_path_runs_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -44,6 +44,9 @@ def test_a_preset_carries_its_name_and_its_story(name: str) -> None:
     assert settings.description
     assert settings.source
     assert name == "demo" or settings.expected
+    if settings.expected.startswith("HAM10000"):
+        assert "256 px copies of centre crops" in settings.expected
+        assert "validation, which chose the epoch" in settings.expected
     capped = with_max_epochs(settings, 1)
     assert all(stage.epochs == 1 for stage in capped.stages)
 

@@ -178,6 +178,13 @@ def test_what_cannot_be_measured_says_why() -> None:
     assert text.count("cannot be measured here: no ImageNet weights of either") == 1
 
 
+def test_the_page_says_what_each_split_chose_and_what_the_images_are() -> None:
+    head = " ".join(page(read_rows(), {}, "m").partition("| seed |")[0].split())
+    assert "`valid` chose the epoch and fitted the temperature" in head
+    assert "`fold` is the held-out fold: it chose nothing" in head
+    assert "256 px copies of the centre 450 x 450 of the 600 x 450 originals" in head
+
+
 def test_a_leaky_record_is_marked_and_a_note_needs_its_record() -> None:
     records = {"ham-frozen": {**repeated(accuracy=spread(0.8, 0.9)), "leaky": True}}
     text = page(read_rows(), records, "m")
