@@ -17,7 +17,14 @@ from PIL import Image
 
 from lesionlab.data import arrays, cache
 from lesionlab.data.cache import CachedPixels, DecodedPixels, open_pixels
-from lesionlab.data.images import Preprocessing, Roi, UnreadableImage, open_image, prepare
+from lesionlab.data.images import (
+    Preprocessing,
+    Roi,
+    UnreadableImage,
+    key_parts,
+    open_image,
+    prepare,
+)
 from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo
 from lesionlab.errors import BadInput
 
@@ -79,13 +86,26 @@ def test_geometry_and_content_are_the_key(dataset: Dataset) -> None:
         cache.cache_key(dataset.table, Preprocessing(size=17)),
         cache.cache_key(dataset.table, Preprocessing(size=16, fit="crop")),
         cache.cache_key(dataset.table, Preprocessing(size=16, channels=1, mean=(0.0,), std=(1.0,))),
+        cache.cache_key(dataset.table, Preprocessing(size=16, interpolation="bicubic")),
+        cache.cache_key(dataset.table, Preprocessing(size=16, crop=0.875)),
         cache.cache_key(dataset.table.iloc[::-1], HOW),
         cache.cache_key(dataset.table.assign(sha256="0"), HOW),
         cache.cache_key(dataset.table.assign(roi_size=9.0), HOW),
     ]
-    assert len({key, *others}) == 7
+    assert len({key, *others}) == 9
     assert key == cache.cache_key(dataset.table, Preprocessing(size=16, mean=(0.1, 0.2, 0.3)))
     assert key == cache.cache_key(dataset.table.assign(label="b", split="test"), HOW)
+
+
+def test_a_key_of_the_defaults_is_that_of_0_1_0(dataset: Dataset) -> None:
+    """Caches that are there stay valid."""
+    columns = ["path", "sha256", "roi_x", "roi_y", "roi_size"]
+    geometry = {"size": 16, "fit": "squash", "channels": 3, "version": 1}
+    digest = hashlib.sha256(json.dumps(geometry, sort_keys=True).encode())
+    digest.update(dataset.table[columns].to_csv(index=False).encode())
+    assert cache.cache_key(dataset.table, HOW) == digest.hexdigest()
+    first = ("size", "fit", "channels", "mean", "std")
+    assert repr(key_parts(HOW)) == repr({name: getattr(HOW, name) for name in first})
 
 
 def flip(path: Path) -> None:

@@ -53,6 +53,24 @@ def test_imported_masks(tmp_path: Path) -> None:
         found.original(1)
 
 
+def test_a_mask_lies_where_the_network_looks_and_does_not_ring(tmp_path: Path) -> None:
+    """32 pixels a side, of which the middle 16 are kept: the left half stays the left half."""
+    path = tmp_path / "masks" / "a.png"
+    pixels = np.zeros((20, 40), np.uint8)
+    pixels[5:10, 10:25] = 255  # in squashed pixels: rows 8 to 16, columns 8 to 20
+    path.parent.mkdir()
+    Image.fromarray(pixels).save(path)
+    how = Preprocessing(size=16, interpolation="bicubic", crop=0.5)
+    seen = masks_of(dataset(tmp_path), dataset(tmp_path).table, how).take(np.array([0]))[0]
+    wanted = np.zeros((16, 16), bool)
+    wanted[:8, :12] = True
+    assert np.array_equal(seen, wanted)
+    bilinear = masks_of(
+        dataset(tmp_path), dataset(tmp_path).table, Preprocessing(size=16, crop=0.5)
+    )
+    assert np.array_equal(seen, bilinear.take(np.array([0]))[0])
+
+
 def test_masks_of_a_folder_take_the_size_of_the_image(tmp_path: Path) -> None:
     half(tmp_path / "given" / "b_segmentation.png", (80, 40))
     data = dataset(tmp_path)

@@ -4,52 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import subprocess
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from helpers.browser_code import ANSWER, PREPARE, node
+from lesionlab.config import InputSettings
 from lesionlab.data.images import FILTERS, Preprocessing, normalise, prepare
 from lesionlab.deployment.answers import answers
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.predictor import Outputs, Predictor
 from lesionlab.deployment.schema import Conformal
-from lesionlab.deployment.web import page_files, static_files
+from lesionlab.deployment.web import page_files
 
 WEB = Path(__file__).parents[2] / "src" / "lesionlab" / "deployment" / "web"
 BROWSER = WEB / "browser"
 VECTORS = json.loads((Path(__file__).parent / "resize_vectors.json").read_text())
-
-
-@cache
-def page() -> TemporaryDirectory[str]:
-    """The scripts side by side, as the static page has them."""
-    room = TemporaryDirectory()
-    for name, content in static_files().items():
-        path = Path(room.name) / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-    return room
-
-
-def node(code: str, given: Any = None) -> Any:
-    """Run a module that prints JSON; `given` is what `given` holds in it."""
-    if shutil.which("node") is None:
-        pytest.skip("node is not here")
-    browser = (Path(page().name) / "page").as_uri()
-    head = f"const given = {json.dumps(given)};\nconst browser = {json.dumps(browser)};\n"
-    command = ["node", "--input-type=module", "-"]
-    done = subprocess.run(
-        command, input=head + code, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def pattern(width: int, height: int, channels: int, seed: int) -> np.ndarray[Any, Any]:
@@ -91,53 +64,67 @@ def test_javascript_gives_the_shared_vectors() -> None:
     assert found == [case["sha256"] for case in VECTORS]
 
 
+# Fit, channels, filter, crop; 16 / 0.9 = 17.8 and 16 / 0.84 = 19.05 leave odd margins.
+INPUTS = [
+    ("squash", 3, "bilinear", 1.0),
+    ("crop", 3, "bilinear", 1.0),
+    ("squash", 1, "bilinear", 1.0),
+    ("squash", 3, "bicubic", 0.9),
+    ("crop", 3, "bicubic", 0.84),
+    ("crop", 1, "bilinear", 0.875),
+]
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize(("fit", "channels"), [("squash", 3), ("crop", 3), ("squash", 1)])
-def test_prepare_and_normalise(orientation: int, fit: str, channels: int) -> None:
+@pytest.mark.parametrize(("fit", "channels", "interpolation", "crop"), INPUTS)
+def test_prepare_and_normalise(
+    orientation: int, fit: str, channels: int, interpolation: str, crop: float
+) -> None:
     rng = np.random.default_rng(orientation)
     rgba = rng.integers(0, 256, (23, 37, 4), dtype=np.uint8)
     rgba[:, :20, 3] = 255
     image = Image.fromarray(rgba)
-    how = Preprocessing(16, fit, channels, (0.4,) * channels, (0.2,) * channels)  # type: ignore[arg-type]
+    shown = {"mean": (0.4,) * channels, "std": (0.2,) * channels, "crop": crop}
+    shown |= {"size": 16, "fit": fit, "channels": channels, "interpolation": interpolation}
+    settings = InputSettings.model_validate(shown)
+    how = Preprocessing(**settings.model_dump())
     page = Image.new("RGBA", image.size, (255, 255, 255, 255))
     flat = Image.alpha_composite(page, image).convert("RGB")
     flat.getexif()[0x0112] = orientation
     wanted = prepare(ImageOps.exif_transpose(flat), how)
-    settings = {"size": 16, "fit": fit, "channels": channels}
-    settings |= {"mean": how.mean, "std": how.std}
-    found = node(
-        """
-        const { prepare, normalise } = await import(`${browser}/prepare.js`);
-        const image = { ...given.image, rgba: Uint8Array.from(given.image.rgba) };
-        const pixels = prepare(image, given.orientation, given.how);
-        const floats = [...normalise(pixels, given.how)];
-        console.log(JSON.stringify({ pixels: [...pixels], floats }));
-        """,
-        {
-            "image": {"width": 37, "height": 23, "rgba": rgba.ravel().tolist()},
-            "orientation": orientation,
-            "how": settings,
-        },
-    )
+    picture = {"width": 37, "height": 23, "rgba": rgba.ravel().tolist()}
+    stored = settings.model_dump(mode="json")
+    if (interpolation, crop) == ("bilinear", 1.0):  # as a bundle of 0.1.0 has it
+        del stored["interpolation"], stored["crop"]
+    found = node(PREPARE, {"image": picture, "orientation": orientation, "how": stored})
     assert found["pixels"] == wanted.ravel().tolist()
     floats = np.array(found["floats"], np.float32)
     assert np.array_equal(floats, normalise(wanted[None], how).ravel())
 
 
-ANSWER = """
-import { readFileSync } from "node:fs";
-const { answer } = await import(`${browser}/answers.js`);
-const { readNpy, unitRows } = await import(`${browser}/npy.js`);
-const arrays = {};
-for (const name of ["bank", "bank_labels", "ood_mean", "ood_basis"]) {
-  const file = readFileSync(`${given.folder}/${name}.npy`);
-  arrays[name] = readNpy(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength));
-}
-arrays.bank = unitRows(arrays.bank);
-const info = given.info, point = info.operating_points[0];
-console.log(JSON.stringify(given.rows.map(({ logits, embedding }) =>
-  answer(info, arrays, logits, embedding, point, given.abstain))));
-"""
+def test_the_sides_and_margins_are_those_of_python() -> None:
+    asked = [(size, crop / 1000) for size in (16, 224, 241) for crop in range(500, 1001)]
+    code = """
+    const { geometry } = await import(`${browser}/view.js`);
+    console.log(JSON.stringify(given.map(([size, crop]) => {
+      const { side, margin } = geometry({ size, crop });
+      return [side, margin];
+    })));
+    """
+    hows = [Preprocessing(size=size, crop=crop) for size, crop in asked]
+    assert node(code, asked) == [[how.resized_side, how.margin] for how in hows]
+
+
+def test_the_heat_map_lies_where_the_network_looked() -> None:
+    """A 300 x 200 picture: 224 of 256 pixels a side are kept, 16 are left out at each edge."""
+    code = """
+    const { viewOf } = await import(`${browser}/view.js`);
+    const how = { size: 224, crop: 0.875 };
+    console.log(JSON.stringify(["squash", "crop"].map((fit) => viewOf(300, 200, { ...how, fit }))));
+    """
+    squash, crop = node(code)
+    assert squash == {"left": 18.75, "top": 12.5, "width": 262.5, "height": 175.0}
+    assert crop == {"left": 62.5, "top": 12.5, "width": 175.0, "height": 175.0}
 
 
 @pytest.mark.parametrize("abstain", ["none", "ood", "ood_or_set"])

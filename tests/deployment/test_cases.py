@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from starlette.testclient import TestClient
 
+from helpers.browser_code import node
 from lesionlab.api.predict import predict
 from lesionlab.data.cache import open_pixels
 from lesionlab.data.facts import encode
@@ -36,7 +35,6 @@ CODING = FactsCoding(
 )
 WIDTH = 8  # age 2, sex 3, site 3
 CASES = [Case(30.0, "male", "face"), Case(), Case(99.5, "female", "moon"), Case(sex="male")]
-BROWSER = Path(__file__).parents[2] / "src" / "lesionlab" / "deployment" / "web" / "browser"
 
 
 def reading_model(tiny: Any) -> Network:
@@ -96,23 +94,16 @@ def test_an_impossible_age(age: float) -> None:
 
 
 def test_the_browser_codes_alike() -> None:
-    if shutil.which("node") is None:
-        pytest.skip("node is not here")
     known = [
         {"age": "" if math.isnan(c.age) else str(c.age), "sex": c.sex, "site": c.site}
         for c in CASES
     ]
-    code = f"""
-    const {{ encodeCase }} = await import("{(BROWSER / "cases.js").as_uri()}");
-    const coding = {CODING.model_dump_json()};
-    console.log(JSON.stringify({json.dumps(known)}.map((k) => [...encodeCase(k, coding)])));
+    code = """
+    const { encodeCase } = await import(`${browser}/cases.js`);
+    console.log(JSON.stringify(given.known.map((k) => [...encodeCase(k, given.coding)])));
     """
-    done = subprocess.run(
-        ["node", "--input-type=module", "-"], input=code, capture_output=True, text=True, check=True
-    )
-    assert np.array_equal(
-        np.array(json.loads(done.stdout), np.float32), encode_cases(CASES, CODING)
-    )
+    found = node(code, {"known": known, "coding": CODING.model_dump(mode="json")})
+    assert np.array_equal(np.array(found, np.float32), encode_cases(CASES, CODING))
 
 
 def test_the_bundle_agrees_with_the_original_on_known_cases(reading: Path, tiny: Any) -> None:

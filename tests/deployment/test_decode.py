@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,21 +53,46 @@ def distance(data: bytes, how: Preprocessing) -> int:
 @pytest.mark.parametrize("fit", ["squash", "crop"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("subsampling", [0, 2])
-def test_within_the_bound(fit: str, channels: int, subsampling: int) -> None:
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("crop", [1.0, 0.875])
+def test_within_the_bound(
+    fit: Any, channels: Any, subsampling: int, interpolation: Any, crop: float
+) -> None:
     one = (0.5,) * channels
-    how = Preprocessing(64, fit, channels, one, one)  # type: ignore[arg-type]
+    how = Preprocessing(64, fit, channels, one, one, interpolation, crop)
     data = jpeg(BIG, subsampling=subsampling)
     assert decode._drafted(data, how) is not None
     assert distance(data, how) <= DRAFT_BOUND
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_each_orientation(orientation: int) -> None:
+@pytest.mark.parametrize("fit", ["squash", "crop"])
+@pytest.mark.parametrize("crop", [1.0, 0.89])  # 71 pixels, of which 64 are kept from 4 on
+def test_each_orientation(orientation: int, fit: Any, crop: float) -> None:
+    how = replace(HOW, fit=fit, crop=crop, interpolation="bicubic")
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = jpeg(BIG, exif=exif)
-    assert decode._drafted(data, HOW) is not None
-    assert distance(data, HOW) <= DRAFT_BOUND
+    assert decode._drafted(data, how) is not None
+    assert distance(data, how) <= DRAFT_BOUND
+
+
+def test_the_decode_follows_the_resized_side() -> None:
+    """Of 1703 pixels: three times 64 allow an eighth, three times 256 none."""
+    data = jpeg(BIG)
+    assert decode._drafted(data, Preprocessing(size=64)) is not None
+    assert decode._drafted(data, Preprocessing(size=224, crop=0.7)) is None
+    assert decode._drafted(data, Preprocessing(size=224)) is not None
+
+
+def test_what_lies_outside_the_square_does_not_reach_its_edge() -> None:
+    """White on both sides of a black square whose sides fall between two scaled pixels."""
+    image = Image.new("RGB", (2505, 1703), "white")
+    image.paste((0, 0, 0), (401, 0, 401 + 1703, 1703))
+    how = replace(HOW, fit="crop", interpolation="bicubic")
+    data = jpeg(image, quality=100)
+    assert prepare(open_image(data), how).max() == 0
+    assert read_pixels(data, how).max() <= 8  # of the scaled pixels that lie across an edge
 
 
 def test_draft_can_be_turned_off() -> None:
@@ -133,10 +160,12 @@ def test_damaged_files_are_refused_and_nothing_else(kind: str) -> None:
 @pytest.mark.real
 def test_real_images_at_ten_megapixels(shared: Path) -> None:
     """Grey levels apart, and milliseconds on one core, for a real image enlarged to 10 MP."""
-    how = Preprocessing()
+    shown: list[dict[str, Any]] = [
+        {}, {"fit": "crop"}, {"fit": "crop", "interpolation": "bicubic"}, {"crop": 0.875}
+    ]  # fmt: skip
     with zipfile.ZipFile(shared / "data" / "ham10000-fullsize-30.zip") as archive:
         names = [n for n in sorted(archive.namelist()) if n.endswith(".jpg")][:3]
-        for name in names:
+        for how, name in itertools.product([Preprocessing(**s) for s in shown], names):
             image = open_image(archive.read(name)).resize((3872, 2582), Image.Resampling.BICUBIC)
             data = jpeg(image)
             started = time.process_time()

@@ -9,6 +9,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,42 @@ def test_the_heat_map_follows_the_slider(site: str, photo: Path) -> None:
         assert page.evaluate(look) == plain
 
 
+DRAWN = """async (how) => {
+  const { drawPicture } = await import("./page/picture.js");
+  const white = new OffscreenCanvas(300, 200);
+  const context = white.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, 300, 200);
+  const canvas = document.createElement("canvas");
+  drawPicture(canvas, white.transferToImageBitmap(), [[1]], 1, how);
+  const { data } = canvas.getContext("2d").getImageData(0, 0, 300, 200);
+  const drawn = [];
+  for (let i = 0; i < 300 * 200; i++) {
+    if (data[4 * i + 1] < 250) drawn.push([i % 300, Math.floor(i / 300)]);
+  }
+  const [xs, ys] = [drawn.map(([x]) => x), drawn.map(([, y]) => y)];
+  return [xs, ys].map((all) => [Math.min(...all), Math.max(...all)]);
+}"""
+
+
+@pytest.mark.parametrize(
+    ("fit", "crop", "place"),
+    [
+        ("squash", 1.0, [[0, 299], [0, 199]]),
+        ("crop", 1.0, [[50, 249], [0, 199]]),
+        ("crop", 0.875, [[62, 237], [12, 187]]),
+        ("squash", 0.875, [[18, 281], [12, 187]]),
+    ],
+)
+def test_the_heat_map_covers_what_the_network_saw(
+    site: str, fit: str, crop: float, place: list[list[int]]
+) -> None:
+    with browsing.chromium() as context:
+        page, _, _ = opened(context, site)
+        found = page.evaluate(DRAWN, {"size": 224, "fit": fit, "crop": crop})
+    assert np.abs(np.array(found) - place).max() <= 1  # edges lie between two pixels
+
+
 def test_languages_dark_mode_phone_and_keyboard(site: str, photo: Path) -> None:
     phone = {"width": 360, "height": 740}
     with browsing.chromium(locale="zh-CN", color_scheme="dark", viewport=phone) as context:
@@ -239,8 +276,7 @@ PIXELS = """async ([b, how]) => {
 
 
 def pixels_in_browser(page: Any, data: bytes, how: Preprocessing) -> Any:
-    settings = {"size": how.size, "fit": how.fit, "channels": how.channels}
-    found = page.evaluate(PIXELS, [base64.b64encode(data).decode(), settings])
+    found = page.evaluate(PIXELS, [base64.b64encode(data).decode(), asdict(how)])
     flat = np.frombuffer(base64.b64decode(found), np.uint8)
     return flat.reshape(how.size, how.size, how.channels)
 
@@ -257,6 +293,8 @@ def test_real_images_have_the_same_pixels(static: str, shared: Path) -> None:
         assert len(names) == 30
         for n, name in enumerate(names):
             how = Preprocessing(224, "crop" if n % 3 == 0 else "squash")
+            if n % 2:
+                how = replace(how, interpolation="bicubic", crop=0.875)
             data = archive.read(name)
             wanted = prepare(open_image(data), how)
             assert np.array_equal(pixels_in_browser(page, data, how), wanted), name
@@ -268,7 +306,8 @@ def test_drawn_jpegs_have_the_same_pixels(static: str, orientation: int) -> None
 
     from PIL import Image
 
-    rng, how = np.random.default_rng(orientation), Preprocessing(64)
+    rng = np.random.default_rng(orientation)
+    hows = [Preprocessing(64), Preprocessing(64, "crop", interpolation="bicubic", crop=0.89)]
     with browsing.chromium() as context:
         page, _, _ = opened(context, static)
         for mode, quality, subsampling in (("RGB", 60, 2), ("RGB", 95, 0), ("L", 80, 0)):
@@ -279,5 +318,6 @@ def test_drawn_jpegs_have_the_same_pixels(static: str, orientation: int) -> None
             options: dict[str, Any] = {"subsampling": subsampling} if mode == "RGB" else {}
             image.save(stream, "JPEG", quality=quality, exif=exif, **options)
             data = stream.getvalue()
-            wanted = prepare(open_image(data), how)
-            assert np.array_equal(pixels_in_browser(page, data, how), wanted), (mode, quality)
+            for how in hows:
+                wanted = prepare(open_image(data), how)
+                assert np.array_equal(pixels_in_browser(page, data, how), wanted), (mode, quality)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lesionlab.config import Settings, Stage
 from lesionlab.errors import BadInput
 from lesionlab.experiments.plans import PLAN, check_plan
 
@@ -32,6 +33,18 @@ def test_another_number_is_named_with_both_values(begun: Path) -> None:
     settings = {**OLD["settings"], "batch_size": 8}
     with pytest.raises(BadInput, match=r"another settings\.batch_size \(16, now 8\)"):
         check_plan(begun, {**OLD, "settings": settings}, free=(), absent={})
+
+
+def test_a_plan_of_0_1_0_goes_on(tmp_path: Path) -> None:
+    """It names neither the filter nor the crop of the input."""
+    now = Settings(stages=(Stage(name="head", epochs=3),)).model_dump(mode="json")
+    shown = {k: v for k, v in now["input"].items() if k not in ("interpolation", "crop")}
+    assert len(shown) == len(now["input"]) - 2
+    (tmp_path / PLAN).write_text(json.dumps({"settings": {**now, "input": shown}}))
+    check_plan(tmp_path, {"settings": now}, free=(), absent={})
+    other = {**now, "input": {**now["input"], "crop": 0.875}}
+    with pytest.raises(BadInput, match=r"another settings\.input\.crop \(1\.0, now 0\.875\)"):
+        check_plan(tmp_path, {"settings": other}, free=(), absent={})
 
 
 def test_a_key_that_is_free_may_change(begun: Path) -> None:

@@ -14,6 +14,7 @@ from helpers.faults import Crash, copy_of, summary
 from lesionlab.api.split import split
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
+from lesionlab.run import read_run
 from lesionlab.training import checkpoint
 from lesionlab.training import step as step_module
 from lesionlab.training import train as engine
@@ -102,6 +103,28 @@ def test_changed_settings_are_refused_with_the_difference(stopped: Path, machine
     config["settings"]["optim"]["clip"] = 2.0
     (stopped / "config.json").write_text(json.dumps(config))
     with pytest.raises(BadInput, match=r"settings have changed.*optim.clip was 1.0, is 2.0"):
+        resume(stopped, machine=machine)
+
+
+def test_a_run_of_0_1_0_is_resumed(
+    stopped: Path, reference: Path, machine: Machine, outcome: Outcome
+) -> None:
+    """Its configuration and checkpoints name neither the filter nor the crop."""
+    for path in [stopped / "config.json", *(stopped / "checkpoints").glob("*.json")]:
+        content = json.loads(path.read_text())
+        del content["settings"]["input"]["interpolation"], content["settings"]["input"]["crop"]
+        path.write_text(json.dumps(content))
+    shown = read_run(stopped).config.settings.input
+    assert (shown.interpolation, shown.crop) == ("bilinear", 1.0)
+    resume(stopped, machine=machine)
+    assert outcome(stopped) == outcome(reference)
+
+
+def test_another_filter_is_refused(stopped: Path, machine: Machine) -> None:
+    config = json.loads((stopped / "config.json").read_text())
+    config["settings"]["input"]["interpolation"] = "bicubic"
+    (stopped / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match=r"input\.interpolation was bilinear, is bicubic"):
         resume(stopped, machine=machine)
 
 

@@ -80,13 +80,15 @@ def test_the_key_holds_all_that_the_numbers_follow_from(
     keys = {body.key(0), body.key(1)}
     keys.add(replace(body, how=replace(body.how, size=40)).key(0))
     keys.add(replace(body, how=replace(body.how, mean=(0.0, 0.0, 0.0))).key(0))
+    keys.add(replace(body, how=replace(body.how, interpolation="bicubic")).key(0))
+    keys.add(replace(body, how=replace(body.how, crop=0.875)).key(0))
     keys.add(replace(body, architecture="another").key(0))
     keys.add(replace(body, machine=replace(machine, threads=7)).key(0))
     assert replace(body, ids=["x"], root=tmp_path / "x").key(0) in keys
     with torch.no_grad():
         next(body.network.body.parameters()).mul_(1.000001)
     keys.add(body.key(0))
-    assert len(keys) == 7
+    assert len(keys) == 9
 
 
 def test_a_second_run_computes_nothing_and_is_the_same(

@@ -33,11 +33,11 @@ from lesionlab.data.images import (
 from lesionlab.errors import BadInput
 
 DRAFT_PIXELS = 4_000_000
-DRAFT_BOUND = 3  # grey levels, measured in tests/deployment/test_decode.py
+DRAFT_BOUND = 3  # grey levels, of either filter: measured in tests/deployment/test_decode.py
 MAX_BYTES = 512 * 2**20  # of a file; the server's own limit is far below
 MAX_SCANS = 30  # progressive JPEGs have about ten; each costs a pass over all pixels
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # DICOM packed as a whole: no limit to what comes out
-HEADROOM = 3  # the scaled decode is at least this many times the working size
+HEADROOM = 3  # the scaled decode is at least this many times the resized side
 _ORIENTATION = 0x0112
 
 
