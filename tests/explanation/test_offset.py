@@ -78,7 +78,12 @@ def test_a_plain_enlargement_is_torch_s_and_an_offset_moves_it(offset: tuple[flo
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("resnet18", -0.5), ("mobilenetv2_100", -0.5), ("tf_mobilenetv3_small_100", 0.5)],
+    [
+        ("resnet18", -0.5),
+        ("mobilenetv2_100", -0.5),
+        ("tf_mobilenetv3_small_100", 0.5),
+        ("tf_efficientnet_lite0", 0.5),
+    ],
 )
 def test_real_networks(name: str, wanted: float) -> None:
     torch.manual_seed(0)

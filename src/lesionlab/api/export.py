@@ -171,6 +171,7 @@ def _training(run: Run, dataset: Dataset) -> Training:
         preset=settings.name,
         seed=settings.seed,
         fingerprint=run.config.dataset.fingerprint,
+        weights=run.config.weights,
     )
 
 

@@ -103,6 +103,8 @@ class Training(Strict):
     preset: str
     seed: int
     fingerprint: str
+    # What the network began with: file, source, licence, SHA-256; empty for a random start.
+    weights: dict[str, str] = Field(default_factory=dict)
 
 
 class FileRecord(Strict):

@@ -80,11 +80,21 @@ def _about(info: BundleInfo) -> list[str]:
         "",
         f"- Network: {plain(training.model)}, recipe {plain(training.preset)}, "
         f"seed {training.seed}",
+        f"- Started from: {_started_from(training.weights)}",
         f"- Made with lesionlab {plain(info.lesionlab_version)}, {plain(info.created)}",
         f"- Classes: {', '.join(map(plain, info.classes))}",
         f"- Malignant classes: {', '.join(map(plain, info.malignant)) or NOT_PROVIDED}",
         f"- Numbers: {info.precision}",
     ]
+
+
+def _started_from(weights: Mapping[str, str]) -> str:
+    """The pre-trained weights, with their licence and hash."""
+    if not weights:
+        return "random weights"
+    told = [plain(weights[key]) for key in ("source", "body", "all") if key in weights]
+    known = [f"{key} {plain(weights[key])}" for key in ("licence", "sha256") if key in weights]
+    return "; ".join([", ".join(dict.fromkeys(told)), *known])
 
 
 def _use(info: BundleInfo) -> list[str]:
