@@ -118,8 +118,14 @@ class RequestedInput(Strict):
         return InputSettings(**{**theirs, **asked})
 
 
-# input = "auto": every field.
-WholeInput = BeforeValidator(lambda value: {} if value == AUTO else value)
+def _requested(value: object) -> object:
+    """`input = "auto"` is every field; an input that is decided already is asked for as it is."""
+    if isinstance(value, InputSettings):
+        return value.model_dump()
+    return {} if value == AUTO else value
+
+
+WholeInput = BeforeValidator(_requested)
 
 
 class AugmentSettings(Strict):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lesionlab.config import Settings, Stage
+from lesionlab.config import InputSettings, Settings, Stage
 from lesionlab.errors import BadInput
 from lesionlab.experiments.plans import PLAN, check_plan
 
@@ -37,7 +37,8 @@ def test_another_number_is_named_with_both_values(begun: Path) -> None:
 
 def test_a_plan_of_0_1_0_goes_on(tmp_path: Path) -> None:
     """It names neither the filter nor the crop of the input."""
-    now = Settings(stages=(Stage(name="head", epochs=3),)).model_dump(mode="json")
+    recipe = Settings(stages=(Stage(name="head", epochs=3),)).with_input(InputSettings())
+    now = recipe.model_dump(mode="json")
     shown = {k: v for k, v in now["input"].items() if k not in ("interpolation", "crop")}
     assert len(shown) == len(now["input"]) - 2
     (tmp_path / PLAN).write_text(json.dumps({"settings": {**now, "input": shown}}))

@@ -159,6 +159,7 @@ def _plan(
     from lesionlab.training.setup import fingerprint
 
     recipe, chosen = settle(recipe, weights, say)
+    recipe = recipe.with_input(recipe.input.resolved(chosen.native))  # the same for every run
     settings = {**recipe.model_dump(mode="json"), "seed": 0}
     return Plan(
         dataset=str(dataset.folder.resolve()),
