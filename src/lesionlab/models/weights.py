@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -107,7 +107,7 @@ class Weights:
         """One line for the person who waits."""
         if self.origin == "random":
             return f"{self.network} starts from random weights"
-        return f"{self.network} starts from {self.origin} {self.source} ({self.licence})"
+        return f"{self.network} starts from {self.origin} {self.source} (licence {self.licence})"
 
 
 def find_weights(
@@ -150,9 +150,13 @@ def usual_input(model: ModelSettings) -> InputSettings:
 
 def of_file(name: str, path: Path) -> Weights:
     """Weights in a file of the user's; one of a package or of the hub's cache is known as such."""
-    known = at_hand(name)
-    if known is not None and known.path is not None and known.path.samefile(path):
-        return known
+    package = PACKAGES.get(timm_name_of(name).partition(".")[0])
+    kept = None if package is None else package.path
+    if kept is not None and kept.samefile(path):
+        return cast(Weights, from_package(name))
+    cached = from_cache(name)
+    if cached is not None and cast(Path, cached.path).samefile(path):
+        return cached
     return Weights(name, "file", path.name, native_input(name, path), path=path)
 
 
