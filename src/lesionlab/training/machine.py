@@ -97,16 +97,17 @@ def free_memory(device: str) -> int | None:
 
 
 def milliseconds_an_image(
-    body: torch.nn.Module, shape: tuple[int, int, int], images: int = 8, repeats: int = 5
+    body: torch.nn.Module, shape: tuple[int, int, int], images: int = 4, seconds: float = 2.0
 ) -> float:
     """Median time of a forward pass in float32 on the processor, for each of `images` at once.
 
-    `shape` is (C, H, W). The first pass is not counted.
+    `shape` is (C, H, W). The first pass is not counted; passes are made for about `seconds`, and
+    two at least.
     """
-    batch, times = torch.zeros(images, *shape), []
+    batch, times = torch.zeros(images, *shape), list[float]()
     body.eval()
     with torch.inference_mode():
-        for _ in range(repeats + 1):
+        while len(times) < 3 or sum(times[1:]) < seconds:
             started = time.perf_counter()
             body(batch)
             times.append(time.perf_counter() - started)
