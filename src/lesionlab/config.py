@@ -347,7 +347,10 @@ def with_overrides(
             values["model"]["fallback"] = None
         if not sign:
             raise BadInput(f"'{assignment}' is not KEY=VALUE", where="--set")
-        _assign(values, key.strip().split("."), _toml_value(text.strip()), key)
+        value = _toml_value(text.strip())
+        if key.strip() == "input" and value == AUTO:
+            value = RequestedInput().model_dump(mode="json")
+        _assign(values, key.strip().split("."), value, key)
     return parse(Settings, values, where)
 
 

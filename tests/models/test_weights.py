@@ -16,7 +16,14 @@ from onnx import helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lesionlab.config import InputSettings, ModelSettings, RequestedInput, Settings, parse
+from lesionlab.config import (
+    InputSettings,
+    ModelSettings,
+    RequestedInput,
+    Settings,
+    parse,
+    with_overrides,
+)
 from lesionlab.errors import BadInput
 from lesionlab.models import weights as module
 from lesionlab.models.state_dicts import load_body
@@ -151,7 +158,7 @@ def test_onnx_initialisers_map_by_name(tmp_path: Path) -> None:
     assert same_as_the_file(loaded)
     folded = {k: v for k, v in state().items() if "bn" not in k}
     as_onnx(tmp_path / "folded.onnx", folded)
-    with pytest.raises(BadInput, match="missing"):
+    with pytest.raises(BadInput, match=r"missing.*folded into its convolutions"):
         load_body(body(), tmp_path / "folded.onnx")
 
 
@@ -369,6 +376,12 @@ def test_settings_of_the_input() -> None:
         recipe_with({"channels": 1, "mean": [0.1, 0.2, 0.3]})
     with pytest.raises(BadInput, match=r"input\.interpolation"):
         recipe_with({"interpolation": "nearest"})
+
+
+def test_the_input_can_be_reset_on_the_command_line() -> None:
+    set_before = recipe_with({"mean": [0.1, 0.2, 0.3]})
+    settings = with_overrides(set_before, ["input=auto", "input.channels=1"])
+    assert settings.input == RequestedInput(channels=1)
 
 
 def recipe_with(shown: Any) -> Settings:

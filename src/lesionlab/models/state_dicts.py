@@ -192,11 +192,20 @@ def _checked(body: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> dict
         raise BadInput(
             "; ".join(f"{_some(keys)} {word}" for word, keys in parts if keys),
             where=str(path),
-            remedy="these are the weights of another network: name it by --set model.name=NAME",
+            remedy=_remedy(path, missing, known),
         )
     if any(not torch.isfinite(v).all() for v in known.values() if v.is_floating_point()):
         raise BadInput("holds NaN or infinite weights", where=str(path))
     return known
+
+
+def _remedy(path: Path, missing: Iterable[str], known: Mapping[str, Tensor]) -> str:
+    if path.suffix.lower() == ".onnx" and known and any("running_mean" in k for k in missing):
+        return (
+            "its batch norms were folded into its convolutions when it was exported: give the .pth "
+            "or .safetensors that it was made from"
+        )
+    return "these are the weights of another network: name it by --set model.name=NAME"
 
 
 def _is_classifier(name: str) -> bool:

@@ -237,7 +237,8 @@ def _parent(start: Path) -> dict[str, str]:
     run = _run_of(start)
     if run is None:
         return {}
-    return {"run": run.folder.resolve().name, "data": run.config.dataset.fingerprint}
+    began = {k: v for k, v in run.config.weights.items() if k in ("source", "licence")}
+    return {**began, "run": run.folder.resolve().name, "data": run.config.dataset.fingerprint}
 
 
 def refuse_seen(parts: Parts, start: Path) -> None:
