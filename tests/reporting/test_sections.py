@@ -7,6 +7,7 @@ from typing import Any
 
 from lesionlab.reporting.content import Chart, Paragraph, ReportContent, Table
 from lesionlab.reporting.language import language
+from lesionlab.reporting.report import render
 from lesionlab.reporting.sections import checklist, readers, subgroups
 from lesionlab.reporting.sections.curves import readers as reader_points
 
@@ -97,3 +98,10 @@ def test_the_checklist_fills_in_what_is_known_and_nothing_else(content: ReportCo
     assert content.data is not None
     leaky = dataclasses.replace(content, data=dataclasses.replace(content.data, leaky=True))
     assert "LEAKY" in rows(leaky)["Level at which the parts are disjoint"]
+
+
+def test_what_a_run_wrote_down_stands_beside_its_curves(content: ReportContent) -> None:
+    line = "warning: not the input of the weights (w.pth): size 64 (theirs: 160)"
+    noted = dataclasses.replace(content, training_notes=(line,))
+    assert line in render(noted, "en")
+    assert line not in render(content, "en")

@@ -21,7 +21,7 @@ from lesionlab.progress import Progress
 from lesionlab.reporting.assemble import data_facts, dataset_beside, thumbnailer
 from lesionlab.reporting.content import DataFacts, Part, ReportContent
 from lesionlab.reporting.explanations_link import pages_in
-from lesionlab.run import BEST, CALIBRATION, Run, now, read_history, read_run
+from lesionlab.run import BEST, CALIBRATION, SUMMARY, Run, now, read_history, read_run
 
 PARTS = ("valid", "test", "train", "calib")
 BESIDE = {"test": ("valid", "train"), "valid": ("train",), "train": ("valid",), "calib": ("valid",)}
@@ -230,6 +230,7 @@ def report_content(
         data=_facts(dataset, run),
         openings=openings,
         history=read_history(run.folder) if run else (),
+        training_notes=_training_notes(run) if run else (),
         config=run.config.model_dump(mode="json") if run else None,
         calibration=files.read_json(run.folder / CALIBRATION) if run else None,
         thumbnail=thumbnailer(dataset) if images and dataset is not None else None,
@@ -241,3 +242,9 @@ def report_content(
         created=now(),
         explanations=pages_in(subject.out, PARTS),
     )
+
+
+def _training_notes(run: Run) -> tuple[str, ...]:
+    """What a finished run wrote down on its way."""
+    path = run.folder / SUMMARY
+    return tuple(files.read_json(path).get("notes", ())) if path.is_file() else ()

@@ -61,6 +61,7 @@ class ReportContent:
     data: DataFacts | None = None
     openings: Sequence[Json] | None = None
     history: Sequence[Json] = ()
+    training_notes: tuple[str, ...] = ()  # what a run wrote down: warnings, skipped batches
     config: Json | None = None
     calibration: Json | None = None
     subgroups: Sequence[Json] = ()

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lesionlab.reporting.content import Chart, Json, Paragraph, ReportContent, Row, Section, Table
+from lesionlab.reporting.content import (
+    Block,
+    Chart,
+    Json,
+    Paragraph,
+    ReportContent,
+    Row,
+    Section,
+    Table,
+)
 from lesionlab.reporting.language import Language
 from lesionlab.reporting.plots import Curve, curve_plot
 from lesionlab.reporting.svg import Axis, Floats, Frame, nice_ticks
@@ -24,9 +33,9 @@ def section(content: ReportContent, words: Language) -> Section | None:
     if any(r.get("lr") for r in rows):
         charts.append(_rate(rows, words))
     note = Paragraph(words("history.intro", n=len(rows)))
-    return Section(
-        "history", words("history.title"), (note, Row(tuple(charts)), _table(rows, words))
-    )
+    notes = [Paragraph(line, "note") for line in content.training_notes]
+    blocks: tuple[Block, ...] = (note, *notes, Row(tuple(charts)), _table(rows, words))
+    return Section("history", words("history.title"), blocks)
 
 
 def _column(rows: Sequence[Json], name: str) -> Floats:
