@@ -148,3 +148,21 @@ def test_a_positive_class_that_stands_first_is_calibrated_as_itself() -> None:
     by_name = stats.calibrate(names, P, positive="ill", method="platt").apply(P)
     by_number = stats.calibrate(Y, P, method="platt").apply(P)
     np.testing.assert_allclose(by_name, by_number, atol=1e-6)
+
+
+def test_models_in_another_order_are_not_paired() -> None:
+    other = pd.Series(B).sample(frac=1, random_state=1)
+    with pytest.raises(BadInput, match="indexes of y_score_a and y_score_b differ"):
+        stats.paired_difference(Y, pd.Series(A), other)
+
+
+def test_prediction_sets_reads_columns_by_name_and_refuses_another_shape() -> None:
+    rule = stats.conformal(Y, P, alpha=0.1)
+    both = np.stack([1 - P, P], axis=1)
+    expected = stats.prediction_sets(rule, both).tolist()
+    table = pd.DataFrame({"1": P, "0": 1 - P})
+    assert stats.prediction_sets(rule, table).tolist() == expected
+    assert stats.prediction_sets(rule, torch.tensor(both)).tolist() == expected
+    for wrong in (P, P3):
+        with pytest.raises(BadInput, match=r"y_prob: its shape is .*give \(N, 2\)"):
+            stats.prediction_sets(rule, wrong)

@@ -229,3 +229,24 @@ def test_pandas_rows_in_another_order_are_never_paired_by_place() -> None:
     np.testing.assert_array_equal(aligned.y_prob, PROB)
     by_place = read(truth.to_numpy(), shuffled).predictions  # an array has no index to differ
     assert by_place.y_prob[0].tolist() == PROB[1].tolist()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [list, lambda v: list(torch.tensor(v)), lambda v: pd.Series(list(v), dtype=object), tuple],
+)
+def test_twelve_numbered_classes_keep_the_order_of_the_columns(kind: Kind) -> None:
+    truth = np.arange(24) % 12
+    found = read(kind(truth), np.eye(12)[truth])
+    assert found.predictions.classes == tuple(map(str, range(12)))
+    assert found.predictions.y_true.tolist() == truth.tolist()
+
+
+def test_numbers_as_text_are_refused_where_letters_sort_them_otherwise() -> None:
+    truth = (np.arange(24) % 12).astype(str)
+    prob = np.eye(12)[np.arange(24) % 12]
+    with pytest.raises(BadInput, match=r"y_true: its labels are numbers as text.*classes=\["):
+        read(truth, prob)
+    named = read(truth, prob, classes=[str(k) for k in range(12)])
+    assert named.predictions.y_true.tolist() == [int(v) for v in truth]
+    assert read(["0", "1"], [[0.2, 0.8], [0.1, 0.9]]).predictions.classes == ("0", "1")

@@ -192,6 +192,12 @@ def test_another_network_is_refused_and_nothing_is_loaded(tmp_path: Path) -> Non
         assert all(torch.equal(before[k], v) for k, v in loaded.state_dict().items())
 
 
+def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
+    save_file({k: v.int() for k, v in state().items()}, tmp_path / "w.safetensors")
+    with pytest.raises(BadInput, match="whole numbers, as of a quantised network; give the"):
+        load_body(body(), tmp_path / "w.safetensors")
+
+
 def test_order_does_not_confuse_a_mean_with_a_variance(tmp_path: Path) -> None:
     swapped = OrderedDict(
         (

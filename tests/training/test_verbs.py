@@ -113,6 +113,11 @@ def test_from_a_run_of_another_network(
         lesionlab.train(data, tiny(**changes), tmp_path / "run", start=str(reference))
 
 
+def test_from_a_run_and_a_weights_file_are_not_both_the_first_weights(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"--weights auto --from runs/a: .*leave one of the two"):
+        lesionlab.train("data", preset="demo", out=tmp_path, start="runs/a", weights="auto")
+
+
 def test_from_a_stage_that_is_not_there(
     data: Path, reference: Path, tiny: Recipe, tmp_path: Path
 ) -> None:

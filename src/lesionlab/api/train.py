@@ -42,6 +42,12 @@ def train(
     a note says where the run is not bit-exact, and why.
     Raises `BadInput` for what the user can mend.
     """
+    if start is not None and weights is not None:
+        raise BadInput(
+            "another run's weights and those of a file cannot both be the first",
+            where=f"--weights {weights} --from {start}",
+            remedy="leave one of the two out",
+        )
     need_torch()
     from lesionlab.config import with_max_epochs, with_overrides
     from lesionlab.experiments.presets import load_preset

@@ -64,6 +64,8 @@ def plain_array(values: Array, name: str) -> Plain:
     if found.size == 0:
         raise BadInput("it is empty", where=name)
     names = None if columns is None else tuple(str(c) for c in columns)
+    if found.dtype.kind == "O":
+        found = _python_values(found)
     if found.ndim == 2 and found.shape[1] == 1:
         found, names = found[:, 0], None
     return Plain(name, found, names, index if isinstance(index, pd.Index) else None)
@@ -93,6 +95,18 @@ def _dtype_of(values: Any) -> type | None:
     first = next(iter(values), None)
     nested = isinstance(first, Sequence | np.ndarray) and not isinstance(first, str | bytes)
     return None if nested or hasattr(values, "__array__") else object
+
+
+def _python_values(found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Python's own numbers for NumPy's and for tensors of one value, as `list(array)` holds them:
+    else they would be taken for texts, which are sorted by letters."""
+    result = np.empty(found.shape, object)
+    for place, value in np.ndenumerate(found):
+        lone = isinstance(value, np.number | np.bool_) or (
+            hasattr(value, "detach") and getattr(value, "ndim", None) == 0
+        )
+        result[place] = value.item() if lone else value
+    return result
 
 
 def same_length(*arrays: Plain | None) -> None:

@@ -183,6 +183,7 @@ def _from_labels(true: Plain, k: int) -> tuple[str, ...]:
             return numbered
     else:
         found = tuple(sorted({text(v) for v in labels}))
+        _refuse_numbers_by_letters(found)
     if len(found) != k:
         shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
         raise BadInput(
@@ -190,6 +191,19 @@ def _from_labels(true: Plain, k: int) -> tuple[str, ...]:
             remedy="name them all, in the order of y_prob's columns: classes=[...]",
         )
     return found
+
+
+def _refuse_numbers_by_letters(found: tuple[str, ...]) -> None:
+    """Among texts "10" stands before "2": whether the columns do too cannot be told."""
+    numbered = _is_numbered(found) and not {"False", "True"} & set(found)
+    if numbered and list(found) != sorted(found, key=float):
+        raise BadInput(
+            f"its labels are numbers as text, by letters in the order {', '.join(found[:4])}, "
+            "...: are the columns of y_prob?",
+            where="y_true",
+            remedy="name the classes in the order of y_prob's columns, classes=[...], or give "
+            "numbers",
+        )
 
 
 def _is_numbered(names: tuple[str, ...]) -> bool:

@@ -194,6 +194,15 @@ def _checked(body: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> dict
             where=str(path),
             remedy=_remedy(path, missing, known),
         )
+    whole = [
+        k for k, v in known.items() if own[k].is_floating_point() and not v.is_floating_point()
+    ]
+    if whole:
+        raise BadInput(
+            f"{_some(whole)} hold whole numbers, as of a quantised network",
+            where=str(path),
+            remedy="give the weights as they were before quantisation",
+        )
     if any(not torch.isfinite(v).all() for v in known.values() if v.is_floating_point()):
         raise BadInput("holds NaN or infinite weights", where=str(path))
     return known

@@ -6,11 +6,17 @@ without an id is a group of its own. All intervals are at 95 %: the fewest group
 they hold were found by simulation at that level only (docs/coverage.md).
 """
 
-from lesionlab.evaluation.conformal import Conformal, prediction_sets
+from lesionlab.evaluation.conformal import Conformal
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating_point
 from lesionlab.stats.ranking import PairedDifference, auc_interval, paired_difference
-from lesionlab.stats.rules import Calibration, calibrate, conformal, operating_point
+from lesionlab.stats.rules import (
+    Calibration,
+    calibrate,
+    conformal,
+    operating_point,
+    prediction_sets,
+)
 
 __all__ = [
     "Calibration",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.arrays import Array, Plain, numbers, plain_array
+from lesionlab.evaluation.arrays import Array, Plain, numbers, plain_array, same_length
 from lesionlab.evaluation.compare import compare_predictions
 from lesionlab.evaluation.from_arrays import (
     FromArrays,
@@ -165,6 +165,7 @@ def paired_difference(
     """
     kept = {"groups": groups, "classes": classes, "positive": positive}
     both = {"y_score_a": y_score_a, "y_score_b": y_score_b}
+    same_length(*(plain_array(v, name) for name, v in {"y_true": y_true, **both}.items()))
     read = [_scored(y_true, score, name, metric, kept) for name, score in both.items()]
     if read[0].predictions.classes != read[1].predictions.classes:
         raise BadInput("the classes of y_score_a and y_score_b differ")

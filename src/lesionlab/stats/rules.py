@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.errors import BadInput
+from lesionlab.evaluation import conformal as sets_of_classes
 from lesionlab.evaluation.arrays import Array, numbers, plain_array
 from lesionlab.evaluation.calibration import softmax
 from lesionlab.evaluation.calibrators import Calibrator, fit_calibrator
@@ -153,6 +155,41 @@ def conformal(
     return fit_conformal(
         read.predictions, calibrated_on=split, method=method, alpha=alpha, seed=seed, rare=rare
     )
+
+
+def prediction_sets(rule: Conformal, y_prob: Array) -> npt.NDArray[np.bool_]:
+    """Which classes are in the set of each case, by a rule of `conformal`.
+
+    Parameters
+    ----------
+    rule : Conformal
+    y_prob : (N, K) probabilities in [0, 1]
+        A table's columns are read by name, others in the order of `rule.classes`.
+
+    Returns
+    -------
+    (N, K) booleans, in the order of `rule.classes`
+
+    Raises
+    ------
+    BadInput
+        For another number of columns, and for what are no probabilities.
+
+    Examples
+    --------
+    >>> from lesionlab.stats import Conformal, prediction_sets
+    >>> rule = Conformal("lac", 0.1, ("nv", "mel"), (0.4, 0.7), (99, 99), 0, ())
+    >>> prediction_sets(rule, [[0.9, 0.1], [0.6, 0.4]]).tolist()
+    [[True, False], [True, True]]
+    """
+    plain, k = plain_array(y_prob, "y_prob"), len(rule.classes)
+    if plain.values.shape[1:] != (k,):
+        raise BadInput(
+            f"its shape is {plain.values.shape}",
+            where="y_prob",
+            remedy=f"give (N, {k}) probabilities, of {', '.join(rule.classes)}",
+        )
+    return sets_of_classes.prediction_sets(rule, probability_rows(plain, rule.classes))
 
 
 @dataclass(frozen=True)
