@@ -9,6 +9,7 @@ from lesionlab.api.inflation import chosen, inflation
 from lesionlab.api.split import split
 from lesionlab.data.manifest import read_dataset
 from lesionlab.errors import BadInput
+from lesionlab.run import CONFIG
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +71,22 @@ def test_the_metrics_that_are_compared() -> None:
         "per_class": {"mel": {"sensitivity": {"value": 0.8}}},
     }
     assert chosen(evaluation) == {"roc_auc": 0.9, "sensitivity_mel": 0.8}
+
+
+def test_an_interrupted_arm_goes_on(lesions: Path, tmp_path: Path) -> None:
+    began: list[bool] = []
+
+    def fit(data: Path, run: Path, seed: int) -> dict[str, float]:
+        began.append((run / CONFIG).is_file())
+        if len(began) == 1:
+            run.mkdir()
+            (run / CONFIG).write_text("{}", encoding="utf-8")
+            (data / "mark").touch()
+            raise KeyboardInterrupt
+        assert (data / "mark").is_file() == (len(began) == 2)
+        return {"accuracy": 0.5}
+
+    with pytest.raises(KeyboardInterrupt):
+        inflation(lesions, "p", tmp_path / "o", seeds=2, fit=fit)
+    inflation(lesions, "p", tmp_path / "o", seeds=2, fit=fit)
+    assert began == [False, True, False, False, False]

@@ -20,6 +20,7 @@ from lesionlab.data.twin import write_twin
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.repeats import compare_repeats
 from lesionlab.progress import SILENT, Progress
+from lesionlab.run import CONFIG
 
 NAMES = ("balanced_accuracy", "balanced_accuracy_prior_corrected", "roc_auc", "accuracy")
 Fit = Callable[[Path, Path, int], Mapping[str, float]]  # data set, run, seed -> metrics on test
@@ -42,7 +43,8 @@ def inflation(
 
     The leaky arm has the test images' siblings in training, the clean arm other images of the
     same class. Siblings are images of one patient, lesion or picture (near-duplicates where `audit`
-    has left them in the data set). Arms that are finished in `out` are not repeated. The interval
+    has left them in the data set). Arms that are finished in `out` are not repeated; one that was
+    interrupted goes on exactly where it stopped. The interval
     of the mean difference is that of the corrected resampled t-test over the seeds (each with a
     split of its own). A test part that the data set has stays sealed: its rows are not used.
 
@@ -100,6 +102,15 @@ def _arm(
         stored: dict[str, float] = files.read_json(kept)
         return stored
     data, run = out / f"seed{seed}-{name}-data", out / f"seed{seed}-{name}-run"
+    if not (run / CONFIG).is_file():  # else the training was interrupted, and goes on
+        _linked(dataset, parts, name, data, run)
+    metrics = {k: float(v) for k, v in fit(data, run, seed).items()}
+    files.write_json(kept, metrics)
+    return metrics
+
+
+def _linked(dataset: Dataset, parts: Parts, name: str, data: Path, run: Path) -> None:
+    """The data set of one arm, in the place of what an interruption left."""
     for leftover in (data, run):
         shutil.rmtree(leftover, ignore_errors=True)
     write_twin(
@@ -110,9 +121,6 @@ def _arm(
         leaky=name == "leaky",
         leak_reason="siblings of test images are in training, on purpose" * (name == "leaky"),
     )
-    metrics = {k: float(v) for k, v in fit(data, run, seed).items()}
-    files.write_json(kept, metrics)
-    return metrics
 
 
 def _trainer(
@@ -120,10 +128,13 @@ def _trainer(
 ) -> Fit:
     def fit(data: Path, run: Path, seed: int) -> dict[str, float]:
         from lesionlab.api.evaluate import evaluate
-        from lesionlab.api.train import train
+        from lesionlab.api.train import resume, train
 
-        train(data, preset, run, weights=weights, overrides=overrides, seed=seed,
-              progress=progress)  # fmt: skip
+        if (run / CONFIG).is_file():
+            resume(run, data=data, progress=progress)
+        else:
+            train(data, preset, run, weights=weights, overrides=overrides, seed=seed,
+                  progress=progress)  # fmt: skip
         evaluate(run, split="test", images=False, progress=progress)
         return chosen(files.read_json(run / "metrics-test.json"))
 
