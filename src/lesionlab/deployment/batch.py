@@ -24,7 +24,7 @@ AHEAD = 3 * BATCH  # images decoded before they are needed, at most
 
 
 @dataclass(frozen=True)
-class Result:
+class ImageResult:
     """One image's answer, or the reason why there is none.
 
     `note` is what a reader must know of the file. `pixels` (size, size, C) uint8 and `cam`
@@ -51,8 +51,8 @@ class How:
 
 def predict_items(
     predictor: Predictor, items: Iterable[Item], how: How | None = None, *, workers: int = 2
-) -> Iterator[Result]:
-    """A `Result` for each item, in order; an unreadable image is a result, not the end."""
+) -> Iterator[ImageResult]:
+    """An `ImageResult` for each item, in order; an unreadable image is a result, not the end."""
     how = how or How()
     with ThreadPoolExecutor(workers) as pool:
         decoded = _decoded(pool, predictor, items, how.draft)
@@ -62,7 +62,7 @@ def predict_items(
 
 def _answered(
     predictor: Predictor, group: list[tuple[Item, View | str]], how: How
-) -> Iterator[Result]:
+) -> Iterator[ImageResult]:
     good = [(item, view) for item, view in group if isinstance(view, View)]
     said: list[Answer] = []
     cams: npt.NDArray[np.float32] | None = None
@@ -75,12 +75,12 @@ def _answered(
     row = 0
     for item, view in group:
         if isinstance(view, str):
-            yield Result(item, None, view)
+            yield ImageResult(item, None, view)
             continue
         cam = None if cams is None else cams[row]
         strange = "" if coding is None else not_understood(item.case, coding)
         note = "; ".join(filter(None, (view.note, strange)))
-        yield Result(item, said[row], note=note, pixels=view.pixels, cam=cam)
+        yield ImageResult(item, said[row], note=note, pixels=view.pixels, cam=cam)
         row += 1
 
 

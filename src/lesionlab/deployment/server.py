@@ -29,20 +29,20 @@ from lesionlab.deployment.cases import Case, encode_cases, not_understood
 from lesionlab.deployment.decode import read_view, refuse_pixels
 from lesionlab.deployment.problems import PROBLEM, Problem
 from lesionlab.deployment.schema import OperatingPoint
-from lesionlab.deployment.server_audit import Audit
+from lesionlab.deployment.server_audit import AuditLog
 from lesionlab.deployment.server_body import Upload, read_uploads
 from lesionlab.deployment.server_gate import Gate
 from lesionlab.deployment.server_guard import App, Guard, Rules
 from lesionlab.deployment.server_metrics import Metrics
-from lesionlab.deployment.server_models import Model, Models
+from lesionlab.deployment.server_models import Models, ServedModel
 from lesionlab.deployment.server_schema import (
     PREDICT_BODY,
     Ask,
-    Limits,
     ModelShape,
     ModelsShape,
     PredictShape,
     ProblemShape,
+    ServerLimits,
     StatusShape,
     refusals,
 )
@@ -59,15 +59,15 @@ class House:
     models: Models
     gate: Gate
     metrics: Metrics
-    limits: Limits
-    audit: Audit | None = None
+    limits: ServerLimits
+    audit: AuditLog | None = None
 
 
 @dataclass(frozen=True)
 class Wish:
     """What a request asks for, beside its images."""
 
-    model: Model
+    model: ServedModel
     point: OperatingPoint | None
     abstain: str
     with_cam: bool
@@ -188,7 +188,7 @@ def _add_models(app: FastAPI, house: House) -> None:
         return described(_model(house, model))
 
 
-def described(model: Model) -> dict[str, Any]:
+def described(model: ServedModel) -> dict[str, Any]:
     """What a client may know of a bundle: no path, no hashes."""
     bundle, info = model.predictor.bundle, model.predictor.info
     return {
@@ -214,7 +214,7 @@ def described(model: Model) -> dict[str, Any]:
     }
 
 
-def _model(house: House, name: str | None) -> Model:
+def _model(house: House, name: str | None) -> ServedModel:
     found = house.models.find(name)
     if found is None:
         raise Problem(404, "model", "no such model")
@@ -324,7 +324,7 @@ def _answered(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
     return {"name": upload.name, "error": None, "status": 200, "note": note, **said}
 
 
-def _note(audit: Audit | None, data: bytes, identity: str, said: dict[str, Any]) -> None:
+def _note(audit: AuditLog | None, data: bytes, identity: str, said: dict[str, Any]) -> None:
     """One line in the audit log, where there is one; without it there is no answer."""
     if audit is None:
         return

@@ -179,7 +179,7 @@ PREDICT_BODY = {
 }
 
 
-class Limits(BaseModel):
+class ServerLimits(BaseModel):
     """What a server takes."""
 
     workers: int = Field(1, ge=1)

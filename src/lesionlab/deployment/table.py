@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from lesionlab import files, platforms
-from lesionlab.deployment.batch import Result
+from lesionlab.deployment.batch import ImageResult
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.schema import BundleInfo
 from lesionlab.errors import BadInput
@@ -49,7 +49,7 @@ def columns(info: BundleInfo, with_decision: bool) -> list[str]:
     return names
 
 
-def row(result: Result, names: Sequence[str]) -> list[str]:
+def row(result: ImageResult, names: Sequence[str]) -> list[str]:
     """The cells of one result; numbers round-trip, absent ones are empty."""
     cells: dict[str, Any] = {
         "image_id": safe_cell(result.item.image_id),
@@ -77,7 +77,7 @@ def row(result: Result, names: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TablePlan:
     """What a table is made from; another plan cannot pick up its rows."""
 
     bundle: str  # identity
@@ -90,10 +90,10 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Table:
+class PredictionsTable:
     """Writes rows to OUT.partial and moves it to OUT when all are there (a context manager)."""
 
-    def __init__(self, path: Path, plan: Plan) -> None:
+    def __init__(self, path: Path, plan: TablePlan) -> None:
         self.path = path
         self.plan = plan
         self.partial = path.with_name(path.name + ".partial")
@@ -143,7 +143,7 @@ class Table:
             raise BadInput(f"cannot be written ({error.strerror})", where=str(self.path)) from None
         return self
 
-    def add(self, result: Result) -> None:
+    def add(self, result: ImageResult) -> None:
         """Append one row; synced to the disk now and then."""
         self._write(row(result, self.plan.columns))
 
