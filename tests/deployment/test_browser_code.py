@@ -145,7 +145,7 @@ def test_answers(bundle_folder: Path, abstain: str, method: str) -> None:
     )
     outputs = Outputs(logits, predictor.probabilities(logits), embedding)
     point = info.operating_points[0]
-    wanted = [a.to_json() for a in answers(predictor, outputs, point, abstain)]
+    wanted = [a.model_dump() for a in answers(predictor, outputs, point, abstain)]
     rows = zip(logits.tolist(), embedding.tolist(), strict=True)
     found = node(
         ANSWER,
@@ -159,6 +159,9 @@ def test_answers(bundle_folder: Path, abstain: str, method: str) -> None:
     said = {a["decision"]["positive"] for a in wanted}
     assert said >= ({True, False} if abstain == "none" else {None})
     for ours, theirs in zip(wanted, found, strict=True):
+        assert set(ours) == set(theirs)
+        assert set(ours["decision"]) == set(theirs["decision"])
+        assert set(ours["ood"]) == set(theirs["ood"])
         assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-6)
         assert ours["decision"]["positive"] == theirs["decision"]["positive"]
         assert ours["decision"]["reason"] == theirs["decision"]["reason"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from lesionlab import files
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, find_point
-from lesionlab.deployment.batch import How, ImageResult, predict_items
+from lesionlab.deployment.batch import How, ImageResult, as_json, predict_items
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.heatmap import file_name, overlay, png
 from lesionlab.deployment.inputs import Item, find_items
@@ -101,7 +101,7 @@ def predict(
             if table is not None:
                 table.add(result)
             else:
-                predictions.append(_as_json(result))
+                predictions.append(as_json(result))
     return _answer(predictor, total, errors, total - len(items), csv, predictions)
 
 
@@ -174,9 +174,3 @@ def _write_heatmap(
         files.write_bytes(folder / file_name(image_id, name, image_id in twins), png(picture))
     except OSError as error:
         raise BadInput(f"cannot be written ({error.strerror})", where=str(folder)) from None
-
-
-def _as_json(result: ImageResult) -> dict[str, Any]:
-    head = {"image_id": result.item.image_id, "path": result.item.path.as_posix()}
-    answer = {} if result.answer is None else result.answer.to_json()
-    return {**head, "error": result.error or None, "note": result.note, **answer}

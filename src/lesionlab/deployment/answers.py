@@ -1,13 +1,18 @@
-"""What a person or a program is told about one image: probabilities and what follows."""
+"""What a person or a program is told about one image: probabilities and what follows.
+
+`Answer` is the one definition of a prediction's fields: the server's JSON and its OpenAPI
+description, the JSON of `predict` and the columns of its CSV all come from it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from lesionlab.deployment.predictor import Outputs, Predictor
 from lesionlab.deployment.schema import BundleInfo, Conformal, OperatingPoint
@@ -25,35 +30,63 @@ DEFAULT_ABSTENTION = "ood"
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Positive or not at one operating point; None where the policy abstains."""
+class Column:
+    """The name of a field's column in the CSV of `predict`; None: the field is not in the CSV.
+
+    A field without it has a column of its own name. A mapping has a column for each of its
+    `keys`, the bundle's classes or its conformal rules, whose name replaces `{}`.
+    """
+
+    name: str | None
+    keys: Literal["", "classes", "rules"] = ""
+
+
+class Decision(BaseModel):
+    """Positive or not at one operating point; null where the policy abstains."""
+
+    model_config = ConfigDict(frozen=True)
 
     operating_point: str
-    score: float  # summed probability of the positive classes
+    score: float = Field(description="summed probability of the positive classes")
     threshold: float
-    positive: bool | None
-    reason: str = ""  # why there is no decision
+    positive: bool | None = Field(description="score >= threshold; null: no decision")
+    reason: Annotated[str, Column("abstained_because")] = Field(
+        description="why there is no decision"
+    )
 
 
-@dataclass(frozen=True)
-class Answer:
-    """All that is said about one image. `conformal`: "90 %" -> the classes in the set."""
+class OodScores(BaseModel):
+    """Distances over their thresholds; above 1 the image is not like the training images."""
 
-    logits: dict[str, float]
-    probabilities: dict[str, float]
-    class_at_dataset_prior: str
-    class_at_uniform_prior: str
+    model_config = ConfigDict(frozen=True)
+
+    score: Annotated[float, Column("ood_score")] = Field(description="the larger of the two")
+    mahalanobis: Annotated[float, Column(None)]
+    knn: Annotated[float, Column(None)]
+    flagged: Annotated[bool, Column("ood_flag")] = Field(description="score > 1")
+
+
+class Answer(BaseModel):
+    """All that is said about one image."""
+
+    model_config = ConfigDict(frozen=True)
+
+    probabilities: Annotated[dict[str, float], Column("prob_{}", "classes")] = Field(
+        description="calibrated, at the prevalence of the data set"
+    )
+    logits: Annotated[dict[str, float], Column("logit_{}", "classes")]
+    class_at_dataset_prior: str = Field(description="the most probable class")
+    class_at_uniform_prior: str = Field(
+        description="the most probable class, were all equally frequent"
+    )
     decision: Decision | None = None
-    conformal: dict[str, list[str]] = field(default_factory=dict)
-    ood: dict[str, Any] | None = None
-    similar: dict[str, int] | None = None  # classes of the nearest training images
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return {
-            **self.__dict__,
-            "decision": None if self.decision is None else dict(self.decision.__dict__),
-        }
+    conformal: Annotated[dict[str, list[str]], Column("set {}", "rules")] = Field(
+        default_factory=dict, description='conformal rule, e.g. "90 %": the classes in its set'
+    )
+    ood: OodScores | None = None
+    similar: Annotated[dict[str, int] | None, Column(None)] = Field(
+        None, description="classes of the nearest training images"
+    )
 
 
 def find_point(info: BundleInfo, name: str | None) -> OperatingPoint | None:
@@ -92,7 +125,7 @@ def _answer(
     row: int,
     point: OperatingPoint | None,
     abstain: str,
-    ood: dict[str, Any] | None,
+    ood: OodScores | None,
     similar: dict[str, int] | None,
 ) -> Answer:
     prob = outputs.prob[row]
@@ -118,17 +151,23 @@ def _decide(
     prob: Any,
     point: OperatingPoint,
     abstain: str,
-    ood: Mapping[str, Any] | None,
-    sets: Mapping[str, Sequence[str]],
+    ood: OodScores | None,
+    sets: dict[str, list[str]],
 ) -> Decision:
     score = float(sum(float(prob[info.classes.index(c)]) for c in point.score))
     reason = ""
-    if abstain != "none" and ood is not None and ood["flagged"]:
+    if abstain != "none" and ood is not None and ood.flagged:
         reason = "not like the training images"
     elif abstain == "ood_or_set" and any(_both_sides(s, point) for s in sets.values()):
         reason = "the conformal set holds classes of both sides"
     positive = None if reason else score >= point.threshold
-    return Decision(point.name, score, point.threshold, positive, reason)
+    return Decision(
+        operating_point=point.name,
+        score=score,
+        threshold=point.threshold,
+        positive=positive,
+        reason=reason,
+    )
 
 
 def _members(rule: Conformal, prob: Any) -> list[str]:
@@ -152,7 +191,7 @@ def _named(info: BundleInfo, values: Any) -> dict[str, float]:
 
 def _surroundings(
     predictor: Predictor, outputs: Outputs
-) -> tuple[list[dict[str, Any] | None], list[dict[str, int] | None]]:
+) -> tuple[list[OodScores | None], list[dict[str, int] | None]]:
     """Out-of-distribution scores and the classes of the nearest training images, by image."""
     detector, limits = predictor.detector, predictor.info.ood
     if detector is None or limits is None:
@@ -162,7 +201,7 @@ def _surroundings(
     alone = distances[:, -1] / limits.knn_threshold
     score = np.maximum(far, alone)
     flags = [
-        {"score": float(s), "mahalanobis": float(m), "knn": float(k), "flagged": bool(s > 1)}
+        OodScores(score=float(s), mahalanobis=float(m), knn=float(k), flagged=bool(s > 1))
         for s, m, k in zip(score, far, alone, strict=True)
     ]
     classes = predictor.info.classes

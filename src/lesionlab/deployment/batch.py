@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,26 @@ class ImageResult:
     note: str = ""
     pixels: UInt8 | None = None
     cam: npt.NDArray[np.float32] | None = None
+
+
+# What `predict` says of an image beside its answer, in JSON and in the CSV.
+ABOUT_IMAGE: dict[str, Callable[[ImageResult], str | None]] = {
+    "image_id": lambda result: result.item.image_id,
+    "path": lambda result: result.item.path.as_posix(),
+    "error": lambda result: result.error or None,
+    "note": lambda result: result.note,
+}
+
+
+def about_image(result: ImageResult) -> dict[str, str | None]:
+    """The values of `ABOUT_IMAGE`."""
+    return {name: value(result) for name, value in ABOUT_IMAGE.items()}
+
+
+def as_json(result: ImageResult) -> dict[str, Any]:
+    """A JSON object; the fields of the answer are absent where there is none."""
+    answer = {} if result.answer is None else result.answer.model_dump()
+    return {**about_image(result), **answer}
 
 
 @dataclass(frozen=True)

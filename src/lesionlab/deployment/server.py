@@ -311,7 +311,7 @@ def _answered(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
     coding = predictor.info.facts
     facts = None if coding is None else encode_cases([wish.case], coding)
     outputs = predictor.predict(view.pixels[None], wish.with_cam, facts)
-    said = answers(predictor, outputs, wish.point, wish.abstain)[0].to_json()
+    said = answers(predictor, outputs, wish.point, wish.abstain)[0].model_dump()
     house.metrics.phase.labels("decode").observe(decoded - started)
     house.metrics.phase.labels("inference").observe(time.perf_counter() - decoded)
     house.metrics.images.labels(wish.model.id).inc()
