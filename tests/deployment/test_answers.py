@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from helpers.serving import post
 from lesionlab.api.predict import predict
-from lesionlab.deployment.answers import Answer, Column, Decision, OodScores
+from lesionlab.deployment.answers import Answer, CsvColumn, Decision, OodScores
 from lesionlab.deployment.batch import ImageResult, as_json
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.inputs import Item
@@ -113,8 +113,8 @@ def test_a_field_that_is_added_comes_out_everywhere(bundle_folder: Path) -> None
         "Longer",
         __base__=Answer,
         entropy=float,
-        second=Annotated[str, Column("second_class")],
-        odds=Annotated[dict[str, float], Column("odds_{}", "classes")],
+        second=Annotated[str, CsvColumn("second_class")],
+        odds=Annotated[dict[str, float], CsvColumn("odds_{}", "classes")],
     )
     added = {"entropy": 0.5, "second": "=mel", "odds": {"mel": 1.0, "nv": 2.0, "=vasc": 0.0}}
     result = ImageResult(Item("a", Path("a.png")), an_answer(longer, **added))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,6 @@ from lesionlab.data.images import FILTERS, Preprocessing, normalise, prepare
 from lesionlab.deployment.answers import answers
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.predictor import Outputs, Predictor
-from lesionlab.deployment.schema import Conformal
 from lesionlab.deployment.web import page_files
 
 WEB = Path(__file__).parents[2] / "src" / "lesionlab" / "deployment" / "web"
@@ -131,9 +132,7 @@ def test_the_heat_map_lies_where_the_network_looked() -> None:
 @pytest.mark.parametrize("method", ["lac", "aps", "raps"])
 def test_answers(bundle_folder: Path, abstain: str, method: str) -> None:
     bundle = read_bundle(bundle_folder)
-    rule = Conformal.model_validate(
-        {**bundle.info.conformal[0].model_dump(), "method": method, "quantile": (0.7, 0.9, None)}
-    )
+    rule = replace(bundle.info.conformal[0], method=method, quantile=(0.7, 0.9, math.inf))
     info = bundle.info.model_copy(update={"conformal": (rule,)})
     predictor = Predictor(bundle)
     predictor.info = info

@@ -15,6 +15,7 @@ from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.heatmap import file_name, overlay, png
 from lesionlab.deployment.inputs import Item, find_items
 from lesionlab.deployment.predictor import Predictor
+from lesionlab.deployment.schema import point_name
 from lesionlab.deployment.shards import Shard, cut, do_shard, errors_in, join
 from lesionlab.deployment.table import PredictionsTable, TablePlan, columns
 from lesionlab.errors import BadInput
@@ -66,7 +67,7 @@ def predict(
         )
     how = How(point, abstain, draft, heatmaps is not None)
     settings = {
-        "operating_point": point.name if point else "",
+        "operating_point": point_name(point) if point else "",
         "abstain": abstain,
         "draft": str(draft),
     }

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lesionlab.deployment.predictor import Outputs, Predictor
-from lesionlab.deployment.schema import BundleInfo, Conformal, OperatingPoint
+from lesionlab.deployment.schema import BundledConformal, BundleInfo, point_name
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation import conformal
 from lesionlab.evaluation.conformal import prediction_sets
+from lesionlab.evaluation.operating_point import OperatingPoint
 
 NEIGHBOURS_SHOWN = 5
 ABSTENTION = {
@@ -30,7 +29,7 @@ DEFAULT_ABSTENTION = "ood"
 
 
 @dataclass(frozen=True)
-class Column:
+class CsvColumn:
     """The name of a field's column in the CSV of `predict`; None: the field is not in the CSV.
 
     A field without it has a column of its own name. A mapping has a column for each of its
@@ -50,7 +49,7 @@ class Decision(BaseModel):
     score: float = Field(description="summed probability of the positive classes")
     threshold: float
     positive: bool | None = Field(description="score >= threshold; null: no decision")
-    reason: Annotated[str, Column("abstained_because")] = Field(
+    reason: Annotated[str, CsvColumn("abstained_because")] = Field(
         description="why there is no decision"
     )
 
@@ -60,10 +59,10 @@ class OodScores(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    score: Annotated[float, Column("ood_score")] = Field(description="the larger of the two")
-    mahalanobis: Annotated[float, Column(None)]
-    knn: Annotated[float, Column(None)]
-    flagged: Annotated[bool, Column("ood_flag")] = Field(description="score > 1")
+    score: Annotated[float, CsvColumn("ood_score")] = Field(description="the larger of the two")
+    mahalanobis: Annotated[float, CsvColumn(None)]
+    knn: Annotated[float, CsvColumn(None)]
+    flagged: Annotated[bool, CsvColumn("ood_flag")] = Field(description="score > 1")
 
 
 class Answer(BaseModel):
@@ -71,20 +70,20 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    probabilities: Annotated[dict[str, float], Column("prob_{}", "classes")] = Field(
+    probabilities: Annotated[dict[str, float], CsvColumn("prob_{}", "classes")] = Field(
         description="calibrated, at the prevalence of the data set"
     )
-    logits: Annotated[dict[str, float], Column("logit_{}", "classes")]
+    logits: Annotated[dict[str, float], CsvColumn("logit_{}", "classes")]
     class_at_dataset_prior: str = Field(description="the most probable class")
     class_at_uniform_prior: str = Field(
         description="the most probable class, were all equally frequent"
     )
     decision: Decision | None = None
-    conformal: Annotated[dict[str, list[str]], Column("set {}", "rules")] = Field(
+    conformal: Annotated[dict[str, list[str]], CsvColumn("set {}", "rules")] = Field(
         default_factory=dict, description='conformal rule, e.g. "90 %": the classes in its set'
     )
     ood: OodScores | None = None
-    similar: Annotated[dict[str, int] | None, Column(None)] = Field(
+    similar: Annotated[dict[str, int] | None, CsvColumn(None)] = Field(
         None, description="classes of the nearest training images"
     )
 
@@ -94,12 +93,13 @@ def find_point(info: BundleInfo, name: str | None) -> OperatingPoint | None:
     if name is None:
         return info.operating_points[0] if info.operating_points else None
     for point in info.operating_points:
-        if point.name == name:
+        if point_name(point) == name:
             return point
     raise BadInput(
         f"no operating point '{name}'",
         where=info.name,
-        remedy=nearest(name, [p.name for p in info.operating_points]) or "the bundle has none",
+        remedy=nearest(name, [point_name(p) for p in info.operating_points])
+        or "the bundle has none",
     )
 
 
@@ -162,7 +162,7 @@ def _decide(
         reason = "the conformal set holds classes of both sides"
     positive = None if reason else score >= point.threshold
     return Decision(
-        operating_point=point.name,
+        operating_point=point_name(point),
         score=score,
         threshold=point.threshold,
         positive=positive,
@@ -170,14 +170,9 @@ def _decide(
     )
 
 
-def _members(rule: Conformal, prob: Any) -> list[str]:
-    found = prediction_sets(_rules(rule), prob[None])[0]
-    return [name for name, inside in zip(rule.classes, found, strict=True) if inside]
-
-
-@cache
-def _rules(rule: Conformal) -> conformal.Conformal:
-    return conformal.Conformal.from_json(rule.model_dump())
+def _members(rule: BundledConformal, prob: Any) -> list[str]:
+    members = prediction_sets(rule, prob[None])[0]
+    return [name for name, inside in zip(rule.classes, members, strict=True) if inside]
 
 
 def _both_sides(members: Sequence[str], point: OperatingPoint) -> bool:

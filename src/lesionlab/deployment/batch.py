@@ -18,7 +18,7 @@ from lesionlab.deployment.cases import encode_cases, not_understood
 from lesionlab.deployment.decode import View, read_view
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.predictor import Predictor
-from lesionlab.deployment.schema import OperatingPoint
+from lesionlab.evaluation.operating_point import OperatingPoint
 
 BATCH = 16
 AHEAD = 3 * BATCH  # images decoded before they are needed, at most

@@ -28,7 +28,7 @@ from lesionlab.deployment.answers import answers, find_point
 from lesionlab.deployment.cases import Case, encode_cases, not_understood
 from lesionlab.deployment.decode import read_view, refuse_pixels
 from lesionlab.deployment.problems import PROBLEM, Problem
-from lesionlab.deployment.schema import OperatingPoint
+from lesionlab.deployment.schema import point_name
 from lesionlab.deployment.server_audit import AuditLog
 from lesionlab.deployment.server_body import Upload, read_uploads
 from lesionlab.deployment.server_gate import Gate
@@ -48,6 +48,7 @@ from lesionlab.deployment.server_schema import (
 )
 from lesionlab.deployment.web import page_files
 from lesionlab.errors import BadInput, one_line
+from lesionlab.evaluation.operating_point import OperatingPoint
 
 log = logging.getLogger("lesionlab.serve")
 
@@ -197,10 +198,8 @@ def described(model: ServedModel) -> dict[str, Any]:
         "name": info.name,
         "classes": list(info.classes),
         "malignant": list(info.malignant),
-        "operating_points": [
-            {"name": p.name, **p.model_dump(mode="json")} for p in info.operating_points
-        ],
-        "conformal": [{"name": c.name, **c.model_dump(mode="json")} for c in info.conformal],
+        "operating_points": [{"name": point_name(p), **p.to_json()} for p in info.operating_points],
+        "conformal": [{"name": c.name, **c.to_json()} for c in info.conformal],
         "outputs": list(info.outputs),
         "leaky": info.leaky,
         "synthetic": info.synthetic,

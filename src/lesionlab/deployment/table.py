@@ -21,7 +21,7 @@ from typing import IO, Any, Self, get_args
 from pydantic import BaseModel
 
 from lesionlab import files, platforms
-from lesionlab.deployment.answers import Answer, Column
+from lesionlab.deployment.answers import Answer, CsvColumn
 from lesionlab.deployment.batch import ABOUT_IMAGE, ImageResult, about_image
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.schema import BundleInfo
@@ -53,13 +53,13 @@ def columns(info: BundleInfo, with_decision: bool, model: type[BaseModel] = Answ
 
 
 @cache
-def field_columns(model: type[BaseModel]) -> tuple[tuple[tuple[str, ...], Column], ...]:
+def field_columns(model: type[BaseModel]) -> tuple[tuple[tuple[str, ...], CsvColumn], ...]:
     """Each field of an answer, as the path to it, with its column; those of nested models too."""
-    found: list[tuple[tuple[str, ...], Column]] = []
+    found: list[tuple[tuple[str, ...], CsvColumn]] = []
     for name, field in model.model_fields.items():
         inner = _nested(field.annotation)
         if inner is None:
-            own = next((m for m in field.metadata if isinstance(m, Column)), Column(name))
+            own = next((m for m in field.metadata if isinstance(m, CsvColumn)), CsvColumn(name))
             found.append(((name,), own))
         else:
             found += [((name, *path), column) for path, column in field_columns(inner)]
