@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from lesionlab import files
 from lesionlab.data.images import UInt8
+from lesionlab.deployment.batch import ImageResult
+from lesionlab.errors import BadInput
 
 SIDE = 448  # pixels of the written picture, at least
 STRENGTH = 0.6
@@ -38,6 +43,25 @@ def overlay(pixels: UInt8, cam: npt.NDArray[np.float32], row: int) -> Image.Imag
     alpha = STRENGTH * share
     mixed = np.asarray(shown) * (1 - alpha) + colour * alpha
     return Image.fromarray(mixed.round().astype(np.uint8))
+
+
+def write_heatmap(
+    folder: Path, result: ImageResult, classes: Sequence[str], twins: frozenset[str]
+) -> None:
+    """Write the map of an image's most probable class, where there is one.
+
+    `twins` are the ids that differ from an earlier one by case alone.
+    """
+    if result.answer is None or result.pixels is None or result.cam is None:
+        return
+    name = result.answer.class_at_dataset_prior
+    picture = overlay(result.pixels, result.cam, classes.index(name))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        image_id = result.item.image_id
+        files.write_bytes(folder / file_name(image_id, name, image_id in twins), png(picture))
+    except OSError as error:
+        raise BadInput(f"cannot be written ({error.strerror})", where=str(folder)) from None
 
 
 def png(image: Image.Image) -> bytes:
