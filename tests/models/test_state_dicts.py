@@ -195,7 +195,7 @@ def test_part_of_a_network_names_the_modules_without_weights(tmp_path: Path, pre
         load_body(body(), tmp_path / "w.safetensors")
     line = str(caught.value)
     modules = "bn1.running_var, layer2.0.conv2, layer3, layer4"
-    assert f"holds only part of the network: {modules} have no weights" in line
+    assert f"holds only part of the network: no weights for {modules} (" in line
     assert "give a file of the whole network" in line
 
 

@@ -217,7 +217,7 @@ def _refusal(fit: Fit, own: Mapping[str, Tensor], stored: StoredWeights, path: P
         what = "its batch norms were merged into its convolutions when it was exported"
         remedy = "give the .pth or .safetensors that it was made from"
     elif fit.known and not (fit.unexpected or fit.wrong):
-        what = f"holds only part of the network: {_modules(fit.missing, own)} have no weights"
+        what = f"holds only part of the network: no weights for {_modules(fit.missing, own)}"
         remedy = (
             "give a file of the whole network, or name the network that these are the whole of by "
             "--set model.name=NAME"
