@@ -16,7 +16,7 @@ from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.masks import LesionMasks, masks_of
 from lesionlab.errors import BadInput
-from lesionlab.explanation.methods import Ints, Subject, chosen_methods
+from lesionlab.explanation.methods import ExplainedNetwork, Ints, chosen_methods
 from lesionlab.progress import Progress
 from lesionlab.run import Run
 from lesionlab.training.machine import choose_machine
@@ -40,13 +40,13 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Case:
+class ExplainSession:
     """All that the steps below share. `rows` are the part's rows of `dataset.table`."""
 
     evaluated: Evaluated
     run: Run
     dataset: Dataset
-    subject: Subject
+    subject: ExplainedNetwork
     rows: Ints
     groups: npt.NDArray[np.object_]  # (len(table),)
     masks: LesionMasks | None
@@ -64,7 +64,9 @@ class Case:
         return np.asarray(self.evaluated.predictions.y_prob.argmax(1), np.int64)
 
 
-def opened(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Progress) -> Case:
+def opened(
+    evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Progress
+) -> ExplainSession:
     """Load the network and the pixels; `BadInput` where the data have changed."""
     run, dataset = evaluated.run, evaluated.dataset
     assert run is not None
@@ -91,11 +93,11 @@ def opened(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Prog
             f"image '{rows.index[rows.isna()][0]}' of the predictions is not in the data set",
             where=str(dataset.folder),
         )
-    return Case(
+    return ExplainSession(
         evaluated,
         run,
         dataset,
-        Subject(network, pixels, how, machine.device, facts),
+        ExplainedNetwork(network, pixels, how, machine.device, facts),
         rows.to_numpy(np.int64),
         np.asarray(united_groups(table), object),
         masks if masks.known[rows.to_numpy(np.int64)].any() else None,

@@ -29,7 +29,7 @@ from lesionlab.training.setup import preprocessing, refuse_changed_data
 
 
 @dataclass(frozen=True)
-class Calibration:
+class RunCalibration:
     """`calibration.json`: how logits become probabilities at the data set's prevalence."""
 
     temperature: float
@@ -49,14 +49,14 @@ class Calibration:
 
 def calibrate(
     logits: npt.NDArray[np.float32], y: Ints, prior: Floats, train_prior: Floats, groups: int
-) -> Calibration:
+) -> RunCalibration:
     """Fit the temperature on validation."""
     offset = log_prior_ratio(prior, train_prior)
     temperature = fit_temperature(logits.astype(np.float64), y, offset)
-    return Calibration(float(temperature), prior, train_prior, "valid", len(y), groups)
+    return RunCalibration(float(temperature), prior, train_prior, "valid", len(y), groups)
 
 
-def write_calibration(folder: Path, classes: tuple[str, ...], fitted: Calibration) -> None:
+def write_calibration(folder: Path, classes: tuple[str, ...], fitted: RunCalibration) -> None:
     """Write `calibration.json`."""
     content: dict[str, Any] = {
         "schema_version": 1,
@@ -70,7 +70,7 @@ def write_calibration(folder: Path, classes: tuple[str, ...], fitted: Calibratio
     files.write_json(folder / CALIBRATION, content)
 
 
-def read_calibration(run: Run) -> Calibration:
+def read_calibration(run: Run) -> RunCalibration:
     """The calibration of a finished run."""
     path = run.folder / CALIBRATION
     if not path.is_file():
@@ -79,7 +79,7 @@ def read_calibration(run: Run) -> Calibration:
         )
     raw = files.read_json(path)
     classes = run.config.dataset.classes
-    return Calibration(
+    return RunCalibration(
         float(raw["temperature"]),
         np.array([raw["prior"][c] for c in classes]),
         np.array([raw["train_prior"][c] for c in classes]),
@@ -124,7 +124,7 @@ def predictions_of(
     dataset: Dataset,
     rows: npt.NDArray[np.int64],
     logits: npt.NDArray[np.float32],
-    calibration: Calibration,
+    calibration: RunCalibration,
 ) -> Predictions:
     """The predictions artefact of the given rows of `dataset.table`."""
     table = dataset.table.iloc[rows]
