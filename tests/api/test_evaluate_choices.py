@@ -243,8 +243,8 @@ def test_the_unit_of_a_threshold_is_that_of_the_table_but_a_run_decides_by_image
     p = draw("v", 400, 1)
     pairs = p.y_true.copy()
     pairs[1::2] = pairs[::2]  # the images of a lesion carry one label
-    for name, prefix in (("valid", "v"), ("test", "e")):
-        q = draw(prefix, 400, 1)
+    for name, prefix, seed in (("valid", "v", 1), ("test", "e", 2)):
+        q = draw(prefix, 400, seed)
         write_predictions(tmp_path / f"{name}.csv", Predictions(
             q.image_id, q.patient_id, q.lesion_id, CLASSES, pairs, q.y_prob))  # fmt: skip
     found = {

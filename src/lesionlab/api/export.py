@@ -139,7 +139,7 @@ def _network(model: Any, how: Any, facts: int) -> Network:
 
     exported = to_onnx(model, how, facts)
     original = partial(torch_logits, model)
-    return Network(exported.data, exported.outputs, exported.width, original)
+    return Network(exported.data, exported.outputs, exported.width, original, exported.cam_offset)
 
 
 def _predictions(run: Run) -> Predictions:

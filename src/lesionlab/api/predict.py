@@ -15,6 +15,7 @@ from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.heatmap import file_name, overlay, png
 from lesionlab.deployment.inputs import Item, find_items
 from lesionlab.deployment.predictor import Predictor
+from lesionlab.deployment.schema import BundleInfo
 from lesionlab.deployment.shards import Shard, cut, do_shard, errors_in, join
 from lesionlab.deployment.table import Plan, Table, columns
 from lesionlab.errors import BadInput
@@ -95,7 +96,7 @@ def predict(
         for result in progress(results, "predicting", len(items)):
             errors += bool(result.error)
             if heatmaps is not None:
-                _write_heatmap(Path(heatmaps), result, info.classes, twins)
+                _write_heatmap(Path(heatmaps), result, info, twins)
             if table is not None:
                 table.add(result)
             else:
@@ -159,13 +160,11 @@ def _in_shards(
     return told
 
 
-def _write_heatmap(
-    folder: Path, result: Result, classes: Sequence[str], twins: frozenset[str]
-) -> None:
+def _write_heatmap(folder: Path, result: Result, info: BundleInfo, twins: frozenset[str]) -> None:
     if result.answer is None or result.pixels is None or result.cam is None:
         return
     name = result.answer.class_at_dataset_prior
-    picture = overlay(result.pixels, result.cam, classes.index(name))
+    picture = overlay(result.pixels, result.cam, info.classes.index(name), info.cam_offset)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         image_id = result.item.image_id

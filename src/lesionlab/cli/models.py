@@ -34,7 +34,7 @@ from lesionlab.cli.common import Bar, answer, json_option
     show_default=True,
     help="sigmoid: one unit for two classes.",
 )
-@click.option("--measure", is_flag=True, help="Milliseconds an image on this machine (the list).")
+@click.option("--measure", is_flag=True, help="Milliseconds an image on this machine.")
 @json_option
 def command(
     name: str | None, as_json: bool, channels: str | None, measure: bool, **options: Any
@@ -50,7 +50,7 @@ def command(
         answer({"schema_version": 1, "models": found}, as_json, lambda: show_list(found))
         return
     number = int(channels) if channels else None
-    described = describe_model(name, channels=number, **options)
+    described = describe_model(name, channels=number, measure=measure, **options)
     answer(described, as_json, lambda: show_layers(described))
 
 
@@ -93,3 +93,8 @@ def show_layers(described: dict[str, Any]) -> None:
         f"{described['parameters']:,} parameters, {described['trainable']:,} of them trainable, "
         f"{frozen:,} frozen; {described['statistics']:,} batch-norm statistics beside them"
     )
+    if described["ms_per_image"] is not None:
+        print(
+            f"{described['ms_per_image']:.1f} ms an image: a forward pass in float32 at "
+            f"{described['size']} px on this machine's processor"
+        )

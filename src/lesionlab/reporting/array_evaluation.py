@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lesionlab.errors import nearest
+from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.evaluate import Evaluation
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.metric_table import HeadlineMeasures
 from lesionlab.reporting.content import ReportContent
+from lesionlab.reporting.language import language
 from lesionlab.reporting.report import write_report
 from lesionlab.reporting.results import Result
 
@@ -114,11 +115,17 @@ class ArrayEvaluation(HeadlineMeasures):
 
         A folder gets a `report.html`. `lang` is en or zh.
         """
-        page = Path(path)
-        if page.is_dir() or not page.suffix:
-            page = page / "report.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_report(page, self.content, lang)
+        page = _page(path)
+        if not isinstance(lang, str):
+            raise BadInput("it is no text", where="lang", remedy="give 'en' or 'zh'")
+        language(lang)  # before anything is written
+        try:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            write_report(page, self.content, lang)
+        except OSError as error:
+            raise BadInput(
+                f"cannot be written ({error.strerror})", where=str(page), remedy="choose another"
+            ) from None
         return page
 
     def __repr__(self) -> str:
@@ -133,6 +140,26 @@ class ArrayEvaluation(HeadlineMeasures):
         shown = {"n": self.n, "resampled": self.resampled, "groups": self.groups}
         metrics = {name: m.to_json() for name, m in self.metrics.items()}
         return Result({**shown, **metrics, "notes": list(self.notes)})._repr_html_()
+
+
+def _page(path: object) -> Path:
+    """Where a report goes: an .html file, or a folder, which gets a report.html."""
+    if not isinstance(path, str | Path) or not str(path):
+        raise BadInput(
+            f"a {type(path).__name__} is no place for a report",
+            where="report",
+            remedy="give a file such as 'report.html', or a folder",
+        )
+    page = Path(path)
+    if page.is_dir() or not page.suffix:
+        return page / "report.html"
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise BadInput(
+            f"a report is a page of HTML, not '{page.suffix}'",
+            where=str(path),
+            remedy=f"name it {page.with_suffix('.html').name}; a browser prints it as PDF",
+        )
+    return page
 
 
 def _said(m: Measure) -> str:
