@@ -19,8 +19,9 @@ from lesionlab import files
 from lesionlab.cli.main import run as run_cli
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.from_arrays import predictions_from_arrays
+from lesionlab.evaluation.metric_table import HeadlineMeasures
 from lesionlab.evaluation.predictions import write_predictions
-from lesionlab.reporting.array_evaluation import COLUMNS, ArrayEvaluation, Headline
+from lesionlab.reporting.array_evaluation import COLUMNS, ArrayEvaluation
 
 CLASSES = ("bcc", "mel", "nv")
 FEW = 100  # resamples
@@ -121,7 +122,7 @@ def test_two_classes_from_one_column_are_those_of_two(tmp_path: Path) -> None:
 
 def test_every_metric_is_an_attribute_with_its_interval() -> None:
     two = measured(y_true=Y2, y_prob=PROB2, classes=("nv", "mel"))
-    assert set(Headline.__annotations__) == set(two.metrics)
+    assert set(HeadlineMeasures.__annotations__) == set(two.metrics)
     assert two.roc_auc is two.metrics["roc_auc"]
     auc = two.roc_auc
     assert auc.value is not None

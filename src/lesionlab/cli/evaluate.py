@@ -20,14 +20,6 @@ Examples:
 
 Research use only: no number here is advice to a patient.
 """
-SHOWN = (
-    "balanced_accuracy_prior_corrected",
-    "balanced_accuracy",
-    "accuracy",
-    "majority_accuracy",
-    "roc_auc",
-    "average_precision",
-)
 
 
 @click.command("evaluate", epilog=EPILOG)
@@ -121,6 +113,8 @@ def _show(result: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from lesionlab.evaluation.metric_table import highlighted
+
     console = Console()
     title = f"{result['source']}, {result['part']}: {result['n']:,} {result['unit']}s"
     table = Table(
@@ -130,7 +124,7 @@ def _show(result: dict[str, Any]) -> None:
     table.add_column("value", justify="right")
     table.add_column("low", justify="right")
     table.add_column("high", justify="right")
-    for name in SHOWN:
+    for name in highlighted():
         m = result["metrics"][name]
         table.add_row(name, *(_number(m[k]) for k in ("value", "low", "high")))
     for p in result["operating_points"]:
@@ -172,6 +166,8 @@ def _show_repeats(result: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from lesionlab.evaluation.metric_table import highlighted
+
     console, runs = Console(), list(result["runs"])
     varied = ", ".join(result["varied"]) or "nothing"
     table = Table(
@@ -180,7 +176,7 @@ def _show_repeats(result: dict[str, Any]) -> None:
     )
     for name in ("metric", "mean", "SD", *(escape(r) for r in runs)):
         table.add_column(name, justify="left" if name == "metric" else "right")
-    shown = {k: result["metrics"][k] for k in SHOWN if k in result["metrics"]}
+    shown = {k: result["metrics"][k] for k in highlighted() if k in result["metrics"]}
     points = {f"{k} at its own point": m for k, m in result["at_points"].items()}
     for name, m in (shown | points).items():
         values = [m["mean"], m["sd"], *(m["runs"][r] for r in runs)]

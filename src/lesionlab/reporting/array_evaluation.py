@@ -12,6 +12,7 @@ import pandas as pd
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.evaluate import Evaluation
 from lesionlab.evaluation.intervals import Measure
+from lesionlab.evaluation.metric_table import HeadlineMeasures
 from lesionlab.reporting.content import ReportContent
 from lesionlab.reporting.language import language
 from lesionlab.reporting.report import write_report
@@ -21,37 +22,8 @@ COLUMNS = ("value", "low", "high", "n", "method")
 ONLY_FOR_TWO = "it is given for two classes; for more see `malignant_v_benign`"
 
 
-class Headline:
-    """The headline's measures, so that editors and type checkers know their names.
-
-    Those after `ece` are given for two classes only.
-    """
-
-    accuracy: Measure
-    majority_accuracy: Measure
-    balanced_accuracy: Measure
-    balanced_accuracy_prior_corrected: Measure
-    roc_auc: Measure
-    average_precision: Measure
-    mcc: Measure
-    kappa: Measure
-    f1_macro: Measure
-    error_rate: Measure
-    nll: Measure
-    brier: Measure
-    ece: Measure
-    interpolated_pr_area: Measure
-    partial_auc_80: Measure
-    sensitivity_at_specificity_80: Measure
-    sensitivity_at_specificity_90: Measure
-    sensitivity_at_specificity_95: Measure
-    specificity_at_sensitivity_80: Measure
-    specificity_at_sensitivity_90: Measure
-    specificity_at_sensitivity_95: Measure
-
-
 @dataclass(frozen=True, repr=False, eq=False)
-class ArrayEvaluation(Headline):
+class ArrayEvaluation(HeadlineMeasures):
     """Everything measured on arrays; each measure has `value`, `low`, `high`, `n` and `method`.
 
     A metric of `metrics` is an attribute too: `found.roc_auc.low`. `evaluation` holds the whole
@@ -64,7 +36,7 @@ class ArrayEvaluation(Headline):
     notes: tuple[str, ...]
     content: ReportContent
 
-    if not TYPE_CHECKING:  # type checkers know the names of `Headline` and no other
+    if not TYPE_CHECKING:  # type checkers know the names of `HeadlineMeasures` and no other
 
         def __getattr__(self, name: str) -> Measure:
             if name.startswith("_") or name in (f.name for f in fields(ArrayEvaluation)):
@@ -72,7 +44,9 @@ class ArrayEvaluation(Headline):
             if name in self.metrics:
                 return self.metrics[name]
             known = [*self.metrics, *(n for n in dir(type(self)) if not n.startswith("_"))]
-            hint = ONLY_FOR_TWO if name in Headline.__annotations__ else nearest(name, known)
+            hint = (
+                ONLY_FOR_TWO if name in HeadlineMeasures.__annotations__ else nearest(name, known)
+            )
             raise AttributeError(f"no metric '{name}'; {hint}")
 
     def __dir__(self) -> list[str]:
