@@ -146,7 +146,7 @@ def result_of(run: Run, progress: Progress) -> dict[str, Any]:
     from lesionlab.evaluation.evaluate import evaluate_predictions
     from lesionlab.evaluation.predictions import read_predictions
     from lesionlab.run import SUMMARY
-    from lesionlab.training.predict import read_calibration
+    from lesionlab.training.calibration import read_calibration
 
     predictions = read_predictions(run.predictions_path("valid"))
     prior = read_calibration(run).prior

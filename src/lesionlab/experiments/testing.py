@@ -16,11 +16,11 @@ from lesionlab import files
 from lesionlab.data import ledger
 from lesionlab.data.manifest import Dataset
 from lesionlab.evaluation.predictions import Predictions, write_predictions
-from lesionlab.experiments.heldout import in_order, part_rows, run_predictions
 from lesionlab.experiments.repeat import Plan, measures
 from lesionlab.experiments.spread import spread
 from lesionlab.progress import Progress
 from lesionlab.run import BEST, read_run
+from lesionlab.training.inference import load_run
 from lesionlab.training.machine import choose_machine
 
 
@@ -62,14 +62,13 @@ def sealed_predictions(
     dataset: Dataset, out: Path, names: Sequence[str], plan: Plan, progress: Progress
 ) -> dict[str, Predictions]:
     """Predictions of each run, and of their mean ("mean")."""
-    dataset, machine = in_order(dataset), choose_machine(plan.device, "float32", plan.threads)
-    rows = part_rows(dataset, "test")
-    found = {
-        name: run_predictions(
-            read_run(out / "runs" / name), dataset, rows, machine=machine, progress=progress
-        )
-        for name in names
-    }
+    dataset, machine = dataset.in_order(), choose_machine(plan.device, "float32", plan.threads)
+    rows = dataset.rows_of("test")
+    found = {}
+    for name in names:
+        run = read_run(out / "runs" / name)
+        loaded = load_run(run, dataset, machine=machine, progress=progress)
+        found[name] = loaded.predictions(rows)
     first = next(iter(found.values()))
     y_prob = np.mean([p.y_prob for p in found.values()], axis=0)
     y_prob = y_prob / y_prob.sum(1, keepdims=True)
