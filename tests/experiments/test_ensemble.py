@@ -158,10 +158,10 @@ def test_members_that_do_not_fit_are_named(
 def test_options_are_refused_before_torch_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def imported() -> None:
+    def imported(what: str) -> None:
         raise AssertionError("torch is imported")
 
-    monkeypatch.setattr("lesionlab.api.train.need_torch", imported)
+    monkeypatch.setattr("lesionlab.extras.need_torch", imported)
     for how, told in (({}, "one member alone"), ({"facts": ["age"], "tta": True}, "no facts")):
         with pytest.raises(BadInput, match=told):
             ensemble([tmp_path / "r"], tmp_path / "e", **how)  # type: ignore[arg-type]

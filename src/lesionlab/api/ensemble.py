@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import Dataset, group_ids, read_dataset
 from lesionlab.errors import BadInput
@@ -63,9 +63,8 @@ def ensemble(
     _refuse_options(folders, method, tta, handmade, facts)
     files.refuse_existing(out)
     from lesionlab.api.split import known_pairs
-    from lesionlab.api.train import need_torch
 
-    need_torch()
+    extras.need_torch("ensemble")
     from lesionlab.experiments import ensemble as parts
     from lesionlab.training.inference import VIEWS
     from lesionlab.training.machine import choose_machine

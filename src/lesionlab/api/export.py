@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.data.cache import open_pixels
 from lesionlab.data.manifest import Dataset
 from lesionlab.deployment.cases import UNKNOWN, encode_cases
@@ -115,13 +115,9 @@ def export(
 
 def _dataset(run: Run, data: str | Path | None) -> Dataset:
     """The run's data, unchanged, in the order of `image_id`."""
-    try:
-        from lesionlab.training.inference import unchanged_data
-    except ImportError as error:
-        raise BadInput(
-            f"export needs the extra 'train' ({error.name} is not installed)",
-            remedy="install it with: pip install 'lesionlab[train]'",
-        ) from None
+    extras.need_torch("export")
+    from lesionlab.training.inference import unchanged_data
+
     return unchanged_data(run, None if data is None else Path(data))
 
 

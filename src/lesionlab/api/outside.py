@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from lesionlab import extras
 from lesionlab.api.subject import Subject
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import counterparts
@@ -99,9 +100,8 @@ def _seen(table: pd.DataFrame, run: Run) -> pd.Series:
 
 
 def _predicted(run: Run, dataset: Dataset, progress: Progress) -> Predictions:
-    from lesionlab.api.train import need_torch
 
-    need_torch()
+    extras.need_torch("predicting with a run")
     from lesionlab.training.inference import load_run
 
     rows, loaded = np.arange(len(dataset.table)), load_run(run, dataset, progress=progress)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.api.calibrating import how_read, read_calibrating, recalibrated, refuse_opened_test
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import malignant_if_all_known
@@ -118,9 +118,8 @@ def _predictions(run: Run, split: str, data: Path | None, progress: Progress) ->
     """The stored predictions of a part, else computed now (this needs the extra `train`)."""
     if is_current(run, split):
         return read_predictions(run.predictions_path(split))
-    from lesionlab.api.train import need_torch
 
-    need_torch()
+    extras.need_torch("predicting with a run")
     from lesionlab.training.members import is_ensemble
 
     if is_ensemble(run.folder):

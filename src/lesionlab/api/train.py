@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesionlab import files, numerics
+from lesionlab import extras, files
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
@@ -48,7 +48,7 @@ def train(
             where=f"--weights {weights} --from {start}",
             remedy="leave one of the two out",
         )
-    need_torch()
+    extras.need_torch("train")
     from lesionlab.config import with_max_epochs, with_overrides
     from lesionlab.experiments.presets import load_preset
     from lesionlab.training.machine import choose_machine
@@ -90,7 +90,7 @@ def resume(
     `data` is the dataset folder, where it has moved. Another `device` or number of `threads`
     than the run began with is said to be "not bit-exact", and why.
     """
-    need_torch()
+    extras.need_torch("resume")
     from lesionlab.run import read_run
     from lesionlab.training.machine import choose_machine
     from lesionlab.training.train import resume as resume_training
@@ -112,17 +112,6 @@ def _answer(run: Run, machine: Machine, progress: Progress) -> dict[str, Any]:
 
     leave_ranks(machine.ranks)
     return result_of(run, progress) if machine.ranks.first else {}
-
-
-def need_torch() -> None:
-    """`BadInput` that names the extra where torch is not installed; asks for exact numerics."""
-    from importlib.util import find_spec
-
-    numerics.ask_for_exact_numerics()  # the last moment before a verb loads torch
-    if find_spec("torch") is None or find_spec("timm") is None:
-        raise BadInput(
-            "training needs the extra 'train'", remedy="install it: pip install 'lesionlab[train]'"
-        )
 
 
 def stage_weights(start: str) -> Path:
