@@ -11,7 +11,6 @@ from lesionlab import extras, files
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import BEST
 
 SCHEMA_VERSION = 1
 PICTURES = "explanations"  # the folder of overlays, and the stem of the numbers' file
@@ -103,13 +102,6 @@ def _open(subject: Any, numbers: dict[str, Any]) -> int:
     """How often test was opened; this time among them where test is what is explained."""
     folder = subject.dataset.folder
     if subject.part == "test":
-        entry = {
-            "event": "opened",
-            "run": subject.title,
-            "split": "test",
-            "result": ledger.digest(numbers),
-        }
-        if (subject.run.folder / BEST).is_file():
-            entry["model"] = files.sha256_file(subject.run.folder / BEST)
-        ledger.append(folder, entry)
+        runs = (subject.run.folder,)
+        return len(ledger.record_test_access(folder, subject.title, numbers, runs))
     return len(ledger.openings(folder))

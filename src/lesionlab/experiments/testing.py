@@ -38,10 +38,13 @@ def open_sealed(
         return _shown(stored)
     found = sealed_predictions(dataset, out, names, plan, progress)
     told = {"schema_version": 1, "models": models, **_measured(dataset, found)}
-    entry = {"event": "opened", "run": f"{plan.name()} repeated {len(names)} times",
-             "split": "test", "result": ledger.digest(_shown(told)),
-             "model": hashlib.sha256("".join(models.values()).encode()).hexdigest()}  # fmt: skip
-    ledger.append(dataset.folder, entry)
+    ledger.record_test_access(
+        dataset.folder,
+        f"{plan.name()} repeated {len(names)} times",
+        _shown(told),
+        [out / "runs" / name for name in names],
+        model=hashlib.sha256("".join(models.values()).encode()).hexdigest(),
+    )
     write_predictions(out / "predictions-test.csv", found["mean"])
     files.write_json(kept, told)
     return _shown(told)
