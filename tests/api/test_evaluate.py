@@ -113,6 +113,7 @@ def test_opening_test_is_written_down_and_the_point_is_applied_unchanged(
     assert result["n"] == 150
     assert result["operating_points"][0]["threshold"] == before
     entry = ledger.openings(data)[0]
+    assert ledger.has_seen_test(run, None)
     metrics = json.loads((run / "metrics-test.json").read_text())
     assert (entry["run"], entry["split"]) == ("a", "test")
     assert entry["result"] == ledger.digest(metrics)

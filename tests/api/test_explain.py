@@ -252,6 +252,7 @@ def test_test_is_opened_through_the_ledger_only(trained: Path, tmp_path: Path) -
     assert len(ledger.openings(data)) == before
     of_valid = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     explain(trained / "run", split="test", out=out, **few)  # type: ignore[arg-type]
+    assert ledger.has_seen_test(trained / "run", None)  # in the run's own record
     entries = ledger.openings(data)
     assert len(entries) == before + 1
     assert entries[-1]["run"] == "run"

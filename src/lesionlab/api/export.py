@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.data.cache import open_pixels
-from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.data.manifest import Dataset
 from lesionlab.deployment.cases import UNKNOWN, encode_cases
 from lesionlab.deployment.publish import Network, Recipe, export_bundle
 from lesionlab.deployment.schema import Training
@@ -21,7 +21,7 @@ from lesionlab.evaluation.operating_point import OperatingPoint, choose_operatin
 from lesionlab.evaluation.predictions import Predictions, read_predictions
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.card import model_card
-from lesionlab.run import OPERATING_POINTS, Run, read_run
+from lesionlab.run import OPERATING_POINTS, Run, read_run, refuse_unfinished
 
 
 def export(
@@ -50,7 +50,8 @@ def export(
     for output in (target, *([] if web is None else [Path(web)])):
         files.refuse_existing(output)
     dataset = _dataset(opened, data)
-    from lesionlab.training.predict import load_network, read_calibration
+    from lesionlab.training.calibration import read_calibration
+    from lesionlab.training.inference import load_network
     from lesionlab.training.setup import preprocessing
 
     calibration = read_calibration(opened)
@@ -114,24 +115,10 @@ def export(
 
 def _dataset(run: Run, data: str | Path | None) -> Dataset:
     """The run's data, unchanged, in the order of `image_id`."""
-    try:
-        from lesionlab.training.setup import refuse_changed_data
-    except ImportError as error:
-        raise BadInput(
-            f"export needs the extra 'train' ({error.name} is not installed)",
-            remedy="install it with: pip install 'lesionlab[train]'",
-        ) from None
-    folder = Path(data) if data is not None else Path(run.config.dataset.folder)
-    if data is None and not folder.is_dir():
-        raise BadInput(
-            "the run's data set is not there any more",
-            where=str(folder),
-            remedy="say where it is with --data",
-        )
-    dataset = read_dataset(folder)
-    refuse_changed_data(run.folder, run.config, dataset)
-    table = dataset.table.sort_values("image_id", kind="stable").reset_index(drop=True)
-    return Dataset(dataset.folder, table, dataset.info)
+    extras.need_torch("export")
+    from lesionlab.training.inference import unchanged_data
+
+    return unchanged_data(run, None if data is None else Path(data))
 
 
 def _network(model: Any, how: Any, facts: int) -> Network:
@@ -143,12 +130,8 @@ def _network(model: Any, how: Any, facts: int) -> Network:
 
 
 def _predictions(run: Run) -> Predictions:
-    path = run.predictions_path("valid")
-    if not path.is_file():
-        raise BadInput(
-            "the run is not finished", where=str(run.folder), remedy="run: lesionlab resume"
-        )
-    return read_predictions(path)
+    refuse_unfinished(run)
+    return read_predictions(run.predictions_path("valid"))
 
 
 def _named(dataset: Dataset, values: Any) -> dict[str, float]:
