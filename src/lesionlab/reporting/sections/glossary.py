@@ -14,7 +14,7 @@ TERMS = (
 )
 
 
-def section(content: ReportContent, words: Language) -> Section:  # noqa: ARG001 (as every section)
+def section(content: ReportContent, words: Language) -> Section:
     """A row a term, the same in every report of a language."""
     rows = tuple((words(f"glossary.{t}"), words(f"glossary.{t}.text")) for t in TERMS)
     columns = (words("glossary.column_term"), words("column.meaning"))
