@@ -18,6 +18,7 @@ from lesionlab.config import InputSettings
 from lesionlab.data.images import FILTERS, Preprocessing, normalise, prepare
 from lesionlab.deployment.answers import answers
 from lesionlab.deployment.bundle import read_bundle
+from lesionlab.deployment.heatmap import overlay
 from lesionlab.deployment.predictor import Outputs, Predictor
 from lesionlab.deployment.web import page_files
 
@@ -114,6 +115,34 @@ def test_the_sides_and_margins_are_those_of_python() -> None:
     """
     hows = [Preprocessing(size=size, crop=crop) for size, crop in asked]
     assert node(code, asked) == [[how.resized_side, how.margin] for how in hows]
+
+
+@pytest.mark.parametrize("offset", [[0, 0], [0.5, -0.5], [-0.25, 1.25], None])
+def test_the_places_of_a_map_lie_where_python_draws_them(offset: list[float] | None) -> None:
+    """In a picture of 448 pixels: the hottest place, and what moves in at the edges."""
+    code = """
+    const { placed } = await import(`${browser}/picture.js`);
+    const moved = placed(given.map, [0, 0, 448, 448], given.offset ?? undefined);
+    console.log(JSON.stringify(moved));
+    """
+    cam = np.random.default_rng(0).random((7, 7)).astype(np.float32)
+    cam[2, 4] = 3
+    found = node(code, {"map": cam.tolist(), "offset": offset})
+    grid, (left, top, width, height) = np.array(found["map"]), found["place"]
+    assert width / grid.shape[1] == height / grid.shape[0] == 64
+    row, column = np.argwhere(grid == 3)[0]
+    black = np.zeros((448, 448, 3), np.uint8)
+    both = np.stack([cam, np.zeros_like(cam)])
+    given = (0.0, 0.0) if offset is None else (offset[0], offset[1])
+    shown = np.asarray(overlay(black, both, 0, given), np.float64).sum(2)
+    hottest = np.argwhere(shown >= shown.max() - 1).mean(0) + 0.5
+    drawn = (top + (row + 0.5) * 64, left + (column + 0.5) * 64)
+    assert drawn == pytest.approx(hottest.tolist(), abs=4)
+    assert left <= 0
+    assert top <= 0
+    assert left + width >= 448
+    assert top + height >= 448
+    assert (grid[0] == grid[1]).all() or offset in ([0, 0], None)  # the place at the edge
 
 
 def test_the_heat_map_lies_where_the_network_looked() -> None:

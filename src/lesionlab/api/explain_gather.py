@@ -32,7 +32,7 @@ from lesionlab.explanation.study import MethodRow, Question, prepared, study
 from lesionlab.progress import Progress
 from lesionlab.reporting.explanations_content import ExplanationContent
 from lesionlab.run import now
-from lesionlab.training.predict import predictions_of, read_calibration
+from lesionlab.training.calibration import predictions_of, read_calibration
 
 REFIT = 1000  # training images of the check with permuted labels
 BANK = 20_000  # training images among which similar ones are sought

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.deployment.publish import export_bundle
 from lesionlab.deployment.static_page import build_page
 from lesionlab.errors import BadInput
@@ -47,13 +47,9 @@ def export(
     opened, target = read_run(Path(run)), Path(to)
     for output in (target, *([] if web is None else [Path(web)])):
         files.refuse_existing(output)
-    try:
-        from lesionlab.deployment import from_run
-    except ImportError as error:
-        raise BadInput(
-            f"export needs the extra 'train' ({error.name} is not installed)",
-            remedy="install it with: pip install 'lesionlab[train]'",
-        ) from None
+    extras.need_torch("export")
+    from lesionlab.deployment import from_run
+
     source = from_run.open_finished(opened, None if data is None else Path(data))
     recipe = from_run.recipe_of(source, _operating_points(source))
     measured_on = from_run.export_data(source, progress)

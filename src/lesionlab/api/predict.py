@@ -85,7 +85,7 @@ def predict(
             for result in progress(results, "predicting", len(left)):
                 errors += bool(result.error)
                 if heatmaps is not None:
-                    write_heatmap(Path(heatmaps), result, info.classes, twins)
+                    write_heatmap(Path(heatmaps), result, info, twins)
                 if table is not None:
                     table.add(result)
                 else:

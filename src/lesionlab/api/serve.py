@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lesionlab.errors import BadInput
+from lesionlab import extras
 
 
 def serve(
@@ -31,13 +31,9 @@ def serve(
     of hashes and answers; `key` the public key that must have signed every bundle. `on_ready` is
     called with `{url, models, ...}` once all bundles have passed their self-test.
     """
-    try:
-        from lesionlab.deployment.server_run import ServeSettings, build, read_token, run_server
-    except ImportError as error:
-        raise BadInput(
-            f"serve needs the extra 'serve' ({error.name} is not installed)",
-            remedy="install it with: pip install 'lesionlab[serve]'",
-        ) from None
+    extras.need("serve", "serve")
+    from lesionlab.deployment.server_run import ServeSettings, build, read_token, run_server
+
     given = [bundles] if isinstance(bundles, str | Path) else list(bundles)
     settings = ServeSettings(
         host=host,

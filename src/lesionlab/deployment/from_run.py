@@ -10,18 +10,18 @@ from typing import Any
 
 from lesionlab import files
 from lesionlab.data.cache import open_pixels
-from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.data.manifest import Dataset
 from lesionlab.deployment.clinical_inputs import UNKNOWN, encode_clinical
 from lesionlab.deployment.export import to_onnx, torch_logits
 from lesionlab.deployment.publish import ExportData, Network, Recipe
 from lesionlab.deployment.schema import Training
-from lesionlab.errors import BadInput
 from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.evaluation.predictions import Floats, Predictions, read_predictions
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import Run
-from lesionlab.training.predict import RunCalibration, load_network, read_calibration
-from lesionlab.training.setup import preprocessing, refuse_changed_data
+from lesionlab.run import Run, refuse_unfinished
+from lesionlab.training.calibration import RunCalibration, read_calibration
+from lesionlab.training.inference import load_network, unchanged_data
+from lesionlab.training.setup import preprocessing
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,9 @@ def open_finished(run: Run, data: Path | None = None) -> FinishedRun:
 
     Raises `BadInput` where the run is not finished or its data are gone or have changed.
     """
-    dataset = _dataset(run, data)
-    calibration = read_calibration(run)
-    path = run.predictions_path("valid")
-    if not path.is_file():
-        raise BadInput(
-            "the run is not finished", where=str(run.folder), remedy="run: lesionlab resume"
-        )
-    return FinishedRun(run, dataset, calibration, read_predictions(path))
+    dataset, calibration = unchanged_data(run, data), read_calibration(run)
+    refuse_unfinished(run)
+    return FinishedRun(run, dataset, calibration, read_predictions(run.predictions_path("valid")))
 
 
 def recipe_of(source: FinishedRun, points: Sequence[OperatingPoint]) -> Recipe:
@@ -88,27 +83,13 @@ def network_of(run: Run) -> Network:
     model = load_network(run)
     exported = to_onnx(model, preprocessing(run.config.settings), width)
     original = partial(torch_logits, model)
-    return Network(exported.data, exported.outputs, exported.width, original)
+    return Network(exported.data, exported.outputs, exported.width, original, exported.cam_offset)
 
 
 def stored_metrics(run: Run) -> dict[str, Any]:
     """What `evaluate` has measured of test and validation, by split, for the model card."""
     paths = {split: run.metrics_path(split) for split in ("test", "valid")}
     return {split: files.read_json(path) for split, path in paths.items() if path.is_file()}
-
-
-def _dataset(run: Run, data: Path | None) -> Dataset:
-    folder = data if data is not None else Path(run.config.dataset.folder)
-    if data is None and not folder.is_dir():
-        raise BadInput(
-            "the run's data set is not there any more",
-            where=str(folder),
-            remedy="say where it is with --data",
-        )
-    dataset = read_dataset(folder)
-    refuse_changed_data(run.folder, run.config, dataset)
-    table = dataset.table.sort_values("image_id", kind="stable").reset_index(drop=True)
-    return Dataset(dataset.folder, table, dataset.info)
 
 
 def _training(run: Run, dataset: Dataset) -> Training:

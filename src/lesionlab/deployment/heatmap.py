@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image
 from lesionlab import files
 from lesionlab.data.images import UInt8
 from lesionlab.deployment.batch import ImageResult
+from lesionlab.deployment.schema import BundleInfo
 from lesionlab.errors import BadInput
 
 SIDE = 448  # pixels of the written picture, at least
@@ -31,13 +32,21 @@ def evidence(cam: npt.NDArray[np.float32], row: int) -> npt.NDArray[np.float32]:
     return np.asarray(cam[row] - others.mean(axis=0), np.float32)
 
 
-def overlay(pixels: UInt8, cam: npt.NDArray[np.float32], row: int) -> Image.Image:
-    """The network's view, (size, size, C) uint8, with the positive evidence laid over it."""
+def overlay(
+    pixels: UInt8,
+    cam: npt.NDArray[np.float32],
+    row: int,
+    offset: tuple[float, float] = (0.0, 0.0),
+) -> Image.Image:
+    """The network's view, (size, size, C) uint8, with the positive evidence laid over it.
+
+    The places of the map lie `offset` (down, right; in places) from equal parts of the side.
+    """
     side = max(SIDE, pixels.shape[0])
     shown = Image.fromarray(pixels.squeeze()).convert("RGB").resize((side, side))
     positive = np.maximum(evidence(cam, row), 0)
     scaled = (255 * positive / max(float(positive.max()), 1e-9)).astype(np.uint8)
-    heat = Image.fromarray(scaled).resize((side, side), Image.Resampling.BICUBIC)
+    heat = _enlarged(scaled, side, offset)
     share = np.asarray(heat, np.float64)[..., None] / 255
     colour = LOW + (HIGH - LOW) * share
     alpha = STRENGTH * share
@@ -45,8 +54,17 @@ def overlay(pixels: UInt8, cam: npt.NDArray[np.float32], row: int) -> Image.Imag
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
+def _enlarged(grid: UInt8, side: int, offset: tuple[float, float]) -> Image.Image:
+    """(h, w) as a picture; what moves in at an edge is the place at that edge."""
+    (down, right), (h, w) = offset, grid.shape
+    around = math.ceil(max(abs(down), abs(right)))
+    wide = Image.fromarray(np.pad(grid, around, mode="edge"))
+    left, top = around - right, around - down
+    return wide.resize((side, side), Image.Resampling.BICUBIC, (left, top, left + w, top + h))
+
+
 def write_heatmap(
-    folder: Path, result: ImageResult, classes: Sequence[str], twins: frozenset[str]
+    folder: Path, result: ImageResult, info: BundleInfo, twins: frozenset[str]
 ) -> None:
     """Write the map of an image's most probable class, where there is one.
 
@@ -55,7 +73,7 @@ def write_heatmap(
     if result.answer is None or result.pixels is None or result.cam is None:
         return
     name = result.answer.class_at_dataset_prior
-    picture = overlay(result.pixels, result.cam, classes.index(name))
+    picture = overlay(result.pixels, result.cam, info.classes.index(name), info.cam_offset)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         image_id = result.item.image_id

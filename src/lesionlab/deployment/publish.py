@@ -69,6 +69,7 @@ class Network:
     outputs: tuple[str, ...]
     width: int
     original: Original
+    cam_offset: tuple[float, float] = (0.0, 0.0)  # `explanation.offset.place_offset`
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,7 @@ def _draft(recipe: Recipe, network: Network) -> Bundle:
         train_prior=recipe.train_prior,
         facts=recipe.facts,
         outputs=cast(Any, network.outputs),
+        cam_offset=network.cam_offset,
         embedding_size=network.width,
         operating_points=recipe.operating_points,
         training=recipe.training,

@@ -14,7 +14,9 @@ from lesionlab.evaluation.conformal import SCORES, Conformal
 from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.run import FactsCoding
 
-SCHEMA_VERSION = 1
+# 2: filter and crop of the input, first weights, offset of the map (docs/decisions/0143).
+# A bundle of version 1 has none of them and is read with what 0.1.0 did: bilinear, whole, none.
+SCHEMA_VERSION = 2
 
 
 def point_name(point: OperatingPoint) -> str:
@@ -118,6 +120,10 @@ class Training(Strict):
     weights: dict[str, str] = Field(default_factory=dict)
 
 
+# More than two places would be no picture of the network; it is measured to a quarter.
+CamOffset = Annotated[float, Field(ge=-2, le=2)]
+
+
 class FileRecord(Strict):
     """Length and hash of one file of the bundle."""
 
@@ -140,6 +146,8 @@ class BundleInfo(Strict):
     train_prior: dict[str, float]
     facts: FactsCoding | None = None  # of a network that also reads age, sex or site
     outputs: tuple[Literal["logits", "embedding", "cam"], ...]
+    # How far down and right of equal parts of the side the places of the map lie, in places.
+    cam_offset: tuple[CamOffset, CamOffset] = (0.0, 0.0)
     embedding_size: int = Field(ge=1)
     operating_points: tuple[Point, ...] = ()
     conformal: tuple[ConformalRule, ...] = ()

@@ -208,6 +208,7 @@ def described(model: ServedModel) -> dict[str, Any]:
         "facts": None if info.facts is None else info.facts.model_dump(mode="json"),
         "fit": info.preprocessing.fit,
         "preprocessing": info.preprocessing.model_dump(mode="json"),
+        "cam_offset": list(info.cam_offset),
         "training": info.training.model_dump(mode="json"),
         "card": bundle.card,
     }

@@ -89,6 +89,7 @@ class ModelShape(BaseModel):
     facts: dict[str, Any] | None  # what it reads of age, sex and site
     fit: str  # also in `preprocessing`; it stands here for clients of 0.1.0
     preprocessing: dict[str, Any]  # how an image becomes its input
+    cam_offset: tuple[float, float]  # how far down and right the places of `cam` lie, in places
     training: dict[str, Any]
     card: str
 
