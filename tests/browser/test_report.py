@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.operating_point import choose_operating_point
 from lesionlab.evaluation.predictions import Predictions
@@ -32,7 +33,7 @@ def content() -> ReportContent:
     p = Predictions(ids, none, none, CLASSES, truth.astype(np.int64), prob)
     point = choose_operating_point(p, score=CLASSES[:2], chosen_on="valid")
     e = evaluate_predictions(
-        p, malignant=CLASSES[:2], operating_points=[point], resamples=100
+        p, malignant=CLASSES[:2], operating_points=[point], resampling=Resampling(100)
     ).to_json()
     return ReportContent("a run", (Part("valid", p, e),), CLASSES[:2], openings=[])
 

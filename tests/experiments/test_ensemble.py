@@ -81,6 +81,8 @@ def test_it_evaluates_exports_and_predicts_like_a_run(
     made = lesionlab.export(tmp_path / "e", tmp_path / "b")
     assert made["parity"]["max_probability_difference"] < 1e-4
     assert made["parity"]["max_difference_to_run"] < 1e-3  # the views are those of the run too
+    assert made["operating_points"] == [p["chosen"] for p in shown["operating_points"]] == []
+    assert made["no_operating_point"] in shown["notes"]  # the bundle says what the report says
     lesionlab.predict(tmp_path / "b", lesions / "images", csv=tmp_path / "p.csv")
     assert (tmp_path / "p.csv").is_file()
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 import numpy as np
 
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation.calibrators import CALIBRATORS
 from lesionlab.evaluation.conformal import SCORES
-from lesionlab.evaluation.operating_point import POLICIES
+from lesionlab.evaluation.policies import POLICIES
+from lesionlab.evaluation.recalibration import CALIBRATORS
 from lesionlab.evaluation.units import AGGREGATION
 
 Check = Callable[[str, object], None]

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lesionlab.api.subject import Subject as Evaluated
 from lesionlab.data.archive import Tree
 from lesionlab.data.cache import open_pixels
 from lesionlab.data.facts import encode
@@ -16,6 +15,7 @@ from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.masks import LesionMasks, masks_of
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.subject import Subject as Evaluated
 from lesionlab.explanation.methods import Ints, Subject, chosen_methods
 from lesionlab.progress import Progress
 from lesionlab.run import Run

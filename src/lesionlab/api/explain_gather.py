@@ -14,13 +14,13 @@ from lesionlab.api import explain_show
 from lesionlab.api.explain_case import Asked, Case, opened
 from lesionlab.api.explain_lesions import lesion_numbers, lesion_of, lesions_by_class
 from lesionlab.api.explain_network import RESAMPLES, facts_of
-from lesionlab.api.subject import Subject as Evaluated
 from lesionlab.data.archive import Tree
 from lesionlab.data.manifest import original_files
 from lesionlab.data.randomness import philox
 from lesionlab.evaluation.evaluate import cases_of, plain
 from lesionlab.evaluation.headline import headline
 from lesionlab.evaluation.measured import measure_cases
+from lesionlab.evaluation.subject import Subject as Evaluated
 from lesionlab.explanation import faithfulness, localisation
 from lesionlab.explanation.confusions import confused_pairs, errors
 from lesionlab.explanation.embedding import MOST, embed, left_out, plane

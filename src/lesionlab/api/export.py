@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lesionlab import files
 from lesionlab.data.cache import open_pixels
 from lesionlab.data.manifest import Dataset, read_dataset
@@ -17,11 +15,12 @@ from lesionlab.deployment.publish import Network, Recipe, export_bundle
 from lesionlab.deployment.schema import OperatingPoint, Training
 from lesionlab.deployment.static_page import build_page
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.operating_point import choose_operating_point
+from lesionlab.evaluation.locked_points import stored_points
+from lesionlab.evaluation.operating_point import default_operating_point
 from lesionlab.evaluation.predictions import Predictions, read_predictions
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.card import model_card
-from lesionlab.run import OPERATING_POINTS, Run, read_run
+from lesionlab.run import Run, read_run
 
 
 def export(
@@ -41,9 +40,9 @@ def export(
     quantises the network, where at least 100 positives show that it costs at most 0.01 of AUC.
 
     Returns `{bundle, web, identity, bytes, outputs, parity, precision, int8, ood,
-    operating_points, leaky, synthetic, seconds}`. Raises `BadInput`, and writes nothing, where
-    the run is not finished, its data have changed, or the bundle's probabilities differ from the
-    original's by more than 1e-4.
+    operating_points, no_operating_point, leaky, synthetic, seconds}`; `no_operating_point` says
+    why there is none. Raises `BadInput`, and writes nothing, where the run is not finished, its
+    data have changed, or the bundle's probabilities differ from the original's by more than 1e-4.
     """
     started = time.monotonic()
     opened, target = read_run(Path(run)), Path(to)
@@ -55,16 +54,19 @@ def export(
 
     calibration = read_calibration(opened)
     predictions = _predictions(opened)
+    prior = _named(dataset, calibration.prior)
+    points, withheld = _operating_points(opened, dataset, predictions, prior)
     recipe = Recipe(
         name=opened.folder.resolve().name,
         settings=opened.config.settings.shown,
         classes=dataset.info.classes,
         malignant=dataset.info.malignant,
         temperature=calibration.temperature,
-        prior=_named(dataset, calibration.prior),
+        prior=prior,
         train_prior=_named(dataset, calibration.train_prior),
         training=_training(opened, dataset),
-        operating_points=_operating_points(opened, dataset, predictions, calibration.prior),
+        operating_points=points,
+        no_operating_point=withheld,
         facts=opened.config.facts,
         leaky=dataset.info.leaky,
         leak_reason=dataset.info.leak_reason,
@@ -106,6 +108,7 @@ def export(
         "int8": info.int8,
         "ood": None if info.ood is None else info.ood.model_dump(),
         "operating_points": [p.model_dump(mode="json") for p in info.operating_points],
+        "no_operating_point": info.no_operating_point,
         "leaky": info.leaky,
         "synthetic": info.synthetic,
         "seconds": round(time.monotonic() - started, 2),
@@ -176,32 +179,17 @@ def _training(run: Run, dataset: Dataset) -> Training:
 
 
 def _operating_points(
-    run: Run, dataset: Dataset, predictions: Predictions, prior: Any
-) -> tuple[OperatingPoint, ...]:
-    """The run's own, else one chosen here: sensitivity 0.95 for the malignant classes."""
-    path = run.folder / OPERATING_POINTS
-    if path.is_file():
-        points = files.read_json(path)["points"]
-        return tuple(OperatingPoint.model_validate(p) for p in points)
-    malignant = dataset.info.malignant
-    positives = np.isin(np.array(predictions.classes)[predictions.y_true], malignant)
-    if not malignant or positives.all() or not positives.any():
-        return ()
-    return (_chosen(predictions, malignant, _named(dataset, prior)),)
-
-
-def _chosen(
-    predictions: Predictions, malignant: tuple[str, ...], prior: dict[str, float]
-) -> OperatingPoint:
-    for policy in ("sensitivity_bound", "sensitivity"):
-        try:
-            point = choose_operating_point(
-                predictions, score=malignant, chosen_on="valid", policy=policy, prior=prior
-            )
-        except BadInput:  # too few groups for the bound: the point estimate, named as such
-            continue
-        return OperatingPoint.model_validate(point.to_json())
-    raise BadInput("no operating point can be chosen", where="predictions-valid.csv")
+    run: Run, dataset: Dataset, predictions: Predictions, prior: dict[str, float]
+) -> tuple[tuple[OperatingPoint, ...], str]:
+    """What the report says: the run's own points, else the default one, else none, and why."""
+    points = stored_points(run.folder)
+    withheld = ""
+    if points is None:
+        point, withheld = default_operating_point(
+            predictions, score=dataset.info.malignant, chosen_on="valid", prior=prior
+        )
+        points = [] if point is None else [point]
+    return tuple(OperatingPoint.model_validate(p.to_json()) for p in points), withheld
 
 
 def _metrics(run: Run) -> dict[str, Any]:

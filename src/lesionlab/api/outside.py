@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from lesionlab.api.subject import Subject
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import counterparts
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.truth import stem
 from lesionlab.progress import Progress
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
+from lesionlab.evaluation.policies import DEFAULT_POLICY, DEFAULT_TARGET, POLICIES
 
 EPILOG = """\b
 Examples:
@@ -40,10 +41,10 @@ Research use only: no number here is advice to a patient.
 )
 @click.option(
     "--policy",
-    type=click.Choice(["sensitivity_bound", "sensitivity", "specificity", "youden", "cost"]),
-    help="Choose the operating point so, on validation (default: sensitivity_bound).",
+    type=click.Choice([p for p in POLICIES if p != "fixed"]),  # that is --threshold
+    help=f"Choose the operating point so, on validation (default: {DEFAULT_POLICY}).",
 )
-@click.option("--target", type=float, help="Of the policy, e.g. 0.95.")
+@click.option("--target", type=float, help=f"Of the policy, e.g. {DEFAULT_TARGET}.")
 @click.option("--point", is_flag=True, help="Choose by the point estimate of sensitivity.")
 @click.option("--threshold", type=float, help="A fixed operating point, chosen beforehand.")
 @click.option(

@@ -66,7 +66,9 @@ def find_point(info: BundleInfo, name: str | None) -> OperatingPoint | None:
     raise BadInput(
         f"no operating point '{name}'",
         where=info.name,
-        remedy=nearest(name, [p.name for p in info.operating_points]) or "the bundle has none",
+        remedy=nearest(name, [p.name for p in info.operating_points])
+        if info.operating_points
+        else f"the bundle has none: {info.no_operating_point or 'its maker gave no reason'}",
     )
 
 

@@ -54,6 +54,7 @@ class Recipe:
     train_prior: dict[str, float]
     training: Training
     operating_points: tuple[OperatingPoint, ...] = ()
+    no_operating_point: str = ""  # why there is none
     facts: FactsCoding | None = None
     leaky: bool = False
     leak_reason: str = ""
@@ -165,6 +166,7 @@ def _draft(recipe: Recipe, network: Network) -> Bundle:
         cam_offset=network.cam_offset,
         embedding_size=network.width,
         operating_points=recipe.operating_points,
+        no_operating_point=recipe.no_operating_point,
         training=recipe.training,
         parity=unmeasured,
         self_test=(0.0,) * len(recipe.classes),

@@ -139,6 +139,7 @@ class BundleInfo(Strict):
     cam_offset: tuple[CamOffset, CamOffset] = (0.0, 0.0)
     embedding_size: int = Field(ge=1)
     operating_points: tuple[OperatingPoint, ...] = ()
+    no_operating_point: str = ""  # why there is none, as the report of the run says it
     conformal: tuple[Conformal, ...] = ()
     ood: OutOfDistribution | None = None
     training: Training

@@ -200,6 +200,7 @@ def described(model: Model) -> dict[str, Any]:
         "operating_points": [
             {"name": p.name, **p.model_dump(mode="json")} for p in info.operating_points
         ],
+        "no_operating_point": info.no_operating_point,
         "conformal": [{"name": c.name, **c.model_dump(mode="json")} for c in info.conformal],
         "outputs": list(info.outputs),
         "leaky": info.leaky,
