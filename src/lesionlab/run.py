@@ -132,6 +132,17 @@ def read_run(folder: Path) -> Run:
     return Run(folder, parse(RunConfig, raw, str(folder / CONFIG)))
 
 
+def refuse_unfinished(run: Run) -> None:
+    """`BadInput` for a run without what its end writes: calibration and validation predictions."""
+    if (run.folder / CALIBRATION).is_file() and run.predictions_path("valid").is_file():
+        return
+    raise BadInput(
+        "the run is not finished",
+        where=str(run.folder),
+        remedy=f"run: lesionlab resume {run.folder}",
+    )
+
+
 def model_sha256(folder: Path) -> str | None:
     """Which weights a run answers with: their SHA-256, or that of all its members'."""
     if (folder / BEST).is_file():

@@ -97,7 +97,7 @@ def test_a_threshold_is_chosen_on_another_table(tables: tuple[Path, Path]) -> No
     assert point["threshold"] == alone["operating_points"][0]["threshold"]
     low = evaluate(test, calib=valid, point=True, **FAST)["operating_points"][0]
     assert low["chosen"]["policy"] == "sensitivity"
-    with pytest.raises(BadInput, match="--point is the policy"):
+    with pytest.raises(BadInput, match="--point-estimate means the policy"):
         evaluate(test, calib=valid, point=True, policy="youden", **FAST)
 
 
@@ -137,7 +137,7 @@ def test_sets_of_a_table(tables: tuple[Path, Path], method: str) -> None:
         assert coverage["low"] < coverage["value"] <= coverage["high"]
         assert coverage["high"] > 0.8
     text = Path(result["report"]).read_text(encoding="utf-8")
-    assert "Prediction sets" in text
+    assert "prediction set" in text
     assert f"({method.upper()})" in text
 
 

@@ -18,13 +18,13 @@ from lesionlab.api.explain_show import main_method
 from lesionlab.data.abcd import NAMES
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.predictions import Predictions
-from lesionlab.explanation.study import Row
+from lesionlab.explanation.study import MethodRow
 from lesionlab.reporting.explanations_pictures import FAILED, framed
 from lesionlab.reporting.language import language
 
 
-def row(name: str, passed: bool | None) -> Row:
-    return Row(name, sanity=SimpleNamespace(passed=passed))  # type: ignore[arg-type]
+def row(name: str, passed: bool | None) -> MethodRow:
+    return MethodRow(name, sanity=SimpleNamespace(passed=passed))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def row(name: str, passed: bool | None) -> Row:
 def test_the_gallery_shows_a_method_that_passed_where_there_is_one(
     verdicts: dict[str, bool | None], main: str
 ) -> None:
-    rows = [Row("centre", reference=True), *(row(k, v) for k, v in verdicts.items())]
+    rows = [MethodRow("centre", reference=True), *(row(k, v) for k, v in verdicts.items())]
     assert main_method(tuple(verdicts), rows) == main
 
 

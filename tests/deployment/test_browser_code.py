@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from lesionlab.deployment.answers import answers
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.heatmap import overlay
 from lesionlab.deployment.predictor import Outputs, Predictor
-from lesionlab.deployment.schema import Conformal
 from lesionlab.deployment.web import page_files
 
 WEB = Path(__file__).parents[2] / "src" / "lesionlab" / "deployment" / "web"
@@ -160,9 +161,7 @@ def test_the_heat_map_lies_where_the_network_looked() -> None:
 @pytest.mark.parametrize("method", ["lac", "aps", "raps"])
 def test_answers(bundle_folder: Path, abstain: str, method: str) -> None:
     bundle = read_bundle(bundle_folder)
-    rule = Conformal.model_validate(
-        {**bundle.info.conformal[0].model_dump(), "method": method, "quantile": (0.7, 0.9, None)}
-    )
+    rule = replace(bundle.info.conformal[0], method=method, quantile=(0.7, 0.9, math.inf))
     info = bundle.info.model_copy(update={"conformal": (rule,)})
     predictor = Predictor(bundle)
     predictor.info = info
@@ -174,7 +173,7 @@ def test_answers(bundle_folder: Path, abstain: str, method: str) -> None:
     )
     outputs = Outputs(logits, predictor.probabilities(logits), embedding)
     point = info.operating_points[0]
-    wanted = [a.to_json() for a in answers(predictor, outputs, point, abstain)]
+    wanted = [a.model_dump() for a in answers(predictor, outputs, point, abstain)]
     rows = zip(logits.tolist(), embedding.tolist(), strict=True)
     found = node(
         ANSWER,
@@ -188,6 +187,9 @@ def test_answers(bundle_folder: Path, abstain: str, method: str) -> None:
     said = {a["decision"]["positive"] for a in wanted}
     assert said >= ({True, False} if abstain == "none" else {None})
     for ours, theirs in zip(wanted, found, strict=True):
+        assert set(ours) == set(theirs)
+        assert set(ours["decision"]) == set(theirs["decision"])
+        assert set(ours["ood"]) == set(theirs["ood"])
         assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-6)
         assert ours["decision"]["positive"] == theirs["decision"]["positive"]
         assert ours["decision"]["reason"] == theirs["decision"]["reason"]

@@ -80,18 +80,18 @@ def test_a_broken_off_table_is_gone_on_with(
     bundle_folder: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predict(bundle_folder, photos, csv=tmp_path / "whole.csv")
-    add, count = tables.Table.add, []
+    add, count = tables.PredictionsTable.add, []
 
-    def failing(self: tables.Table, result: Any) -> None:
+    def failing(self: tables.PredictionsTable, result: Any) -> None:
         count.append(1)
         if len(count) == 4:
             raise KeyboardInterrupt
         add(self, result)
 
-    monkeypatch.setattr(tables.Table, "add", failing)
+    monkeypatch.setattr(tables.PredictionsTable, "add", failing)
     with pytest.raises(KeyboardInterrupt):
         predict(bundle_folder, photos, csv=tmp_path / "out.csv")
-    monkeypatch.setattr(tables.Table, "add", add)
+    monkeypatch.setattr(tables.PredictionsTable, "add", add)
     assert not (tmp_path / "out.csv").exists()
     with (tmp_path / "out.csv.partial").open("a") as stream:
         stream.write("p1,torn ro")  # a row that the crash cut
@@ -103,11 +103,11 @@ def test_a_broken_off_table_is_gone_on_with(
 def test_rows_of_other_settings_are_not_mixed(
     bundle_folder: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(self: tables.Table, result: Any) -> None:
+    def failing(self: tables.PredictionsTable, result: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tables.Table, "add", failing)
+        patch.setattr(tables.PredictionsTable, "add", failing)
         with pytest.raises(KeyboardInterrupt):
             predict(bundle_folder, photos, csv=tmp_path / "out.csv")
     with pytest.raises(BadInput, match="another bundle or other settings"):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from lesionlab import files
 from lesionlab.config import Settings, Stage
 from lesionlab.data import ledger
 from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo
 from lesionlab.errors import BadInput
-from lesionlab.evaluation import locked_points
 from lesionlab.evaluation.locked_points import (
-    TEST_RECORDS,
     Choice,
     operating_points,
     store_points,
@@ -60,22 +57,16 @@ def subject(tmp_path: Path) -> Subject:
     )  # fmt: skip
 
 
-def opened(subject: Subject, **entry: Any) -> None:
-    """An access to test, as `evaluate`, `explain` and `repeat` record it."""
+def seen(subject: Subject, folder: Path) -> None:
+    """What `evaluate`, `explain` and `repeat` do before they show anything of test."""
     assert subject.dataset is not None
-    ledger.append(
-        subject.dataset.folder, {"event": "opened", "split": "test", "result": "", **entry}
-    )
+    ledger.record_test_access(subject.dataset.folder, "renamed since", {}, (folder,))
 
 
-def weights(subject: Subject) -> str:
-    assert subject.run is not None
-    return files.sha256_file(subject.run.folder / BEST)
-
-
-def refused(subject: Subject, where: str) -> None:
-    with pytest.raises(BadInput, match=rf"{where}.*its operating point stays as it is"):
+def refused(subject: Subject) -> None:
+    with pytest.raises(BadInput, match="its operating point stays as it is"):
         operating_points(subject, Choice(policy="youden"))
+    assert operating_points(subject, Choice())[0], "the default is nobody's choice"
 
 
 def test_the_default_is_chosen_until_a_point_is_stored(subject: Subject) -> None:
@@ -88,43 +79,26 @@ def test_the_default_is_chosen_until_a_point_is_stored(subject: Subject) -> None
     assert operating_points(subject, Choice())[0] == [other]
 
 
-@pytest.mark.parametrize("record", TEST_RECORDS)
-def test_the_runs_own_record_locks(subject: Subject, record: str) -> None:
+@pytest.mark.parametrize("lost", [ledger.LEDGER, ledger.TEST_ACCESS])
+def test_either_record_locks(subject: Subject, lost: str) -> None:
     assert subject.run is not None
-    files.write_json(subject.run.folder / record, {})
-    refused(subject, record)
-    assert operating_points(subject, Choice())[0]  # the default is nobody's choice
-
-
-@pytest.mark.parametrize("several", [False, True])
-def test_the_ledger_locks_whatever_the_run_is_called(subject: Subject, several: bool) -> None:
-    model = weights(subject)
-    named: dict[str, Any] = {"models": ["0" * 64, model]} if several else {"model": model}
-    opened(subject, run="renamed since", **named)
-    refused(subject, "ledger.jsonl, line 1")
-
-
-def test_other_weights_and_other_parts_do_not_lock(subject: Subject) -> None:
-    opened(subject, run="run", model="0" * 64)
     assert subject.dataset is not None
-    ledger.append(subject.dataset.folder, {"event": "split", "model": weights(subject)})
-    assert operating_points(subject, Choice(policy="youden"))[0]
-
-
-def test_an_entry_without_weights_locks_by_name(subject: Subject) -> None:
-    opened(subject, run="another")
-    assert operating_points(subject, Choice(policy="youden"))[0]
-    opened(subject, run="run")
-    refused(subject, "ledger.jsonl, line 2")
+    seen(subject, subject.run.folder)
+    refused(subject)
+    folder = subject.dataset.folder if lost == ledger.LEDGER else subject.run.folder
+    (folder / lost).unlink()
+    refused(subject)
 
 
 def test_without_the_data_set_the_runs_record_is_asked(subject: Subject) -> None:
-    import dataclasses
-
-    opened(subject, run="run", model=weights(subject))
     assert subject.run is not None
-    alone = dataclasses.replace(subject, dataset=None)
-    assert locked_points.test_access(subject.run, None) == ""
-    assert operating_points(alone, Choice(policy="youden"))[0]
-    files.write_json(subject.run.folder / TEST_RECORDS[0], {})
-    refused(alone, TEST_RECORDS[0])
+    seen(subject, subject.run.folder)
+    refused(dataclasses.replace(subject, dataset=None))
+
+
+def test_other_weights_do_not_lock(subject: Subject, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / BEST).write_bytes(b"other weights")
+    seen(subject, other)
+    assert operating_points(subject, Choice(policy="youden"))[0]

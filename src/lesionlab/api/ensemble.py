@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import Dataset, group_ids, read_dataset
 from lesionlab.errors import BadInput
@@ -63,18 +63,17 @@ def ensemble(
     _refuse_options(folders, method, tta, handmade, facts)
     files.refuse_existing(out)
     from lesionlab.api.split import known_pairs
-    from lesionlab.api.train import need_torch
 
-    need_torch()
+    extras.need_torch("ensemble")
     from lesionlab.experiments import ensemble as parts
-    from lesionlab.experiments.heldout import VIEWS, in_order, part_rows
+    from lesionlab.training.inference import VIEWS
     from lesionlab.training.machine import choose_machine
     from lesionlab.training.members import EnsembleRecord, MemberRecord
 
     repeats = parts.refuse_in_fold(folders, method)
     found = parts.members_of(folders, seed)
     first = read_run(Path(found[0].runs[0].folder))
-    dataset = in_order(read_dataset(_data_folder(folders[0], first, repeats, data)))
+    dataset = read_dataset(_data_folder(folders[0], first, repeats, data)).in_order()
     if repeats:
         for folder in folders:
             parts.refuse_repeat_of_other_data(folder, dataset)
@@ -96,7 +95,7 @@ def ensemble(
         held = parts.held_by_folds(folders, record, groups, context)
         fitting = held.rows
     else:
-        rows, fitting = part_rows(dataset, "valid"), part_rows(dataset, "train")
+        rows, fitting = dataset.rows_of("valid"), dataset.rows_of("train")
         each = [
             parts.member_probabilities(m, rows, record, context, fitting)
             for m in found
@@ -117,10 +116,15 @@ def _refuse_options(
         raise BadInput(f"no method '{method}'", remedy="known: " + ", ".join(METHODS))
     if not folders or len(folders) + handmade + tta < 2:
         raise BadInput(
-            "one member alone is no ensemble", remedy="give several, or --tta, or --handmade"
+            "an ensemble needs more than one member",
+            remedy="give several runs, or --tta, or --handcrafted",
         )
     if facts is not None and method != "stack":
-        raise BadInput(f"'{method}' reads no facts", where="--facts", remedy="use --method stack")
+        raise BadInput(
+            f"method '{method}' uses no clinical metadata",
+            where="--metadata",
+            remedy="use --method stack",
+        )
 
 
 def _data_folder(folder: Path, first: Run, repeats: bool, data: Path | str | None) -> Path:
@@ -153,7 +157,11 @@ def _written(
     """Combine, calibrate, measure; write the run folder, `calibration.json` last."""
     from lesionlab.experiments import ensemble as parts
     from lesionlab.experiments.repeat import measures
-    from lesionlab.training.predict import calibrate, predictions_of, write_calibration
+    from lesionlab.training.calibration import (
+        fit_calibration,
+        predictions_of,
+        write_calibration,
+    )
     from lesionlab.training.setup import reference, write_snapshot
 
     dataset, y = context.dataset, context.labels(held.rows)
@@ -162,7 +170,7 @@ def _written(
     uniform = np.full(len(prior), 1 / len(prior))
     train_prior = uniform if record.method == "rank" else prior
     groups = int(group_ids(dataset.table.iloc[held.rows]).nunique())
-    fitted = calibrate(logits.astype(np.float32), y, prior, train_prior, groups)
+    fitted = fit_calibration(logits.astype(np.float32), y, prior, train_prior, groups)
     predictions = predictions_of(dataset, held.rows, logits.astype(np.float32), fitted)
     names = [m.name for m in record.members]
     settings = parts.settings_of(out, record.method, names, first)
@@ -244,22 +252,20 @@ def ensemble_part(
     Raises `BadInput` for a part that a member was trained on.
     """
     from lesionlab.experiments import ensemble as parts
-    from lesionlab.experiments.heldout import in_order, part_rows
+    from lesionlab.training.calibration import predictions_of, read_calibration
+    from lesionlab.training.inference import unchanged_data
     from lesionlab.training.machine import choose_machine
     from lesionlab.training.members import member_runs, read_record
-    from lesionlab.training.predict import predictions_of, read_calibration
-    from lesionlab.training.setup import refuse_changed_data
 
     record = read_record(run.folder)
-    dataset = in_order(read_dataset(dataset_folder or Path(run.config.dataset.folder)))
-    refuse_changed_data(run.folder, run.config, dataset)
+    dataset = unchanged_data(run, dataset_folder)
     if split == "train" or (record.out_of_fold and split != "test"):
         raise BadInput(
             f"the members of this ensemble were trained on '{split}'",
             where=str(run.folder),
             remedy="its held-out predictions are those of --split valid; --split test opens test",
         )
-    rows = part_rows(dataset, split)
+    rows = dataset.rows_of(split)
     member_runs(record)  # refuses changed weights
     context = parts.Context(dataset, choose_machine("auto", "float32"), progress)
     logits = parts.ensemble_logits(run.folder, rows, context)

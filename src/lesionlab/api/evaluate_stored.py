@@ -28,7 +28,7 @@ from lesionlab.evaluation.votes import read_votes
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.language import language
 from lesionlab.reporting.report import write_report
-from lesionlab.run import model_sha256, read_run
+from lesionlab.run import read_run
 
 SCHEMA_VERSION = 1
 Source = Path | str | Sequence[Path | str]
@@ -88,7 +88,11 @@ def evaluate_stored(
     """
     language(lang)
     if point and policy not in (None, "sensitivity"):
-        raise BadInput("--point is the policy 'sensitivity'", where=f"--policy {policy}")
+        raise BadInput(
+            "--point-estimate means the policy 'sensitivity'",
+            where=f"--policy {policy}",
+            remedy="give one of the two",
+        )
     asked = Options(
         table=TableOptions(truth, tuple(malignant), calib, calibration),
         split=split,
@@ -246,16 +250,8 @@ def _open(subject: Subject, evaluation: dict[str, Any]) -> list[dict[str, Any]] 
     folder = subject.dataset.folder
     sealed = subject.part == "outside" and (subject.dataset.table["split"] == "test").any()
     if subject.part == "test" or sealed:
-        entry = {
-            "event": "opened",
-            "run": subject.title,
-            "split": "test",
-            "result": ledger.digest(evaluation),
-        }
-        model = None if subject.run is None else model_sha256(subject.run.folder)
-        if model is not None:
-            entry["model"] = model
-        ledger.append(folder, entry)
+        runs = () if subject.run is None else (subject.run.folder,)
+        return ledger.record_test_access(folder, subject.title, evaluation, runs)
     return ledger.openings(folder)
 
 

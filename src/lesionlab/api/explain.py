@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import BEST
 
 SCHEMA_VERSION = 1
 PICTURES = "explanations"  # the folder of overlays, and the stem of the numbers' file
@@ -50,12 +49,11 @@ def explain(
     from lesionlab.api.explain_case import Asked
     from lesionlab.api.explain_gather import gathered
     from lesionlab.api.subject import of_run
-    from lesionlab.api.train import need_torch
     from lesionlab.reporting.explanations import write_page
     from lesionlab.reporting.explanations_link import link_report, page_name
     from lesionlab.reporting.language import language
 
-    need_torch()
+    extras.need_torch("explain")
     language(lang)
     _check(limit, checks, draws, projection)
     folder = Path(run)
@@ -97,25 +95,13 @@ def _check(limit: int, checks: int, draws: int, projection: str) -> None:
     if projection not in ("tsne", "umap"):
         raise BadInput(f"no projection '{projection}'", remedy="known: tsne, umap")
     if projection == "umap":
-        from importlib.util import find_spec
-
-        if find_spec("umap") is None:
-            raise BadInput(
-                "UMAP is not installed", where="--projection", remedy="pip install umap-learn"
-            )
+        extras.need_package("umap", "umap-learn", "UMAP", "--projection")
 
 
 def _open(subject: Any, numbers: dict[str, Any]) -> int:
     """How often test was opened; this time among them where test is what is explained."""
     folder = subject.dataset.folder
     if subject.part == "test":
-        entry = {
-            "event": "opened",
-            "run": subject.title,
-            "split": "test",
-            "result": ledger.digest(numbers),
-        }
-        if (subject.run.folder / BEST).is_file():
-            entry["model"] = files.sha256_file(subject.run.folder / BEST)
-        ledger.append(folder, entry)
+        runs = (subject.run.folder,)
+        return len(ledger.record_test_access(folder, subject.title, numbers, runs))
     return len(ledger.openings(folder))

@@ -9,20 +9,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.data.archive import Tree
-from lesionlab.data.cache import open_pixels
-from lesionlab.data.facts import encode
 from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.masks import LesionMasks, masks_of
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.subject import Subject as Evaluated
-from lesionlab.explanation.methods import Ints, Subject, chosen_methods
+from lesionlab.explanation.methods import ExplainedNetwork, Ints, chosen_methods
 from lesionlab.progress import Progress
 from lesionlab.run import Run
+from lesionlab.training.inference import load_run, unchanged_data
 from lesionlab.training.machine import choose_machine
 from lesionlab.training.members import is_ensemble
-from lesionlab.training.predict import load_network
-from lesionlab.training.setup import preprocessing, refuse_changed_data
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,13 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Case:
+class ExplainSession:
     """All that the steps below share. `rows` are the part's rows of `dataset.table`."""
 
     evaluated: Evaluated
     run: Run
     dataset: Dataset
-    subject: Subject
+    subject: ExplainedNetwork
     rows: Ints
     groups: npt.NDArray[np.object_]  # (len(table),)
     masks: LesionMasks | None
@@ -64,7 +61,9 @@ class Case:
         return np.asarray(self.evaluated.predictions.y_prob.argmax(1), np.int64)
 
 
-def opened(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Progress) -> Case:
+def opened(
+    evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Progress
+) -> ExplainSession:
     """Load the network and the pixels; `BadInput` where the data have changed."""
     run, dataset = evaluated.run, evaluated.dataset
     assert run is not None
@@ -75,15 +74,12 @@ def opened(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Prog
             where=str(run.folder),
             remedy="explain its members",
         )
-    refuse_changed_data(run.folder, run.config, dataset)
-    table = dataset.table.sort_values("image_id", kind="stable").reset_index(drop=True)
-    dataset = Dataset(dataset.folder, table, dataset.info)
-    how, machine = preprocessing(run.config.settings), choose_machine(threads=asked.threads)
-    network = load_network(run).to(machine.device)
-    chosen_methods(asked.methods, network)  # refuses before any work
+    machine = choose_machine(threads=asked.threads)
+    dataset = unchanged_data(run, dataset.folder)
+    loaded = load_run(run, dataset, machine=machine, progress=progress)
+    chosen_methods(asked.methods, loaded.network)  # refuses before any work
+    table, how = dataset.table, loaded.how
     masks = masks_of(dataset, table, how, tree)
-    facts = None if run.config.facts is None else encode(table, run.config.facts)
-    pixels = open_pixels(dataset, how, progress=progress)
     place = pd.Series(np.arange(len(table)), index=table["image_id"])
     rows = place.reindex(evaluated.predictions.image_id.astype(str))
     if rows.isna().any():
@@ -91,11 +87,11 @@ def opened(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Prog
             f"image '{rows.index[rows.isna()][0]}' of the predictions is not in the data set",
             where=str(dataset.folder),
         )
-    return Case(
+    return ExplainSession(
         evaluated,
         run,
         dataset,
-        Subject(network, pixels, how, machine.device, facts),
+        ExplainedNetwork(loaded.network, loaded.pixels, how, machine.device, loaded.facts),
         rows.to_numpy(np.int64),
         np.asarray(united_groups(table), object),
         masks if masks.known[rows.to_numpy(np.int64)].any() else None,

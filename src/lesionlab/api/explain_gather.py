@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.api import explain_show
-from lesionlab.api.explain_case import Asked, Case, opened
+from lesionlab.api.explain_case import Asked, ExplainSession, opened
 from lesionlab.api.explain_lesions import lesion_numbers, lesion_of, lesions_by_class
 from lesionlab.api.explain_network import RESAMPLES, facts_of
 from lesionlab.data.archive import Tree
@@ -24,16 +24,15 @@ from lesionlab.evaluation.subject import Subject as Evaluated
 from lesionlab.explanation import faithfulness, localisation
 from lesionlab.explanation.confusions import confused_pairs, errors
 from lesionlab.explanation.embedding import MOST, embed, left_out, plane
-from lesionlab.explanation.gallery import Case as Shot
-from lesionlab.explanation.gallery import Gallery, gallery
+from lesionlab.explanation.gallery import Gallery, GalleryCase, gallery
 from lesionlab.explanation.methods import METHODS, Float32, Ints, chosen_methods
 from lesionlab.explanation.neighbours import Agreement, agreement, leave_one_out, nearest
 from lesionlab.explanation.statistics import SHARE, mean_measure
-from lesionlab.explanation.study import Question, Row, prepared, study
+from lesionlab.explanation.study import MethodRow, Question, prepared, study
 from lesionlab.progress import Progress
 from lesionlab.reporting.explanations_content import ExplanationContent
 from lesionlab.run import now
-from lesionlab.training.predict import predictions_of, read_calibration
+from lesionlab.training.calibration import predictions_of, read_calibration
 
 REFIT = 1000  # training images of the check with permuted labels
 BANK = 20_000  # training images among which similar ones are sought
@@ -41,7 +40,7 @@ EMPTY = 0.05  # share of the picture below which nothing is left to see
 
 
 @dataclass(frozen=True)
-class Found:
+class Explanations:
     """`numbers` (JSON), `pictures` and `tables` by file name, and the page but for the ledger."""
 
     numbers: dict[str, Any]
@@ -50,7 +49,9 @@ class Found:
     content: Callable[[int], ExplanationContent]
 
 
-def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Progress) -> Found:
+def gathered(
+    evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Progress
+) -> Explanations:
     """Run every step."""
     case = opened(evaluated, asked, tree, progress)
     names = chosen_methods(asked.methods, case.subject.network)
@@ -124,10 +125,10 @@ def gathered(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Pr
             created=now(),
         )
 
-    return Found(numbers, pictures, tables, content)
+    return Explanations(numbers, pictures, tables, content)
 
 
-def sampled(case: Case) -> Ints:
+def sampled(case: ExplainSession) -> Ints:
     """Places among `case.rows` of the images whose maps are measured: with a mask, at random.
 
     Each patient (lesion, image) comes once before any comes again: the first are independent.
@@ -141,7 +142,7 @@ def sampled(case: Case) -> Ints:
     return np.asarray(draw[np.argsort(again, kind="stable")][: case.asked.limit], np.int64)
 
 
-def _question(case: Case, some: Ints, bank: Ints) -> Question:
+def _question(case: ExplainSession, some: Ints, bank: Ints) -> Question:
     draw = philox(case.asked.seed, "refit").permutation(bank)[:REFIT]
     seen = embed(case.subject, draw, case.progress, "embedding for labels", places=True)
     return Question(
@@ -157,7 +158,7 @@ def _question(case: Case, some: Ints, bank: Ints) -> Question:
     )
 
 
-def parts_of_pictures(case: Case) -> list[dict[str, Any]]:
+def parts_of_pictures(case: ExplainSession) -> list[dict[str, Any]]:
     """Balanced accuracy where only a part of each picture is left; [] without masks."""
     masks = case.masks
     if masks is None:
@@ -184,7 +185,7 @@ def parts_of_pictures(case: Case) -> list[dict[str, Any]]:
     return found
 
 
-def _left(case: Case, part: str, rows: Ints) -> float:
+def _left(case: ExplainSession, part: str, rows: Ints) -> float:
     assert case.masks is not None
     shares = [
         localisation.left_over(part, case.masks.take(rows[i : i + 256]))
@@ -193,7 +194,7 @@ def _left(case: Case, part: str, rows: Ints) -> float:
     return float(np.concatenate(shares).mean())
 
 
-def _mask_facts(case: Case) -> dict[str, Any]:
+def _mask_facts(case: ExplainSession) -> dict[str, Any]:
     """How many masks, how large the lesions are, and how many leave no background."""
     if case.masks is None:
         return {"images": 0, "area": None, "empty_background": 0}
@@ -208,7 +209,7 @@ def _mask_facts(case: Case) -> dict[str, Any]:
     return {"images": len(rows), "area": plain(area), "empty_background": empty}
 
 
-def _cloud(case: Case, mine: Float32) -> pd.DataFrame:
+def _cloud(case: ExplainSession, mine: Float32) -> pd.DataFrame:
     """`image_id, x, y` of the embedding map; at most `MOST` images, drawn at random."""
     places = np.arange(len(mine))
     if len(places) > MOST:
@@ -220,10 +221,10 @@ def _cloud(case: Case, mine: Float32) -> pd.DataFrame:
 
 
 def _numbers(
-    case: Case,
+    case: ExplainSession,
     names: tuple[str, ...],
     question: Question,
-    rows: list[Row],
+    rows: list[MethodRow],
     parts: list[dict[str, Any]],
     agreed: Agreement,
     among: Agreement,
@@ -261,7 +262,7 @@ def _numbers(
 def _gallery(chosen: Gallery, method: str, lesions: pd.DataFrame | None) -> dict[str, Any]:
     """The cases, each with its lesion's numbers, and whose maps stand beside them."""
 
-    def told(shots: Sequence[Shot]) -> list[dict[str, Any]]:
+    def told(shots: Sequence[GalleryCase]) -> list[dict[str, Any]]:
         return [{**vars(s), "abcd": lesion_of(lesions, s.row)} for s in shots]
 
     found: dict[str, Any] = plain(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lesionlab.api.explain_case import Case
+from lesionlab.api.explain_case import ExplainSession
 from lesionlab.data.abcd import NAMES, abcd_table
 from lesionlab.data.images import open_image
 from lesionlab.reporting.language import Language
@@ -16,7 +16,7 @@ from lesionlab.reporting.language import Language
 ON_CARD = ("asymmetry", "border_irregularity", "colour_variegation", "diameter")
 
 
-def lesion_numbers(case: Case) -> pd.DataFrame | None:
+def lesion_numbers(case: ExplainSession) -> pd.DataFrame | None:
     """`image_id`, the numbers, `label`: a row an image of the part; None without masks.
 
     The pixels are those of the original images, and so are the lengths.

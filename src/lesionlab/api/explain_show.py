@@ -11,13 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from lesionlab.api.explain_case import Case
+from lesionlab.api.explain_case import ExplainSession
 from lesionlab.api.explain_lesions import card_facts, lesion_of
 from lesionlab.deployment.heatmap import file_name, png
-from lesionlab.explanation.gallery import Case as Shot
-from lesionlab.explanation.gallery import Gallery
+from lesionlab.explanation.gallery import Gallery, GalleryCase
 from lesionlab.explanation.methods import Float32, Ints, maps_of
-from lesionlab.explanation.study import Row
+from lesionlab.explanation.study import MethodRow
 from lesionlab.platforms import case_twins
 from lesionlab.reporting.explanations import data_url
 from lesionlab.reporting.explanations_content import CaseCard, Picture
@@ -35,10 +34,10 @@ Maps = dict[str, dict[int, Float32]]  # method -> row of the predictions -> map
 class Shown:
     """What there is to show; rows of the gallery count in the predictions."""
 
-    case: Case
+    case: ExplainSession
     chosen: Gallery
     names: tuple[str, ...]
-    rows: list[Row]
+    rows: list[MethodRow]
     main: str
     lesions: pd.DataFrame | None = None  # the ABCD numbers, a row an image of the part
 
@@ -77,7 +76,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Cards:
+class GalleryCards:
     """The gallery's cards, list by list."""
 
     losses: tuple[CaseCard, ...]
@@ -86,11 +85,11 @@ class Cards:
     strips: tuple[CaseCard, ...]
 
 
-def _passed(row: Row) -> bool | None:
+def _passed(row: MethodRow) -> bool | None:
     return None if row.sanity is None else row.sanity.passed
 
 
-def main_method(names: tuple[str, ...], rows: list[Row]) -> str:
+def main_method(names: tuple[str, ...], rows: list[MethodRow]) -> str:
     """Whose maps stand beside the cases: the first that passed, else the first that did not fail.
 
     Where none is left it is the first of `names`; the page says so.
@@ -103,7 +102,7 @@ def main_method(names: tuple[str, ...], rows: list[Row]) -> str:
     return names[0]
 
 
-def cards(shown: Shown) -> tuple[Cards, dict[str, bytes]]:
+def cards(shown: Shown) -> tuple[GalleryCards, dict[str, bytes]]:
     """The cards, and every overlay as PNG by its path below the folder of pictures."""
     strip_rows = _strip_rows(shown)
     maps = {
@@ -117,10 +116,10 @@ def cards(shown: Shown) -> tuple[Cards, dict[str, bytes]]:
     }
     chosen = shown.chosen
 
-    def several(shots: tuple[Shot, ...]) -> tuple[CaseCard, ...]:
+    def several(shots: tuple[GalleryCase, ...]) -> tuple[CaseCard, ...]:
         return tuple(_card(shown, shot, maps[shown.main][shot.row]) for shot in shots)
 
-    found = Cards(
+    found = GalleryCards(
         several(chosen.losses),
         tuple((name, several(shots)) for name, shots in chosen.confident.items()),
         several(chosen.correct),
@@ -150,7 +149,7 @@ def _maps(shown: Shown, name: str, rows: Ints) -> dict[int, Float32]:
     return {int(row): found[i] for i, row in enumerate(rows)}
 
 
-def _card(shown: Shown, shot: Shot, found: Float32) -> CaseCard:
+def _card(shown: Shown, shot: GalleryCase, found: Float32) -> CaseCard:
     words, view, mask = shown.words, shown.view(shot.row), shown.mask(shot.row)
     method, mark = words.name("method", shown.main), shown.main in shown.failed
     left = plain(view) if mask is None else outlined(plain(view).resize((448, 448)), mask)

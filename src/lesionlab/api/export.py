@@ -7,20 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.data.cache import open_pixels
-from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.data.manifest import Dataset
 from lesionlab.deployment.cases import UNKNOWN, encode_cases
 from lesionlab.deployment.publish import Network, Recipe, export_bundle
-from lesionlab.deployment.schema import OperatingPoint, Training
+from lesionlab.deployment.schema import Training
 from lesionlab.deployment.static_page import build_page
-from lesionlab.errors import BadInput
 from lesionlab.evaluation.locked_points import stored_points
-from lesionlab.evaluation.operating_point import default_operating_point
+from lesionlab.evaluation.operating_point import OperatingPoint, default_operating_point
 from lesionlab.evaluation.predictions import Predictions, read_predictions
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.card import model_card
-from lesionlab.run import Run, read_run
+from lesionlab.run import Run, read_run, refuse_unfinished
 
 
 def export(
@@ -49,7 +48,8 @@ def export(
     for output in (target, *([] if web is None else [Path(web)])):
         files.refuse_existing(output)
     dataset = _dataset(opened, data)
-    from lesionlab.training.predict import load_network, read_calibration
+    from lesionlab.training.calibration import read_calibration
+    from lesionlab.training.inference import load_network
     from lesionlab.training.setup import preprocessing
 
     calibration = read_calibration(opened)
@@ -107,7 +107,7 @@ def export(
         "precision": info.precision,
         "int8": info.int8,
         "ood": None if info.ood is None else info.ood.model_dump(),
-        "operating_points": [p.model_dump(mode="json") for p in info.operating_points],
+        "operating_points": [p.to_json() for p in info.operating_points],
         "no_operating_point": info.no_operating_point,
         "leaky": info.leaky,
         "synthetic": info.synthetic,
@@ -117,24 +117,10 @@ def export(
 
 def _dataset(run: Run, data: str | Path | None) -> Dataset:
     """The run's data, unchanged, in the order of `image_id`."""
-    try:
-        from lesionlab.training.setup import refuse_changed_data
-    except ImportError as error:
-        raise BadInput(
-            f"export needs the extra 'train' ({error.name} is not installed)",
-            remedy="install it with: pip install 'lesionlab[train]'",
-        ) from None
-    folder = Path(data) if data is not None else Path(run.config.dataset.folder)
-    if data is None and not folder.is_dir():
-        raise BadInput(
-            "the run's data set is not there any more",
-            where=str(folder),
-            remedy="say where it is with --data",
-        )
-    dataset = read_dataset(folder)
-    refuse_changed_data(run.folder, run.config, dataset)
-    table = dataset.table.sort_values("image_id", kind="stable").reset_index(drop=True)
-    return Dataset(dataset.folder, table, dataset.info)
+    extras.need_torch("export")
+    from lesionlab.training.inference import unchanged_data
+
+    return unchanged_data(run, None if data is None else Path(data))
 
 
 def _network(model: Any, how: Any, facts: int) -> Network:
@@ -146,12 +132,8 @@ def _network(model: Any, how: Any, facts: int) -> Network:
 
 
 def _predictions(run: Run) -> Predictions:
-    path = run.predictions_path("valid")
-    if not path.is_file():
-        raise BadInput(
-            "the run is not finished", where=str(run.folder), remedy="run: lesionlab resume"
-        )
-    return read_predictions(path)
+    refuse_unfinished(run)
+    return read_predictions(run.predictions_path("valid"))
 
 
 def _named(dataset: Dataset, values: Any) -> dict[str, float]:
@@ -189,7 +171,7 @@ def _operating_points(
             predictions, score=dataset.info.malignant, chosen_on="valid", prior=prior
         )
         points = [] if point is None else [point]
-    return tuple(OperatingPoint.model_validate(p.to_json()) for p in points), withheld
+    return tuple(points), withheld
 
 
 def _metrics(run: Run) -> dict[str, Any]:

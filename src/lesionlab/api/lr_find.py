@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.errors import BadInput, nearest
 from lesionlab.progress import SILENT, Progress
 
@@ -37,11 +37,11 @@ def lr_find(
     `{stage, suggestions: {steepest, minimum_10, valley, plateau}, auto, steps, figure, table}`.
     Judge the figure by eye: no rule is right for every curve.
     """
-    from lesionlab.api.train import need_torch, refuse_two_starts, stage_weights
+    from lesionlab.api.train import refuse_two_starts, stage_weights
     from lesionlab.reporting.rates import rate_figure
 
     refuse_two_starts(weights, start)
-    need_torch()
+    extras.need_torch("lr_find")
     from lesionlab.config import with_overrides
     from lesionlab.experiments.presets import load_preset
     from lesionlab.training.machine import choose_machine

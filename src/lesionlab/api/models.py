@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
+from lesionlab import extras
 from lesionlab.config import InputSettings, ModelSettings, parse
 from lesionlab.progress import SILENT, Progress
 
@@ -21,9 +22,8 @@ def list_models(*, measure: bool = False, progress: Progress = SILENT) -> list[d
     "package", "cache", "hub" (to be downloaded) or "none". `ms_per_image` is null unless
     `measure`: the median forward pass in float32 at that size, here and now.
     """
-    from lesionlab.api.train import need_torch
 
-    need_torch()
+    extras.need_torch("models")
     from lesionlab.models.zoo import ARCHITECTURES, OWN
 
     names = (*ARCHITECTURES, *OWN)
@@ -95,9 +95,8 @@ def describe_model(
     median forward pass in float32 of this network, head and all, here and now. Raises `BadInput`
     for what it cannot be built with.
     """
-    from lesionlab.api.train import need_torch
 
-    need_torch()
+    extras.need_torch("models")
     from lesionlab.models.classifier import build
     from lesionlab.models.freeze import freeze, groups
     from lesionlab.models.layers import layer_table

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lesionlab import extras
 from lesionlab.errors import BadInput
 
 TOKEN_VARIABLE = "LESIONLAB_TOKEN"  # noqa: S105 (the name of a variable)
@@ -34,13 +35,9 @@ def serve(
     of hashes and answers; `key` the public key that must have signed every bundle. `on_ready` is
     called with `{url, models, ...}` once all bundles have passed their self-test.
     """
-    try:
-        from lesionlab.deployment.server_run import ServeSettings, build, run_server
-    except ImportError as error:
-        raise BadInput(
-            f"serve needs the extra 'serve' ({error.name} is not installed)",
-            remedy="install it with: pip install 'lesionlab[serve]'",
-        ) from None
+    extras.need("serve", "serve")
+    from lesionlab.deployment.server_run import ServeSettings, build, run_server
+
     given = [bundles] if isinstance(bundles, str | Path) else list(bundles)
     settings = ServeSettings(
         host=host,

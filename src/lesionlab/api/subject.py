@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import malignant_if_all_known
 from lesionlab.errors import BadInput, nearest
@@ -28,7 +26,17 @@ from lesionlab.progress import Progress
 from lesionlab.reporting.assemble import data_facts, dataset_beside, thumbnailer
 from lesionlab.reporting.content import DataFacts, Part, ReportContent
 from lesionlab.reporting.explanations_link import pages_in
-from lesionlab.run import BEST, CALIBRATION, SUMMARY, Run, now, read_history, read_run
+from lesionlab.run import (
+    BEST,
+    CALIBRATION,
+    SUMMARY,
+    Run,
+    now,
+    read_history,
+    read_run,
+    refuse_unfinished,
+)
+from lesionlab.training.calibration import read_calibration
 
 PARTS = ("valid", "test", "train", "calib")
 BESIDE = {"test": ("valid", "train"), "valid": ("train",), "train": ("valid",), "calib": ("valid",)}
@@ -60,10 +68,7 @@ def of_run(
     if split not in PARTS:
         raise BadInput(f"no part '{split}'", where="--split", remedy=nearest(split, PARTS))
     run = read_run(folder)
-    if not (run.folder / CALIBRATION).is_file() or not run.predictions_path("valid").is_file():
-        raise BadInput(
-            "the run is not finished", where=str(folder), remedy=f"run: lesionlab resume {folder}"
-        )
+    refuse_unfinished(run)
     found = dataset_beside(Path(run.config.dataset.folder), data)
     dataset = None if found is None else read_dataset(found)
     if split == "test" and dataset is None:
@@ -73,14 +78,13 @@ def of_run(
             remedy="say where it lies: --data DIR",
         )
     names = [n for n in BESIDE[split] if is_current(run, n)]
-    raw = files.read_json(run.folder / CALIBRATION)
     return Subject(
         title=folder.resolve().name,
         part=split,
         predictions=_predictions(run, split, found, progress),
         out=folder if out is None else Path(out),
         malignant=run.config.dataset.malignant,
-        prior=np.array([raw["prior"][c] for c in run.config.dataset.classes]),
+        prior=read_calibration(run).prior,
         dataset=dataset,
         run=run,
         beside=tuple((n, read_predictions(run.predictions_path(n))) for n in names),
@@ -101,18 +105,17 @@ def _predictions(run: Run, split: str, data: Path | None, progress: Progress) ->
     """The stored predictions of a part, else computed now (this needs the extra `train`)."""
     if is_current(run, split):
         return read_predictions(run.predictions_path(split))
-    from lesionlab.api.train import need_torch
 
-    need_torch()
+    extras.need_torch("predicting with a run")
     from lesionlab.training.members import is_ensemble
 
     if is_ensemble(run.folder):
         from lesionlab.api.ensemble import ensemble_part
 
         return ensemble_part(run, split, dataset_folder=data, progress=progress)
-    from lesionlab.training.predict import predict_part
+    from lesionlab.training.inference import predict_split
 
-    return predict_part(run.folder, split, dataset_folder=data, progress=progress)
+    return predict_split(run.folder, split, dataset_folder=data, progress=progress)
 
 
 def of_table(

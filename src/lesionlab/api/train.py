@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesionlab import files, numerics
+from lesionlab import extras, files
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
@@ -43,7 +43,7 @@ def train(
     Raises `BadInput` for what the user can mend.
     """
     refuse_two_starts(weights, start)
-    need_torch()
+    extras.need_torch("train")
     from lesionlab.config import with_max_epochs, with_overrides
     from lesionlab.experiments.presets import load_preset
     from lesionlab.training.machine import choose_machine
@@ -85,7 +85,7 @@ def resume(
     `data` is the dataset folder, where it has moved. Another `device` or number of `threads`
     than the run began with is said to be "not bit-exact", and why.
     """
-    need_torch()
+    extras.need_torch("resume")
     from lesionlab.run import read_run
     from lesionlab.training.machine import choose_machine
     from lesionlab.training.train import resume as resume_training
@@ -116,17 +116,6 @@ def refuse_two_starts(weights: Path | str | None, start: str | None) -> None:
             "another run's weights and those of a file cannot both be the first",
             where=f"--weights {weights} --from {start}",
             remedy="leave one of the two out",
-        )
-
-
-def need_torch() -> None:
-    """`BadInput` that names the extra where torch is not installed; asks for exact numerics."""
-    from importlib.util import find_spec
-
-    numerics.ask_for_exact_numerics()  # the last moment before a verb loads torch
-    if find_spec("torch") is None or find_spec("timm") is None:
-        raise BadInput(
-            "training needs the extra 'train'", remedy="install it: pip install 'lesionlab[train]'"
         )
 
 
@@ -167,7 +156,7 @@ def result_of(run: Run, progress: Progress) -> dict[str, Any]:
     from lesionlab.evaluation.evaluate import evaluate_predictions
     from lesionlab.evaluation.predictions import read_predictions
     from lesionlab.run import SUMMARY
-    from lesionlab.training.predict import read_calibration
+    from lesionlab.training.calibration import read_calibration
 
     predictions = read_predictions(run.predictions_path("valid"))
     prior = read_calibration(run).prior

@@ -29,8 +29,9 @@ from lesionlab.deployment.measure import (
     to_int8,
 )
 from lesionlab.deployment.predictor import Predictor, test_picture
-from lesionlab.deployment.schema import BundleInfo, OperatingPoint, Parity, Training
+from lesionlab.deployment.schema import BundleInfo, Parity, Training
 from lesionlab.deployment.signing import sign
+from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run import FactsCoding
 

@@ -19,11 +19,9 @@ from lesionlab.evaluation.policies import DEFAULT_POLICY
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.units import Unit, to_unit
-from lesionlab.run import OPERATING_POINTS, Run, model_sha256
+from lesionlab.run import OPERATING_POINTS
 
 SCHEMA_VERSION = 1
-# What a run holds once its test set was accessed: written by `evaluate` and by `explain`.
-TEST_RECORDS = ("metrics-test.json", "explanations-test.json")
 
 
 @dataclass(frozen=True)
@@ -56,26 +54,6 @@ def store_points(folder: Path, points: Sequence[OperatingPoint]) -> None:
     files.write_json(folder / OPERATING_POINTS, stored)
 
 
-def test_access(run: Run, dataset: Path | None) -> str:
-    """Where it is written that the test set was accessed with this run's weights; "": nowhere.
-
-    Either record suffices: one in the run's own folder, or one in the ledger of `dataset` (None:
-    the data set's folder is not there). The ledger names weights by their SHA-256 (`model`, or
-    `models` where several were tested together); an entry without one is taken by the run's name.
-    """
-    own = [run.folder / name for name in TEST_RECORDS if (run.folder / name).is_file()]
-    if own:
-        return str(own[0])
-    if dataset is None:
-        return ""
-    model, name = model_sha256(run.folder), run.folder.resolve().name
-    for entry in ledger.openings(dataset):
-        models = entry.get("models", [entry["model"]] if "model" in entry else [])
-        if model in models or (not models and entry.get("run") == name):
-            return f"{dataset / ledger.LEDGER}, line {entry['n']}"
-    return ""
-
-
 def operating_points(
     subject: Subject, choice: Choice, unit: Unit = "image"
 ) -> tuple[list[OperatingPoint], str]:
@@ -84,7 +62,7 @@ def operating_points(
     A run decides by image, so its point is chosen on images; a table's on the unit that is
     measured. A run's stored points are read; without any, the default one is chosen on validation
     and stored by the caller. Raises `BadInput` for a choice on test, and for any choice of the
-    user's own once the test set was accessed with this run (`test_access`).
+    user's own once a test access of this run is recorded (`ledger.has_seen_test`).
     """
     if not subject.malignant:
         if choice.asked:
@@ -130,11 +108,10 @@ def _refuse_choice(subject: Subject) -> None:
     if subject.run is None:
         return
     folder = None if subject.dataset is None else subject.dataset.folder
-    record = test_access(subject.run, folder)
-    if record:
+    if ledger.has_seen_test(subject.run.folder, folder):
         raise BadInput(
             "the test set has been accessed with this run: its operating point stays as it is",
-            where=record,
+            where=str(subject.run.folder),
             remedy="train a new run to choose another",
         )
 

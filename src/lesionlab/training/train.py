@@ -41,13 +41,13 @@ from lesionlab.training.average import Average, all_finite
 from lesionlab.training.begin import begin, plan, refuse_impossible
 from lesionlab.training.checkpoint import Checkpoint, best_path
 from lesionlab.training.distributed import is_lost_peer
+from lesionlab.training.inference import bare_network
 from lesionlab.training.leg import FEATURES, Leg, Materials, prepare_leg, stage_inputs
 from lesionlab.training.lessons import Lessons
 from lesionlab.training.losses import implied_prior
 from lesionlab.training.machine import Machine, choose_machine, is_out_of_memory
 from lesionlab.training.monitor import checked_monitor, is_better, rounded, watch
 from lesionlab.training.optim import load_optimizer_tensors, optimizer_tensors, set_rates
-from lesionlab.training.predict import bare_network
 from lesionlab.training.results import write_results
 from lesionlab.training.schedule import PLATEAU_EPOCHS, PLATEAU_FACTOR, momentum, rate_factor
 from lesionlab.training.setup import Parts, open_parts, refuse_changed_data
