@@ -23,13 +23,8 @@ ROOMS = (
 # Where torch may be imported at the top of a file; everywhere else the base install must do.
 TORCH_ROOMS = ("models", "training", "explanation", "experiments")
 # Loaded by `api.explain` alone, inside its function, once the extra is known to be there.
-EXPLAIN = (
-    "api.explain_case",
-    "api.explain_gather",
-    "api.explain_lesions",
-    "api.explain_show",
-)
-TORCH_MODULES = ("data.augment", "data.loader", "deployment.export", *EXPLAIN)
+EXPLAIN = ()
+TORCH_MODULES = ("data.augment", "deployment.export")
 TORCH = {"torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "captum"}
 # What makes `lesionlab --help` slow: never at the top of a file of cli/.
 HEAVY = TORCH | {"pandas", "scipy", "sklearn", "onnxruntime", "matplotlib", "ray", "mlflow"}

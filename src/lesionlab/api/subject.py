@@ -123,9 +123,9 @@ def _predictions(run: Run, split: str, data: Path | None, progress: Progress) ->
     from lesionlab.training.members import is_ensemble
 
     if is_ensemble(run.folder):
-        from lesionlab.api.ensemble import ensemble_part
+        from lesionlab.experiments.ensemble_folder import ensemble_predictions
 
-        return ensemble_part(run, split, dataset_folder=data, progress=progress)
+        return ensemble_predictions(run, split, dataset_folder=data, progress=progress)
     from lesionlab.training.inference import predict_split
 
     return predict_split(run.folder, split, dataset_folder=data, progress=progress)
