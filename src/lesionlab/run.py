@@ -28,6 +28,7 @@ HISTORY = "history.csv"
 CALIBRATION = "calibration.json"
 OPERATING_POINTS = "operating_points.json"
 BEST = "best.safetensors"
+STAGES = "stages"  # a folder: the weights at the end of each
 LAST = "last.safetensors"
 ENSEMBLE = "ensemble.json"  # of a run folder whose weights are those of its members
 SUMMARY = "summary.json"  # how the training went

@@ -127,7 +127,7 @@ def test_opening_test_is_written_down_and_the_point_is_applied_unchanged(
     evaluate(run, split="test", **FAST)
     assert len(ledger.openings(data)) == 2
     text = (run / "report.html").read_text(encoding="utf-8")
-    assert "opened 2 time(s), by 1 model(s)" in text
+    assert "accessed 2 time(s), by 1 model(s)" in text
     assert "cheating" in text
 
 
@@ -239,7 +239,7 @@ def test_pictures_come_from_the_data_set_and_can_be_left_out(run: Path) -> None:
     evaluate(run, images=False, lang="zh", **FAST)
     text = (run / "report.html").read_text(encoding="utf-8")
     assert "data:image/jpeg" not in text
-    assert "阈值浏览器" in text
+    assert "阈值探索" in text
 
 
 @pytest.mark.parametrize("unit", ["lesion", "patient"])

@@ -24,9 +24,11 @@ from lesionlab.data.images import Preprocessing
 from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo, read_dataset, write_dataset
 from lesionlab.deployment.bundle import Bundle
 from lesionlab.deployment.publish import Network, Recipe, export_bundle
-from lesionlab.deployment.schema import Measure, OperatingPoint, Training
+from lesionlab.deployment.schema import Training
 from lesionlab.deployment.server import House
 from lesionlab.deployment.server_run import ServeSettings, build
+from lesionlab.evaluation.intervals import Measure
+from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.files import sha256_file
 from lesionlab.reporting.card import model_card
 

@@ -25,7 +25,7 @@ from lesionlab.deployment.cases import UNKNOWN, Case, encode_cases, not_understo
 from lesionlab.deployment.predictor import Predictor
 from lesionlab.deployment.publish import Network, export_bundle
 from lesionlab.deployment.server_run import ServeSettings, build
-from lesionlab.deployment.table import Table
+from lesionlab.deployment.table import PredictionsTable
 from lesionlab.errors import BadInput
 from lesionlab.reporting.card import model_card
 from lesionlab.run import FactsCoding
@@ -148,7 +148,7 @@ def test_a_resumed_table_keeps_to_its_cases(
     listing, out = tmp_path / "list.csv", tmp_path / "out.csv"
     listing.write_text("path,age\na.png,30\n")
     with monkeypatch.context() as patch:
-        patch.setattr(Table, "add", failing)
+        patch.setattr(PredictionsTable, "add", failing)
         with pytest.raises(KeyboardInterrupt):
             predict(reading, listing, csv=out)
     listing.write_text("path,age\na.png,60\n")

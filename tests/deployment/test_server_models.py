@@ -12,7 +12,7 @@ import pytest
 
 from helpers.serving import client, post, refused
 from lesionlab.api.serve import serve
-from lesionlab.deployment.server_audit import Audit, read_audit
+from lesionlab.deployment.server_audit import AuditLog, read_audit
 from lesionlab.deployment.server_run import ServeSettings, build
 from lesionlab.errors import BadInput
 
@@ -105,14 +105,14 @@ def test_the_audit_log_holds_hashes_only(bundle_folder: Path, tmp_path: Path, go
 
 def test_the_audit_log_survives_a_power_cut(bundle_folder: Path, tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
-    first = Audit(log)
+    first = AuditLog(log)
     first.add({"a": 1})
     with pytest.raises(BadInput, match="another server writes to it"):
-        Audit(log)
+        AuditLog(log)
     first.close()
     with log.open("a") as stream:
         stream.write('{"schema_version": 1, "n": 2, "to')  # torn
-    second = Audit(log)
+    second = AuditLog(log)
     second.add({"a": 2})
     second.close()
     assert [line["a"] for line in read_audit(log)] == [1, 2]

@@ -91,7 +91,7 @@ def test_turns_and_flips_of_a_single_run(runs: list[Path], tmp_path: Path) -> No
     one = read_predictions(runs[0] / "predictions-valid.csv")
     many = read_predictions(tmp_path / "e" / "predictions-valid.csv")
     assert np.abs(one.y_prob - many.y_prob).max() > 1e-6
-    with pytest.raises(BadInput, match="one member alone is no ensemble"):
+    with pytest.raises(BadInput, match="needs more than one member"):
         ensemble(runs[:1], tmp_path / "f", **HOW)
 
 
@@ -133,7 +133,7 @@ def test_stacking_on_in_fold_predictions_is_refused(
         ensemble(runs, tmp_path / "e", method="median", **HOW)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="no out-of-fold predictions of seed 3"):
         ensemble(repeats, tmp_path / "e", method="stack", seed=3, **HOW)
-    with pytest.raises(BadInput, match="'mean' reads no facts"):
+    with pytest.raises(BadInput, match="'mean' uses no clinical metadata"):
         ensemble(runs, tmp_path / "e", facts=["age"], **HOW)
     assert not (tmp_path / "e").exists()
 
@@ -162,7 +162,10 @@ def test_options_are_refused_before_torch_is_imported(
         raise AssertionError("torch is imported")
 
     monkeypatch.setattr("lesionlab.extras.need_torch", imported)
-    for how, told in (({}, "one member alone"), ({"facts": ["age"], "tta": True}, "no facts")):
+    for how, told in (
+        ({}, "more than one member"),
+        ({"facts": ["age"], "tta": True}, "no clinical"),
+    ):
         with pytest.raises(BadInput, match=told):
             ensemble([tmp_path / "r"], tmp_path / "e", **how)  # type: ignore[arg-type]
 

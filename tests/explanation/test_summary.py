@@ -10,12 +10,12 @@ import pytest
 pytest.importorskip("captum", reason="maps need the extra 'train'")
 
 from lesionlab.explanation.gallery import Gallery
-from lesionlab.explanation.study import Row
+from lesionlab.explanation.study import MethodRow
 from lesionlab.explanation.summary import STRIPS, main_method, strip_rows
 
 
-def row(name: str, passed: bool | None) -> Row:
-    return Row(name, sanity=SimpleNamespace(passed=passed))  # type: ignore[arg-type]
+def row(name: str, passed: bool | None) -> MethodRow:
+    return MethodRow(name, sanity=SimpleNamespace(passed=passed))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def row(name: str, passed: bool | None) -> Row:
 def test_the_gallery_shows_a_method_that_passed_where_there_is_one(
     verdicts: dict[str, bool | None], main: str
 ) -> None:
-    rows = [Row("centre", reference=True), *(row(k, v) for k, v in verdicts.items())]
+    rows = [MethodRow("centre", reference=True), *(row(k, v) for k, v in verdicts.items())]
     assert main_method(tuple(verdicts), rows) == main
 
 

@@ -106,10 +106,15 @@ def _refuse_options(
         raise BadInput(f"no method '{method}'", remedy="known: " + ", ".join(METHODS))
     if not folders or len(folders) + handmade + tta < 2:
         raise BadInput(
-            "one member alone is no ensemble", remedy="give several, or --tta, or --handmade"
+            "an ensemble needs more than one member",
+            remedy="give several runs, or --tta, or --handcrafted",
         )
     if facts is not None and method != "stack":
-        raise BadInput(f"'{method}' reads no facts", where="--facts", remedy="use --method stack")
+        raise BadInput(
+            f"method '{method}' uses no clinical metadata",
+            where="--metadata",
+            remedy="use --method stack",
+        )
 
 
 def _data_folder(folder: Path, first: Run, repeats: bool, data: Path | str | None) -> Path:

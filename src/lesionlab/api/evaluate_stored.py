@@ -91,7 +91,11 @@ def evaluate_stored(
         return evaluate_repeats(evaluate_stored, runs, out, options)
     source = Path(source if isinstance(source, Path | str) else source[0])
     if point and policy not in (None, "sensitivity"):
-        raise BadInput("--point is the policy 'sensitivity'", where=f"--policy {policy}")
+        raise BadInput(
+            "--point-estimate means the policy 'sensitivity'",
+            where=f"--policy {policy}",
+            remedy="give one of the two",
+        )
     choice = Choice("sensitivity" if point else policy, target, threshold)
     folder = None if data is None else Path(data)
     if source.is_dir():

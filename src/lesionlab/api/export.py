@@ -14,10 +14,10 @@ from lesionlab.data.cache import open_pixels
 from lesionlab.data.manifest import Dataset
 from lesionlab.deployment.cases import UNKNOWN, encode_cases
 from lesionlab.deployment.publish import Network, Recipe, export_bundle
-from lesionlab.deployment.schema import OperatingPoint, Training
+from lesionlab.deployment.schema import Training
 from lesionlab.deployment.static_page import build_page
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.operating_point import choose_operating_point
+from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
 from lesionlab.evaluation.predictions import Predictions, read_predictions
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.card import model_card
@@ -106,7 +106,7 @@ def export(
         "precision": info.precision,
         "int8": info.int8,
         "ood": None if info.ood is None else info.ood.model_dump(),
-        "operating_points": [p.model_dump(mode="json") for p in info.operating_points],
+        "operating_points": [p.to_json() for p in info.operating_points],
         "leaky": info.leaky,
         "synthetic": info.synthetic,
         "seconds": round(time.monotonic() - started, 2),
@@ -126,7 +126,7 @@ def _network(model: Any, how: Any, facts: int) -> Network:
 
     exported = to_onnx(model, how, facts)
     original = partial(torch_logits, model)
-    return Network(exported.data, exported.outputs, exported.width, original)
+    return Network(exported.data, exported.outputs, exported.width, original, exported.cam_offset)
 
 
 def _predictions(run: Run) -> Predictions:
@@ -165,7 +165,7 @@ def _operating_points(
     path = run.folder / OPERATING_POINTS
     if path.is_file():
         points = files.read_json(path)["points"]
-        return tuple(OperatingPoint.model_validate(p) for p in points)
+        return tuple(OperatingPoint.from_json(p) for p in points)
     malignant = dataset.info.malignant
     positives = np.isin(np.array(predictions.classes)[predictions.y_true], malignant)
     if not malignant or positives.all() or not positives.any():
@@ -178,12 +178,11 @@ def _chosen(
 ) -> OperatingPoint:
     for policy in ("sensitivity_bound", "sensitivity"):
         try:
-            point = choose_operating_point(
+            return choose_operating_point(
                 predictions, score=malignant, chosen_on="valid", policy=policy, prior=prior
             )
         except BadInput:  # too few groups for the bound: the point estimate, named as such
             continue
-        return OperatingPoint.model_validate(point.to_json())
     raise BadInput("no operating point can be chosen", where="predictions-valid.csv")
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from lesionlab import files
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, find_point
-from lesionlab.deployment.batch import How, Result, predict_items
+from lesionlab.deployment.batch import How, ImageResult, as_json, predict_items
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.heatmap import file_name, overlay, png
 from lesionlab.deployment.inputs import Item, find_items
 from lesionlab.deployment.predictor import Predictor
+from lesionlab.deployment.schema import BundleInfo, point_name
 from lesionlab.deployment.shards import Shard, cut, do_shard, errors_in, join
-from lesionlab.deployment.table import Plan, Table, columns
+from lesionlab.deployment.table import PredictionsTable, TablePlan, columns
 from lesionlab.errors import BadInput
 from lesionlab.experiments.engine import Cluster, Engine, run_jobs
 from lesionlab.platforms import case_twins
@@ -66,7 +67,7 @@ def predict(
         )
     how = How(point, abstain, draft, heatmaps is not None)
     settings = {
-        "operating_point": point.name if point else "",
+        "operating_point": point_name(point) if point else "",
         "abstain": abstain,
         "draft": str(draft),
     }
@@ -88,18 +89,20 @@ def predict(
         table = None
         if csv is not None:
             names = tuple(columns(info, point is not None))
-            table = Table(Path(csv), Plan(predictor.bundle.identity, names, settings))
+            table = PredictionsTable(
+                Path(csv), TablePlan(predictor.bundle.identity, names, settings)
+            )
             items = table.left(items)
             stack.enter_context(table)
-        results: Iterator[Result] = predict_items(predictor, items, how)
+        results: Iterator[ImageResult] = predict_items(predictor, items, how)
         for result in progress(results, "predicting", len(items)):
             errors += bool(result.error)
             if heatmaps is not None:
-                _write_heatmap(Path(heatmaps), result, info.classes, twins)
+                _write_heatmap(Path(heatmaps), result, info, twins)
             if table is not None:
                 table.add(result)
             else:
-                predictions.append(_as_json(result))
+                predictions.append(as_json(result))
     return _answer(predictor, total, errors, total - len(items), csv, predictions)
 
 
@@ -160,21 +163,15 @@ def _in_shards(
 
 
 def _write_heatmap(
-    folder: Path, result: Result, classes: Sequence[str], twins: frozenset[str]
+    folder: Path, result: ImageResult, info: BundleInfo, twins: frozenset[str]
 ) -> None:
     if result.answer is None or result.pixels is None or result.cam is None:
         return
     name = result.answer.class_at_dataset_prior
-    picture = overlay(result.pixels, result.cam, classes.index(name))
+    picture = overlay(result.pixels, result.cam, info.classes.index(name), info.cam_offset)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         image_id = result.item.image_id
         files.write_bytes(folder / file_name(image_id, name, image_id in twins), png(picture))
     except OSError as error:
         raise BadInput(f"cannot be written ({error.strerror})", where=str(folder)) from None
-
-
-def _as_json(result: Result) -> dict[str, Any]:
-    head = {"image_id": result.item.image_id, "path": result.item.path.as_posix()}
-    answer = {} if result.answer is None else result.answer.to_json()
-    return {**head, "error": result.error or None, "note": result.note, **answer}

@@ -10,7 +10,7 @@ from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from lesionlab.api.source import Source
+    from lesionlab.api.source import PredictionSource
     from lesionlab.evaluation.predictions import Predictions
 
 
@@ -80,7 +80,9 @@ def _known(predictions: Predictions) -> tuple[str, ...]:
     return malignant_of(predictions.classes)
 
 
-def _stored_threshold(folder: Path, found: Source, malignant: tuple[str, ...]) -> float | None:
+def _stored_threshold(
+    folder: Path, found: PredictionSource, malignant: tuple[str, ...]
+) -> float | None:
     """The run's locked operating point, where it is one of the same score."""
     from lesionlab import files
     from lesionlab.run import OPERATING_POINTS

@@ -17,7 +17,7 @@ PARTS = ("valid", "test", "train", "calib")
 
 
 @dataclass(frozen=True)
-class Source:
+class PredictionSource:
     """Predictions and what is known of them; `prior (K,)` is None where it is not."""
 
     name: str
@@ -29,17 +29,17 @@ class Source:
     synthetic: bool = False
 
 
-def open_source(path: Path, split: str = "valid") -> Source:
+def open_source(path: Path, split: str = "valid") -> PredictionSource:
     """The stored predictions of a run's part, or a predictions CSV.
 
     Raises `BadInput` where the run has none of that part: it opens no sealed test set.
     """
     if path.is_dir():
         return _of_run(path, split)
-    return Source(path.stem, read_any(path)[0])
+    return PredictionSource(path.stem, read_any(path)[0])
 
 
-def _of_run(folder: Path, split: str) -> Source:
+def _of_run(folder: Path, split: str) -> PredictionSource:
     if split not in PARTS:
         raise BadInput(f"no part '{split}'", where="--split", remedy=nearest(split, PARTS))
     run = read_run(folder)
@@ -55,7 +55,7 @@ def _of_run(folder: Path, split: str) -> Source:
     if (folder / CALIBRATION).is_file():
         stored = files.read_json(folder / CALIBRATION)["prior"]
         prior = np.array([stored[c] for c in predictions.classes], np.float64)
-    return Source(
+    return PredictionSource(
         folder.resolve().name,
         predictions,
         data.malignant,

@@ -10,6 +10,7 @@ import numpy as np
 
 from lesionlab import extras, files
 from lesionlab.api.calibrating import how_read, read_calibrating, recalibrated, refuse_opened_test
+from lesionlab.api.wording import Wording, option
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import malignant_if_all_known
 from lesionlab.errors import BadInput, nearest
@@ -62,6 +63,7 @@ class Subject:
     chooser: tuple[str, Predictions] | None = None  # the part on which a threshold may be chosen
     provenance: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    wording: Wording = option  # how messages call an option: as its caller writes it
 
 
 def of_run(
@@ -169,7 +171,7 @@ def of_table(
     chooser = (split, predictions) if split in ("valid", "calib") else None
     if calib is not None:
         other, more = read_calibrating(calib, predictions)
-        predictions, other, said = recalibrated(predictions, other, calibration)
+        predictions, other, said = recalibrated(predictions, other, calibration, option("calib"))
         chooser, notes = ("calib", other), (*notes, *more, *said)
         provenance["calib"] = calib.name
     elif calibration is not None:

@@ -42,12 +42,7 @@ def train(
     a note says where the run is not bit-exact, and why.
     Raises `BadInput` for what the user can mend.
     """
-    if start is not None and weights is not None:
-        raise BadInput(
-            "another run's weights and those of a file cannot both be the first",
-            where=f"--weights {weights} --from {start}",
-            remedy="leave one of the two out",
-        )
+    refuse_two_starts(weights, start)
     extras.need_torch("train")
     from lesionlab.config import with_max_epochs, with_overrides
     from lesionlab.experiments.presets import load_preset
@@ -114,6 +109,16 @@ def _answer(run: Run, machine: Machine, progress: Progress) -> dict[str, Any]:
     return result_of(run, progress) if machine.ranks.first else {}
 
 
+def refuse_two_starts(weights: Path | str | None, start: str | None) -> None:
+    """`BadInput` where both a weights file and another run are to give the first weights."""
+    if start is not None and weights is not None:
+        raise BadInput(
+            "another run's weights and those of a file cannot both be the first",
+            where=f"--weights {weights} --from {start}",
+            remedy="leave one of the two out",
+        )
+
+
 def stage_weights(start: str) -> Path:
     """The weights file of `RUN` (its best) or `RUN@STAGE` (at the end of that stage)."""
     from lesionlab.errors import nearest
@@ -121,6 +126,8 @@ def stage_weights(start: str) -> Path:
 
     if (Path(start) / BEST).is_file():  # a folder may have an @ in its name
         return Path(start) / BEST
+    if Path(start).is_file():
+        raise BadInput("is a file, not a run", where=f"--from {start}", remedy=_instead(start))
     folder, sign, stage = start.rpartition("@")
     folder = folder if sign else start
     stages = {p.stem: p for p in sorted(Path(folder).glob("stages/*.safetensors"))}
@@ -128,6 +135,19 @@ def stage_weights(start: str) -> Path:
         hint = nearest(stage if sign else "", stages) if stages else "give RUN or RUN@STAGE"
         raise BadInput("no such stage or run", where=f"--from {start}", remedy=hint)
     return stages[stage]
+
+
+def _instead(start: str) -> str:
+    """What to type for a file: the stage of the run that it lies in, or `--weights`."""
+    from lesionlab.run import BEST, STAGES
+
+    file = Path(start)
+    run = file.parent.parent
+    if file.suffix == ".safetensors" and file.parent.name == STAGES and (run / BEST).is_file():
+        return f"give --from {run}@{file.stem}"
+    if file.name == BEST:
+        return f"give --from {file.parent}"
+    return f"give --weights {start}, or --from RUN"
 
 
 def result_of(run: Run, progress: Progress) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +18,14 @@ from lesionlab.deployment.cases import encode_cases, not_understood
 from lesionlab.deployment.decode import View, read_view
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.predictor import Predictor
-from lesionlab.deployment.schema import OperatingPoint
+from lesionlab.evaluation.operating_point import OperatingPoint
 
 BATCH = 16
 AHEAD = 3 * BATCH  # images decoded before they are needed, at most
 
 
 @dataclass(frozen=True)
-class Result:
+class ImageResult:
     """One image's answer, or the reason why there is none.
 
     `note` is what a reader must know of the file. `pixels` (size, size, C) uint8 and `cam`
@@ -39,6 +40,26 @@ class Result:
     cam: npt.NDArray[np.float32] | None = None
 
 
+# What `predict` says of an image beside its answer, in JSON and in the CSV.
+ABOUT_IMAGE: dict[str, Callable[[ImageResult], str | None]] = {
+    "image_id": lambda result: result.item.image_id,
+    "path": lambda result: result.item.path.as_posix(),
+    "error": lambda result: result.error or None,
+    "note": lambda result: result.note,
+}
+
+
+def about_image(result: ImageResult) -> dict[str, str | None]:
+    """The values of `ABOUT_IMAGE`."""
+    return {name: value(result) for name, value in ABOUT_IMAGE.items()}
+
+
+def as_json(result: ImageResult) -> dict[str, Any]:
+    """A JSON object; the fields of the answer are absent where there is none."""
+    answer = {} if result.answer is None else result.answer.model_dump()
+    return {**about_image(result), **answer}
+
+
 @dataclass(frozen=True)
 class How:
     """What is asked of a batch, beside its images."""
@@ -51,8 +72,8 @@ class How:
 
 def predict_items(
     predictor: Predictor, items: Iterable[Item], how: How | None = None, *, workers: int = 2
-) -> Iterator[Result]:
-    """A `Result` for each item, in order; an unreadable image is a result, not the end."""
+) -> Iterator[ImageResult]:
+    """An `ImageResult` for each item, in order; an unreadable image is a result, not the end."""
     how = how or How()
     with ThreadPoolExecutor(workers) as pool:
         decoded = _decoded(pool, predictor, items, how.draft)
@@ -62,7 +83,7 @@ def predict_items(
 
 def _answered(
     predictor: Predictor, group: list[tuple[Item, View | str]], how: How
-) -> Iterator[Result]:
+) -> Iterator[ImageResult]:
     good = [(item, view) for item, view in group if isinstance(view, View)]
     said: list[Answer] = []
     cams: npt.NDArray[np.float32] | None = None
@@ -75,12 +96,12 @@ def _answered(
     row = 0
     for item, view in group:
         if isinstance(view, str):
-            yield Result(item, None, view)
+            yield ImageResult(item, None, view)
             continue
         cam = None if cams is None else cams[row]
         strange = "" if coding is None else not_understood(item.case, coding)
         note = "; ".join(filter(None, (view.note, strange)))
-        yield Result(item, said[row], note=note, pixels=view.pixels, cam=cam)
+        yield ImageResult(item, said[row], note=note, pixels=view.pixels, cam=cam)
         row += 1
 
 

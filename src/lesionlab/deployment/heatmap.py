@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 
 import numpy as np
@@ -26,18 +27,35 @@ def evidence(cam: npt.NDArray[np.float32], row: int) -> npt.NDArray[np.float32]:
     return np.asarray(cam[row] - others.mean(axis=0), np.float32)
 
 
-def overlay(pixels: UInt8, cam: npt.NDArray[np.float32], row: int) -> Image.Image:
-    """The network's view, (size, size, C) uint8, with the positive evidence laid over it."""
+def overlay(
+    pixels: UInt8,
+    cam: npt.NDArray[np.float32],
+    row: int,
+    offset: tuple[float, float] = (0.0, 0.0),
+) -> Image.Image:
+    """The network's view, (size, size, C) uint8, with the positive evidence laid over it.
+
+    The places of the map lie `offset` (down, right; in places) from equal parts of the side.
+    """
     side = max(SIDE, pixels.shape[0])
     shown = Image.fromarray(pixels.squeeze()).convert("RGB").resize((side, side))
     positive = np.maximum(evidence(cam, row), 0)
     scaled = (255 * positive / max(float(positive.max()), 1e-9)).astype(np.uint8)
-    heat = Image.fromarray(scaled).resize((side, side), Image.Resampling.BICUBIC)
+    heat = _enlarged(scaled, side, offset)
     share = np.asarray(heat, np.float64)[..., None] / 255
     colour = LOW + (HIGH - LOW) * share
     alpha = STRENGTH * share
     mixed = np.asarray(shown) * (1 - alpha) + colour * alpha
     return Image.fromarray(mixed.round().astype(np.uint8))
+
+
+def _enlarged(grid: UInt8, side: int, offset: tuple[float, float]) -> Image.Image:
+    """(h, w) as a picture; what moves in at an edge is the place at that edge."""
+    (down, right), (h, w) = offset, grid.shape
+    around = math.ceil(max(abs(down), abs(right)))
+    wide = Image.fromarray(np.pad(grid, around, mode="edge"))
+    left, top = around - right, around - down
+    return wide.resize((side, side), Image.Resampling.BICUBIC, (left, top, left + w, top + h))
 
 
 def png(image: Image.Image) -> bytes:

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,10 +41,6 @@ class Cost:
     auc_int8: float
     upper: float
     max_probability_difference: float
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return dict(self.__dict__)
 
 
 class _Images:

@@ -29,8 +29,9 @@ from lesionlab.deployment.measure import (
     to_int8,
 )
 from lesionlab.deployment.predictor import Predictor, test_picture
-from lesionlab.deployment.schema import BundleInfo, OperatingPoint, Parity, Training
+from lesionlab.deployment.schema import BundleInfo, Parity, Training
 from lesionlab.deployment.signing import sign
+from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run import FactsCoding
 
@@ -68,6 +69,7 @@ class Network:
     outputs: tuple[str, ...]
     width: int
     original: Original
+    cam_offset: tuple[float, float] = (0.0, 0.0)  # `explanation.offset.place_offset`
 
 
 def export_bundle(
@@ -161,6 +163,7 @@ def _draft(recipe: Recipe, network: Network) -> Bundle:
         train_prior=recipe.train_prior,
         facts=recipe.facts,
         outputs=cast(Any, network.outputs),
+        cam_offset=network.cam_offset,
         embedding_size=network.width,
         operating_points=recipe.operating_points,
         training=recipe.training,

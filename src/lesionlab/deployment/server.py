@@ -28,26 +28,27 @@ from lesionlab.deployment.answers import answers, find_point
 from lesionlab.deployment.cases import Case, encode_cases, not_understood
 from lesionlab.deployment.decode import read_view, refuse_pixels
 from lesionlab.deployment.problems import PROBLEM, Problem
-from lesionlab.deployment.schema import OperatingPoint
-from lesionlab.deployment.server_audit import Audit
+from lesionlab.deployment.schema import point_name
+from lesionlab.deployment.server_audit import AuditLog
 from lesionlab.deployment.server_body import Upload, read_uploads
 from lesionlab.deployment.server_gate import Gate
 from lesionlab.deployment.server_guard import App, Guard, Rules
 from lesionlab.deployment.server_metrics import Metrics
-from lesionlab.deployment.server_models import Model, Models
+from lesionlab.deployment.server_models import Models, ServedModel
 from lesionlab.deployment.server_schema import (
     PREDICT_BODY,
     Ask,
-    Limits,
     ModelShape,
     ModelsShape,
     PredictShape,
     ProblemShape,
+    ServerLimits,
     StatusShape,
     refusals,
 )
 from lesionlab.deployment.web import page_files
 from lesionlab.errors import BadInput, one_line
+from lesionlab.evaluation.operating_point import OperatingPoint
 
 log = logging.getLogger("lesionlab.serve")
 
@@ -59,15 +60,15 @@ class House:
     models: Models
     gate: Gate
     metrics: Metrics
-    limits: Limits
-    audit: Audit | None = None
+    limits: ServerLimits
+    audit: AuditLog | None = None
 
 
 @dataclass(frozen=True)
 class Wish:
     """What a request asks for, beside its images."""
 
-    model: Model
+    model: ServedModel
     point: OperatingPoint | None
     abstain: str
     with_cam: bool
@@ -188,7 +189,7 @@ def _add_models(app: FastAPI, house: House) -> None:
         return described(_model(house, model))
 
 
-def described(model: Model) -> dict[str, Any]:
+def described(model: ServedModel) -> dict[str, Any]:
     """What a client may know of a bundle: no path, no hashes."""
     bundle, info = model.predictor.bundle, model.predictor.info
     return {
@@ -197,10 +198,8 @@ def described(model: Model) -> dict[str, Any]:
         "name": info.name,
         "classes": list(info.classes),
         "malignant": list(info.malignant),
-        "operating_points": [
-            {"name": p.name, **p.model_dump(mode="json")} for p in info.operating_points
-        ],
-        "conformal": [{"name": c.name, **c.model_dump(mode="json")} for c in info.conformal],
+        "operating_points": [{"name": point_name(p), **p.to_json()} for p in info.operating_points],
+        "conformal": [{"name": c.name, **c.to_json()} for c in info.conformal],
         "outputs": list(info.outputs),
         "leaky": info.leaky,
         "synthetic": info.synthetic,
@@ -209,12 +208,13 @@ def described(model: Model) -> dict[str, Any]:
         "facts": None if info.facts is None else info.facts.model_dump(mode="json"),
         "fit": info.preprocessing.fit,
         "preprocessing": info.preprocessing.model_dump(mode="json"),
+        "cam_offset": list(info.cam_offset),
         "training": info.training.model_dump(mode="json"),
         "card": bundle.card,
     }
 
 
-def _model(house: House, name: str | None) -> Model:
+def _model(house: House, name: str | None) -> ServedModel:
     found = house.models.find(name)
     if found is None:
         raise Problem(404, "model", "no such model")
@@ -311,7 +311,7 @@ def _answered(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
     coding = predictor.info.facts
     facts = None if coding is None else encode_cases([wish.case], coding)
     outputs = predictor.predict(view.pixels[None], wish.with_cam, facts)
-    said = answers(predictor, outputs, wish.point, wish.abstain)[0].to_json()
+    said = answers(predictor, outputs, wish.point, wish.abstain)[0].model_dump()
     house.metrics.phase.labels("decode").observe(decoded - started)
     house.metrics.phase.labels("inference").observe(time.perf_counter() - decoded)
     house.metrics.images.labels(wish.model.id).inc()
@@ -324,7 +324,7 @@ def _answered(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
     return {"name": upload.name, "error": None, "status": 200, "note": note, **said}
 
 
-def _note(audit: Audit | None, data: bytes, identity: str, said: dict[str, Any]) -> None:
+def _note(audit: AuditLog | None, data: bytes, identity: str, said: dict[str, Any]) -> None:
     """One line in the audit log, where there is one; without it there is no answer."""
     if audit is None:
         return

@@ -14,12 +14,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lesionlab.deployment.problems import PROBLEM, Problem
 from lesionlab.deployment.server import House, create_app
-from lesionlab.deployment.server_audit import Audit
+from lesionlab.deployment.server_audit import AuditLog
 from lesionlab.deployment.server_gate import Gate
 from lesionlab.deployment.server_guard import App, Rules, send_problem
 from lesionlab.deployment.server_metrics import Metrics
 from lesionlab.deployment.server_models import Models
-from lesionlab.deployment.server_schema import Limits
+from lesionlab.deployment.server_schema import ServerLimits
 from lesionlab.errors import BadInput
 from lesionlab.platforms import usable_cpus
 
@@ -143,8 +143,8 @@ def build(bundles: list[Path], settings: ServeSettings) -> tuple[App, House]:
         models=Models(bundles, settings.key),
         gate=Gate(workers, settings.queue),
         metrics=Metrics(),
-        limits=Limits(workers=workers, queue=settings.queue),
-        audit=None if settings.audit is None else Audit(settings.audit),
+        limits=ServerLimits(workers=workers, queue=settings.queue),
+        audit=None if settings.audit is None else AuditLog(settings.audit),
     )
     return create_app(house, rules), house
 

@@ -22,7 +22,7 @@ from lesionlab.deployment.batch import How, predict_items
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.predictor import Predictor
-from lesionlab.deployment.table import Plan, Table, columns
+from lesionlab.deployment.table import PredictionsTable, TablePlan, columns
 from lesionlab.errors import BadInput
 from lesionlab.progress import Progress
 
@@ -61,7 +61,10 @@ def do_shard(shard: Shard, progress: Progress) -> dict[str, Any]:
     predictor = _predictor(shard.bundle, shard.identity, shard.threads)
     point = find_point(predictor.info, shard.operating_point)
     names = tuple(columns(predictor.info, point is not None))
-    table, errors = Table(Path(shard.csv), Plan(shard.identity, names, dict(shard.settings))), 0
+    table, errors = (
+        PredictionsTable(Path(shard.csv), TablePlan(shard.identity, names, dict(shard.settings))),
+        0,
+    )
     left = table.left(shard.items)
     with table:
         how = How(point, shard.abstain, shard.draft)

@@ -154,7 +154,7 @@ def refuse_in_fold(folders: Sequence[Path], method: str) -> bool:
             "stacking needs out-of-fold predictions, and a single run has none",
             where=str(folders[0]),
             remedy="make them first: lesionlab repeat DATASET --preset P --out DIR, then: "
-            "lesionlab ensemble DIR --method stack --handmade",
+            "lesionlab ensemble DIR --method stack --handcrafted",
         )
     return repeats
 

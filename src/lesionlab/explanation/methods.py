@@ -112,7 +112,7 @@ def applicable(network: Classifier) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExplainedNetwork:
     """A network with the images that it is asked about: rows of a table of pixels.
 
     `facts` is (rows of the table, F) for a network that reads them, else None. `steps` are those
@@ -142,7 +142,7 @@ class Subject:
 
 
 def maps_of(
-    subject: Subject,
+    subject: ExplainedNetwork,
     name: str,
     rows: Ints,
     target: Ints,
@@ -174,7 +174,7 @@ def maps_of(
     return np.concatenate(parts) if parts else np.zeros((0, 0, 0), np.float32)
 
 
-def _maker(subject: Subject, chosen: Method) -> Maps:
+def _maker(subject: ExplainedNetwork, chosen: Method) -> Maps:
     if chosen.maps is integrated_gradients:
         return partial(integrated_gradients, steps=subject.steps)
     if chosen.maps is cam or chosen.maps is gradcam:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab.evaluation.intervals import Measure
-from lesionlab.explanation.methods import Float32, Ints, Subject, maps_of
+from lesionlab.explanation.methods import ExplainedNetwork, Float32, Ints, maps_of
 from lesionlab.explanation.randomise import CONTROL, EVERYTHING
 from lesionlab.explanation.statistics import (
     SIGNED,
@@ -108,7 +108,7 @@ def _differs(found: Alike) -> bool | None:
 
 
 def similarity(
-    subject: Subject,
+    subject: ExplainedNetwork,
     name: str,
     maps: Float32,
     others: Iterable[tuple[str, Classifier]],
@@ -138,7 +138,7 @@ def similarity(
 
 
 def label_similarity(
-    subject: Subject,
+    subject: ExplainedNetwork,
     name: str,
     heads: Sequence[Classifier],
     rows: Ints,

@@ -15,7 +15,7 @@ from lesionlab.data.manifest import Dataset
 from lesionlab.data.masks import LesionMasks, masks_of
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Floats, Predictions
-from lesionlab.explanation.methods import Ints, Subject, chosen_methods
+from lesionlab.explanation.methods import ExplainedNetwork, Ints, chosen_methods
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run import Run
 from lesionlab.training.inference import load_run, unchanged_data
@@ -47,7 +47,7 @@ class ExplainSession:
     dataset: Dataset  # in the order of `image_id`
     predictions: Predictions
     prior: Floats | None  # (K,)
-    subject: Subject
+    subject: ExplainedNetwork
     rows: Ints
     groups: npt.NDArray[np.object_]  # (len(table),)
     masks: LesionMasks | None  # None where no explained image has one
@@ -115,7 +115,7 @@ def open_session(
         dataset,
         predictions,
         prior,
-        Subject(loaded.network, loaded.pixels, loaded.how, machine.device, loaded.facts),
+        ExplainedNetwork(loaded.network, loaded.pixels, loaded.how, machine.device, loaded.facts),
         rows,
         np.asarray(united_groups(dataset.table), object),
         masks if masks.known[rows].any() else None,

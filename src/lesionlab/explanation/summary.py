@@ -25,7 +25,7 @@ from lesionlab.explanation.methods import METHODS, Float32, Ints, chosen_methods
 from lesionlab.explanation.neighbours import Agreement, agreement, leave_one_out, nearest
 from lesionlab.explanation.session import ExplainSession
 from lesionlab.explanation.statistics import SHARE, mean_measure
-from lesionlab.explanation.study import Question, Row, prepared, study
+from lesionlab.explanation.study import MethodRow, Question, prepared, study
 from lesionlab.run import now
 from lesionlab.training.calibration import predictions_of, read_calibration
 
@@ -55,7 +55,7 @@ class Findings:
     session: ExplainSession
     methods: tuple[str, ...]
     question: Question
-    study: list[Row]
+    study: list[MethodRow]
     parts: list[dict[str, Any]]  # accuracies where only a part of each picture is left
     gallery: Gallery
     main: str  # the method whose maps stand beside the cases
@@ -165,7 +165,7 @@ def sampled(session: ExplainSession) -> Ints:
     return np.asarray(first, np.int64)
 
 
-def main_method(names: tuple[str, ...], rows: Sequence[Row]) -> str:
+def main_method(names: tuple[str, ...], rows: Sequence[MethodRow]) -> str:
     """Whose maps stand beside the cases: the first that passed, else the first that did not fail.
 
     Where none is left it is the first of `names`; the page says so.
@@ -216,7 +216,7 @@ def _left_over(session: ExplainSession, part: str, rows: Ints) -> Float32:
     return np.concatenate([localisation.left_over(part, block) for block in blocks])
 
 
-def _passed(row: Row) -> bool | None:
+def _passed(row: MethodRow) -> bool | None:
     return None if row.sanity is None else row.sanity.passed
 
 

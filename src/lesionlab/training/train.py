@@ -30,6 +30,7 @@ from lesionlab.run import (
     CALIBRATION,
     CHECKPOINTS,
     LAST,
+    STAGES,
     Run,
     locked,
     read_run,
@@ -54,7 +55,6 @@ from lesionlab.training.step import Float32, Inputs, NonFiniteStep, Rows, do_ste
 from lesionlab.training.stop import StopRequest, Watchful
 from lesionlab.training.tracking import open_trackers
 
-STAGES = "stages"
 OnEpoch = Callable[[Mapping[str, object]], None]  # sees a row of the history; may raise to end it
 QUIET = 1.0  # seconds; an epoch shorter than this gets no bar and no line of its own
 SAVE_AFTER = 10.0  # seconds since the last checkpoint, at the end of an epoch
