@@ -47,7 +47,7 @@ def explain(
     Returns the content of `explanations-<part>.json` with `page`, its path. Raises `BadInput`
     for an unfinished run, changed data, a method that does not apply, and masks that fit no image.
     """
-    from lesionlab.api.subject import of_run
+    from lesionlab.api._inputs import of_run
     from lesionlab.reporting.explanations import write_page
     from lesionlab.reporting.explanations_cards import overlays
     from lesionlab.reporting.explanations_link import link_report, page_name
