@@ -10,11 +10,11 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
+from lesionlab.api._inputs import Subject, report_content
 from lesionlab.api.array_options import check_options, shares
 from lesionlab.api.calibrating import calibrating_rows, recalibrated
 from lesionlab.api.operating_points import Choice, operating_points
 from lesionlab.api.sets import sets_of
-from lesionlab.api.subject import Subject, report_content
 from lesionlab.api.wording import argument
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.arrays import Array, text

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lesionlab import files
+from lesionlab.api._inputs import Beside, Subject, is_current, of_run, of_table, report_content
 from lesionlab.api.operating_points import Choice, operating_points
 from lesionlab.api.outside import of_outside
 from lesionlab.api.repeats import evaluate_repeats, repeated_runs
 from lesionlab.api.sets import sets_of
-from lesionlab.api.subject import Beside, Subject, is_current, of_run, of_table, report_content
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.conformal import ALPHA

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lesionlab import files
-from lesionlab.api.subject import Subject
+from lesionlab.api._inputs import Subject
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
 from lesionlab.evaluation.predictions import Predictions

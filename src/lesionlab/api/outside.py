@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import extras
-from lesionlab.api.subject import Subject
+from lesionlab.api._inputs import Subject
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import counterparts
 from lesionlab.errors import BadInput

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lesionlab.api.subject import Subject
+from lesionlab.api._inputs import Subject
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.conformal import fit_conformal, measure_sets
 from lesionlab.evaluation.predictions import Predictions
