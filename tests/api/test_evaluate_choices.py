@@ -56,7 +56,14 @@ def make_run(folder: Path, data: Path, seed: int) -> Path:
     prior = dict(zip(CLASSES, PRIOR.tolist(), strict=True))
     files.write_json(
         folder / "calibration.json",
-        {"temperature": 1.2, "prior": prior, "train_prior": prior, "fitted_on": "valid"},
+        {
+            "temperature": 1.2,
+            "prior": prior,
+            "train_prior": prior,
+            "fitted_on": "valid",
+            "n": 150,
+            "groups": 75,
+        },
     )
     for part, first in (("valid", 10), ("test", 20), ("calib", 30)):
         write_predictions(folder / f"predictions-{part}.csv", draw(part[0], 400, first + seed))

@@ -10,8 +10,8 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
+from lesionlab.api._inputs import report_content
 from lesionlab.api.array_options import check_options, shares
-from lesionlab.api.subject import report_content
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.arrays import Array, text
 from lesionlab.evaluation.bootstrap import Resampling

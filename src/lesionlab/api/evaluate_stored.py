@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lesionlab import files
+from lesionlab.api._inputs import Beside, is_current, of_run, of_table, report_content
 from lesionlab.api.outside import of_outside
-from lesionlab.api.subject import Beside, is_current, of_run, of_table, report_content
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.bootstrap import Resampling

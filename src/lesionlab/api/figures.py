@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab import extras, files
-from lesionlab.api.subject import is_current, of_run, of_table, report_content
+from lesionlab.api._inputs import is_current, of_run, of_table, report_content
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import Resampling

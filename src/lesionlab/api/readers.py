@@ -11,7 +11,7 @@ from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from lesionlab.api.source import PredictionSource
+    from lesionlab.api._inputs import PredictionSource
     from lesionlab.evaluation.predictions import Predictions
 
 
@@ -37,7 +37,7 @@ def readers(
     `weight="read"`: by its votes. Returns `{point, reader, model, difference, statement,
     individuals, beaten, published, ...}`. Raises `BadInput` where the two do not belong together.
     """
-    from lesionlab.api.source import open_source
+    from lesionlab.api._inputs import open_source
     from lesionlab.evaluation.readers import compare_with_readers, published_points
     from lesionlab.evaluation.votes import read_votes
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
+from lesionlab.data.split_names import SPLITS
 from lesionlab.evaluation.policies import DEFAULT_POLICY, DEFAULT_TARGET, POLICIES
 
 EPILOG = """\b
@@ -28,7 +29,7 @@ Research use only. No number here is advice to a patient.
 @path_option("--truth", metavar="CSV", help="True labels for a predictions table: image_id, label.")
 @click.option(
     "--split",
-    type=click.Choice(["valid", "test", "train", "calib"]),
+    type=click.Choice(SPLITS),
     help="Split of the run (default valid); for a table, the split that it holds.",
 )
 @click.option("--malignant", default="", metavar="A,B", help="Malignant classes of a table.")

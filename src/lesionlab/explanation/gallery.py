@@ -37,7 +37,7 @@ class GalleryCase:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Cases by what they are shown for; `confident` is by the class that was called."""
+    """Cases by what they are shown for; `confident` is by the predicted class."""
 
     losses: tuple[GalleryCase, ...]
     confident: dict[str, tuple[GalleryCase, ...]]

@@ -45,7 +45,7 @@ from lesionlab.run import (
 from lesionlab.training import checkpoint
 from lesionlab.training.checkpoint import KEPT, State
 from lesionlab.training.depthwise import slow_convolutions
-from lesionlab.training.losses import implied_prior
+from lesionlab.training.losses import implied_prior, refuse_unfit_loss
 from lesionlab.training.machine import Machine, free_memory
 from lesionlab.training.monitor import checked_monitor, refuse_undefined
 from lesionlab.training.setup import SNAPSHOT, Parts, reference, snapshot, write_snapshot
@@ -60,12 +60,7 @@ def refuse_impossible(settings: Settings, parts: Parts) -> None:
     classes = len(parts.counts)
     monitor = checked_monitor(settings.monitor, classes)
     refuse_undefined(monitor, parts.y[parts.valid], parts.dataset.info.classes)
-    if settings.loss.name == "binary" and classes != 2:
-        raise BadInput(
-            f"'binary' needs two classes and there are {classes}",
-            where="loss.name",
-            remedy="use cross_entropy",
-        )
+    refuse_unfit_loss(settings.loss, classes)
     if settings.stages[0].start_from == "best":
         raise BadInput("the first stage has none before it", where="stages.0.start_from")
     refuse_lone_images(settings, len(parts.train))

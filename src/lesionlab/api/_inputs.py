@@ -1,4 +1,4 @@
-"""What `evaluate` and `figures` look at: a run's part or a table, and all that is known of it."""
+"""What several verbs take: a run's split or a table of predictions, and all that is known of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lesionlab import extras, files
 from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.data.split_names import SPLITS
 from lesionlab.data.taxonomy import malignant_if_all_known
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.foreign import read_any
-from lesionlab.evaluation.predictions import Predictions, read_predictions
+from lesionlab.evaluation.predictions import Floats, Predictions, read_predictions
 from lesionlab.evaluation.recalibration import (
     how_read,
     read_calibrating,
@@ -38,7 +41,6 @@ from lesionlab.run import (
 )
 from lesionlab.training.calibration import read_calibration
 
-PARTS = ("valid", "test", "train", "calib")
 BESIDE = {"test": ("valid", "train"), "valid": ("train",), "train": ("valid",), "calib": ("valid",)}
 
 
@@ -49,6 +51,61 @@ class Beside:
     subgroups: tuple[dict[str, Any], ...] = ()
     readers: tuple[dict[str, Any], ...] = ()
     published: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class PredictionSource:
+    """Predictions and what is known of them; `prior (K,)` is None where it is not."""
+
+    name: str
+    predictions: Predictions
+    malignant: tuple[str, ...] = ()
+    prior: Floats | None = None
+    part: str | None = None
+    leaky: bool = False
+    synthetic: bool = False
+
+
+def refuse_unknown_split(split: str) -> None:
+    """`BadInput` for a name that no split has."""
+    if split not in SPLITS:
+        raise BadInput(f"no part '{split}'", where="--split", remedy=nearest(split, SPLITS))
+
+
+def open_source(path: Path, split: str = "valid") -> PredictionSource:
+    """The stored predictions of a run's part, or a predictions CSV.
+
+    Raises `BadInput` where the run has none of that part: it opens no sealed test set.
+    """
+    if path.is_dir():
+        return _stored_predictions(path, split)
+    return PredictionSource(path.stem, read_any(path)[0])
+
+
+def _stored_predictions(folder: Path, split: str) -> PredictionSource:
+    refuse_unknown_split(split)
+    run = read_run(folder)
+    table = run.predictions_path(split)
+    if not table.is_file():
+        raise BadInput(
+            f"has no predictions of '{split}'",
+            where=str(folder),
+            remedy=f"make them: lesionlab evaluate {folder} --split {split}",
+        )
+    data, predictions = run.config.dataset, read_predictions(table)
+    prior = None
+    if (folder / CALIBRATION).is_file():
+        stored = files.read_json(folder / CALIBRATION)["prior"]
+        prior = np.array([stored[c] for c in predictions.classes], np.float64)
+    return PredictionSource(
+        folder.resolve().name,
+        predictions,
+        data.malignant,
+        prior,
+        split,
+        data.leaky,
+        data.synthetic,
+    )
 
 
 def of_run(
@@ -65,8 +122,7 @@ def of_run(
     Raises `BadInput` for an unfinished run, an unknown part, and for test without the dataset
     folder whose ledger is to be written.
     """
-    if split not in PARTS:
-        raise BadInput(f"no part '{split}'", where="--split", remedy=nearest(split, PARTS))
+    refuse_unknown_split(split)
     run = read_run(folder)
     refuse_unfinished(run)
     found = dataset_beside(Path(run.config.dataset.folder), data)
@@ -110,9 +166,9 @@ def _predictions(run: Run, split: str, data: Path | None, progress: Progress) ->
     from lesionlab.training.members import is_ensemble
 
     if is_ensemble(run.folder):
-        from lesionlab.api.ensemble import ensemble_part
+        from lesionlab.experiments.ensemble_folder import ensemble_predictions
 
-        return ensemble_part(run, split, dataset_folder=data, progress=progress)
+        return ensemble_predictions(run, split, dataset_folder=data, progress=progress)
     from lesionlab.training.inference import predict_split
 
     return predict_split(run.folder, split, dataset_folder=data, progress=progress)
@@ -232,7 +288,7 @@ def report_content(
         published=beside.published,
         provenance=subject.provenance,
         created=now(),
-        explanations=pages_in(subject.out, PARTS),
+        explanations=pages_in(subject.out, SPLITS),
     )
 
 
