@@ -19,6 +19,9 @@ from lesionlab.evaluation.measured import measure_cases
 from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.evaluation.predictions import Floats, Predictions
 from lesionlab.evaluation.sections import (
+    CalibrationResult,
+    ConfusionTable,
+    PointResult,
     calibration_section,
     class_counts,
     confusion_section,
@@ -57,10 +60,10 @@ class Evaluation:
     metrics: dict[str, Measure]
     per_class: dict[str, dict[str, Measure]]
     malignant_v_benign: dict[str, Measure] | None
-    confusion: dict[str, Any]
-    confusion_prior_corrected: dict[str, Any] | None
-    operating_points: list[dict[str, Any]]
-    calibration: dict[str, Any]
+    confusion: ConfusionTable
+    confusion_prior_corrected: ConfusionTable | None
+    operating_points: list[PointResult]
+    calibration: CalibrationResult
     decision_curve: dict[str, Any] | None
     curves: dict[str, Any]
     undefined_replicates: dict[str, int]

@@ -129,9 +129,8 @@ def choose_operating_point(
         raise BadInput(f"no {kind} case to choose an operating point on", where=chosen_on)
     codes, _ = group_codes(known.groups)
     threshold = CHOOSERS[policy](values, positive, codes, target)
-    return _described(
-        policy, target, threshold, tuple(score), chosen_on, prior, values, positive, codes
-    )
+    scored = Scored(values, positive, codes)
+    return _described(policy, target, threshold, tuple(score), chosen_on, prior, scored)
 
 
 def default_operating_point(
@@ -171,6 +170,15 @@ def _checked_target(policy: str, target: float | None) -> float:
     return value
 
 
+@dataclass(frozen=True)
+class Scored:
+    """The score of each case, whether it is one of the positives, and its group's number; (N,)."""
+
+    values: Floats
+    positive: npt.NDArray[np.bool_]
+    codes: Ints
+
+
 def _described(
     policy: str,
     target: float,
@@ -178,11 +186,10 @@ def _described(
     score: tuple[str, ...],
     chosen_on: str,
     prior: Mapping[str, float] | None,
-    values: Floats,
-    positive: npt.NDArray[np.bool_],
-    codes: Ints,
+    scored: Scored,
 ) -> OperatingPoint:
-    called = values >= threshold
+    positive, codes = scored.positive, scored.codes
+    called = scored.values >= threshold
     return OperatingPoint(
         policy=policy,
         target=None if policy == "youden" else target,
