@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-TRAIN_EXTRA = ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript")
-
+from lesionlab.extras import MODULES
 
 HIDE = f"""
 import sys
 from importlib.machinery import PathFinder
 found = PathFinder.find_spec
 def without(name, *rest):
-    return None if name.split(".")[0] in {TRAIN_EXTRA!r} else found(name, *rest)
+    return None if name.split(".")[0] in {MODULES["train"]!r} else found(name, *rest)
 PathFinder.find_spec = without
 """
 
@@ -33,7 +32,7 @@ def test_the_demo_names_the_extra_in_one_line(tmp_path: Path) -> None:
     done = without_torch(code, tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
-    assert "lesionlab[train]" in done.stderr
+    assert "demo needs the extra 'train' (torch is not installed)" in done.stderr
     assert not list(tmp_path.iterdir())
 
 

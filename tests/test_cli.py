@@ -71,7 +71,7 @@ def test_no_verb_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([]) == 2
     stderr = capsys.readouterr().err
     assert "Verbs:\n  demo" in stderr
-    assert "not a medical device" in stderr
+    assert "Not a medical device" in stderr
 
 
 def test_the_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,7 +99,7 @@ def verb_that_raises(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> N
     [
         (BadInput("is no image", where="a.jpg", remedy="remove it"), 2, "lesionlab: a.jpg: is no"),
         (BadInput("two\nlines"), 2, "lesionlab: two\\nlines"),
-        (ZeroDivisionError("oh"), 1, "a bug of ours"),
+        (ZeroDivisionError("oh"), 1, "a bug in lesionlab"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (BrokenPipeError(), 0, ""),
     ],

@@ -28,6 +28,7 @@ HISTORY = "history.csv"
 CALIBRATION = "calibration.json"
 OPERATING_POINTS = "operating_points.json"
 BEST = "best.safetensors"
+STAGES = "stages"  # a folder: the weights at the end of each
 LAST = "last.safetensors"
 ENSEMBLE = "ensemble.json"  # of a run folder whose weights are those of its members
 SUMMARY = "summary.json"  # how the training went
@@ -129,6 +130,17 @@ def read_run(folder: Path) -> Run:
     if isinstance(raw, dict) and raw.get("schema_version", 0) > SCHEMA_VERSION:
         raise BadInput("written by a newer version", where=str(folder), remedy="upgrade lesionlab")
     return Run(folder, parse(RunConfig, raw, str(folder / CONFIG)))
+
+
+def refuse_unfinished(run: Run) -> None:
+    """`BadInput` for a run without what its end writes: calibration and validation predictions."""
+    if (run.folder / CALIBRATION).is_file() and run.predictions_path("valid").is_file():
+        return
+    raise BadInput(
+        "the run is not finished",
+        where=str(run.folder),
+        remedy=f"run: lesionlab resume {run.folder}",
+    )
 
 
 def model_sha256(folder: Path) -> str | None:

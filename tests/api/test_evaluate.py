@@ -77,7 +77,14 @@ def run(tmp_path: Path, data: Path) -> Path:
     prior = dict(zip(CLASSES, PRIOR.tolist(), strict=True))
     files.write_json(
         folder / "calibration.json",
-        {"temperature": 1.2, "prior": prior, "train_prior": prior, "fitted_on": "valid"},
+        {
+            "temperature": 1.2,
+            "prior": prior,
+            "train_prior": prior,
+            "fitted_on": "valid",
+            "n": 150,
+            "groups": 75,
+        },
     )
     for part in ("valid", "test"):
         write_predictions(folder / f"predictions-{part}.csv", PARTS[part])
@@ -113,13 +120,14 @@ def test_opening_test_is_written_down_and_the_point_is_applied_unchanged(
     assert result["n"] == 150
     assert result["operating_points"][0]["threshold"] == before
     entry = ledger.openings(data)[0]
+    assert ledger.has_seen_test(run, None)
     metrics = json.loads((run / "metrics-test.json").read_text())
     assert (entry["run"], entry["split"]) == ("a", "test")
     assert entry["result"] == ledger.digest(metrics)
     evaluate(run, split="test", **FAST)
     assert len(ledger.openings(data)) == 2
     text = (run / "report.html").read_text(encoding="utf-8")
-    assert "opened 2 time(s), by 1 model(s)" in text
+    assert "accessed 2 time(s), by 1 model(s)" in text
     assert "cheating" in text
 
 
@@ -231,7 +239,7 @@ def test_pictures_come_from_the_data_set_and_can_be_left_out(run: Path) -> None:
     evaluate(run, images=False, lang="zh", **FAST)
     text = (run / "report.html").read_text(encoding="utf-8")
     assert "data:image/jpeg" not in text
-    assert "阈值浏览器" in text
+    assert "阈值探索" in text
 
 
 @pytest.mark.parametrize("unit", ["lesion", "patient"])

@@ -56,7 +56,14 @@ def make_run(folder: Path, data: Path, seed: int) -> Path:
     prior = dict(zip(CLASSES, PRIOR.tolist(), strict=True))
     files.write_json(
         folder / "calibration.json",
-        {"temperature": 1.2, "prior": prior, "train_prior": prior, "fitted_on": "valid"},
+        {
+            "temperature": 1.2,
+            "prior": prior,
+            "train_prior": prior,
+            "fitted_on": "valid",
+            "n": 150,
+            "groups": 75,
+        },
     )
     for part, first in (("valid", 10), ("test", 20), ("calib", 30)):
         write_predictions(folder / f"predictions-{part}.csv", draw(part[0], 400, first + seed))
@@ -97,7 +104,7 @@ def test_a_threshold_is_chosen_on_another_table(tables: tuple[Path, Path]) -> No
     assert point["threshold"] == alone["operating_points"][0]["threshold"]
     low = evaluate(test, calib=valid, point=True, **FAST)["operating_points"][0]
     assert low["chosen"]["policy"] == "sensitivity"
-    with pytest.raises(BadInput, match="--point is the policy"):
+    with pytest.raises(BadInput, match="--point-estimate means the policy"):
         evaluate(test, calib=valid, point=True, policy="youden", **FAST)
 
 
@@ -137,7 +144,7 @@ def test_sets_of_a_table(tables: tuple[Path, Path], method: str) -> None:
         assert coverage["low"] < coverage["value"] <= coverage["high"]
         assert coverage["high"] > 0.8
     text = Path(result["report"]).read_text(encoding="utf-8")
-    assert "Prediction sets" in text
+    assert "prediction set" in text
     assert f"({method.upper()})" in text
 
 
@@ -243,8 +250,8 @@ def test_the_unit_of_a_threshold_is_that_of_the_table_but_a_run_decides_by_image
     p = draw("v", 400, 1)
     pairs = p.y_true.copy()
     pairs[1::2] = pairs[::2]  # the images of a lesion carry one label
-    for name, prefix in (("valid", "v"), ("test", "e")):
-        q = draw(prefix, 400, 1)
+    for name, prefix, seed in (("valid", "v", 1), ("test", "e", 2)):
+        q = draw(prefix, 400, seed)
         write_predictions(tmp_path / f"{name}.csv", Predictions(
             q.image_id, q.patient_id, q.lesion_id, CLASSES, pairs, q.y_prob))  # fmt: skip
     found = {

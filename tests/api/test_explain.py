@@ -109,7 +109,7 @@ def test_neighbours_among_the_training_images(explained: dict, trained: Path) ->
     assert explained["embedding_leaves_out"] == []
     text = html.unescape((trained / "run" / "explanations-valid.html").read_text())
     assert f"without its own patient or lesion ({train} were asked)" in text
-    assert "of the picture's features just before the network's head: images" in text
+    assert "of the image features just before the head of the network. Images" in text
 
 
 def test_the_page_shows_the_spread_of_the_draws_and_whether_gradients_add_up(
@@ -181,7 +181,7 @@ def test_the_page_of_a_network_of_chance_says_so_first(trained: Path, explained:
     assert told["better_than_chance"] is not True  # of one epoch: nothing is learned
     text = (trained / "run" / "explanations-valid.html").read_text()
     assert text.index('class="alarm ') < text.index("<main")
-    assert "passed: follows what was learned" not in text
+    assert "passed: depends on what was learned" not in text
 
 
 def test_files_and_the_link_in_the_report(trained: Path, explained: dict) -> None:
@@ -266,10 +266,11 @@ def test_test_is_opened_through_the_ledger_only(trained: Path, tmp_path: Path) -
     assert len(ledger.openings(data)) == before
     of_valid = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     explain(trained / "run", split="test", out=out, **few)  # type: ignore[arg-type]
+    assert ledger.has_seen_test(trained / "run", None)  # in the run's own record
     entries = ledger.openings(data)
     assert len(entries) == before + 1
     assert entries[-1]["run"] == "run"
-    assert "Test set opened: 1" in (out / "explanations-test.html").read_text()
+    assert "Test-set accesses: 1" in (out / "explanations-test.html").read_text()
     assert {p: p.read_bytes() for p in of_valid} == of_valid  # nothing of validation is touched
     assert json.loads((out / "explanations-test.json").read_text())["part"] == "test"
     assert list((out / "explanations" / "test" / "cam").glob("*.png"))

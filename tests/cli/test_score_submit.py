@@ -68,7 +68,7 @@ def test_submit_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert json.loads(capsys.readouterr().out)["rows"] == 2
     assert out.read_text() == "isic_id,target\nISIC_1,0.25\nISIC_2,0.5\n"
     assert run(["submit", str(out), "--format", "isic2024", "--check"]) == 0
-    assert "would take them" in capsys.readouterr().out
+    assert "would accept them" in capsys.readouterr().out
     assert run(["submit", str(out), "--format", "isic2020", "--check"]) == 2
     assert "refused:" in capsys.readouterr().out
     assert run(["submit", str(table), "--format", "isic2024"]) == 2

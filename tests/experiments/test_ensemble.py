@@ -91,26 +91,26 @@ def test_turns_and_flips_of_a_single_run(runs: list[Path], tmp_path: Path) -> No
     one = read_predictions(runs[0] / "predictions-valid.csv")
     many = read_predictions(tmp_path / "e" / "predictions-valid.csv")
     assert np.abs(one.y_prob - many.y_prob).max() > 1e-6
-    with pytest.raises(BadInput, match="one member alone is no ensemble"):
+    with pytest.raises(BadInput, match="needs more than one member"):
         ensemble(runs[:1], tmp_path / "f", **HOW)
 
 
 def test_test_predictions_come_from_the_members(
     runs: list[Path], lesions: Path, tmp_path: Path
 ) -> None:
-    from lesionlab.api.ensemble import ensemble_part
+    from lesionlab.experiments.ensemble_folder import ensemble_predictions
     from lesionlab.run import read_run
-    from lesionlab.training.predict import predict_part
+    from lesionlab.training.inference import predict_split
 
     for method in ("mean", "rank"):
         ensemble(runs, tmp_path / method, method=method, **HOW)  # type: ignore[arg-type]
-        found = ensemble_part(read_run(tmp_path / method), "test")
+        found = ensemble_predictions(read_run(tmp_path / method), "test")
         assert set(found.image_id) == set(read_dataset(lesions).part("test")["image_id"])
         assert found.y_prob.sum(1) == pytest.approx(1)
         with pytest.raises(BadInput, match="were trained on 'train'"):
-            ensemble_part(read_run(tmp_path / method), "train")
-    mean = ensemble_part(read_run(tmp_path / "mean"), "test")
-    network = predict_part(tmp_path / "mean", "test")  # the one network of `export`
+            ensemble_predictions(read_run(tmp_path / method), "train")
+    mean = ensemble_predictions(read_run(tmp_path / "mean"), "test")
+    network = predict_split(tmp_path / "mean", "test")  # the one network of `export`
     assert network.y_prob == pytest.approx(mean.y_prob, abs=1e-4)
 
 
@@ -133,7 +133,7 @@ def test_stacking_on_in_fold_predictions_is_refused(
         ensemble(runs, tmp_path / "e", method="median", **HOW)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="no out-of-fold predictions of seed 3"):
         ensemble(repeats, tmp_path / "e", method="stack", seed=3, **HOW)
-    with pytest.raises(BadInput, match="'mean' reads no facts"):
+    with pytest.raises(BadInput, match="'mean' uses no clinical metadata"):
         ensemble(runs, tmp_path / "e", facts=["age"], **HOW)
     assert not (tmp_path / "e").exists()
 
@@ -158,11 +158,14 @@ def test_members_that_do_not_fit_are_named(
 def test_options_are_refused_before_torch_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def imported() -> None:
+    def imported(what: str) -> None:
         raise AssertionError("torch is imported")
 
-    monkeypatch.setattr("lesionlab.api.train.need_torch", imported)
-    for how, told in (({}, "one member alone"), ({"facts": ["age"], "tta": True}, "no facts")):
+    monkeypatch.setattr("lesionlab.extras.need_torch", imported)
+    for how, told in (
+        ({}, "more than one member"),
+        ({"facts": ["age"], "tta": True}, "no clinical"),
+    ):
         with pytest.raises(BadInput, match=told):
             ensemble([tmp_path / "r"], tmp_path / "e", **how)  # type: ignore[arg-type]
 
@@ -181,7 +184,6 @@ def test_folds_of_a_data_set_that_was_split_again_are_refused(
     from lesionlab.api.split import split
     from lesionlab.data.groups import united_groups
     from lesionlab.experiments.ensemble import Context, refuse_sealed
-    from lesionlab.experiments.heldout import in_order
     from lesionlab.progress import SILENT
     from lesionlab.training.machine import choose_machine
 
@@ -190,7 +192,7 @@ def test_folds_of_a_data_set_that_was_split_again_are_refused(
     split(data, test=0.3, valid=0.2, seed=5)
     with pytest.raises(BadInput, match="it was split again, or changed"):
         ensemble([tmp_path / "r"], tmp_path / "e", tta=True, **HOW)
-    dataset = in_order(read_dataset(data))
+    dataset = read_dataset(data).in_order()
     context = Context(dataset, choose_machine("cpu", "float32", 1), SILENT)
     groups = united_groups(dataset.table)
     train = np.flatnonzero(dataset.table["split"] == "train")
@@ -285,14 +287,14 @@ def test_trees_are_fitted_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None
 def test_fold_models_are_averaged_on_test_and_not_exported(
     repeats: list[Path], tmp_path: Path
 ) -> None:
-    from lesionlab.api.ensemble import ensemble_part
+    from lesionlab.experiments.ensemble_folder import ensemble_predictions
     from lesionlab.run import read_run
 
     for method in ("mean", "stack"):
         ensemble(repeats, tmp_path / method, method=method, handmade=True, **HOW)  # type: ignore[arg-type]
-        found = ensemble_part(read_run(tmp_path / method), "test")
+        found = ensemble_predictions(read_run(tmp_path / method), "test")
         assert found.y_prob.sum(1) == pytest.approx(1)
-        again = ensemble_part(read_run(tmp_path / method), "test")
+        again = ensemble_predictions(read_run(tmp_path / method), "test")
         assert (again.y_prob == found.y_prob).all()  # the trees are fitted again, to the same bits
     ensemble(repeats, tmp_path / "folds", tta=True, **HOW)
     with pytest.raises(BadInput, match="fold runs have seen every image"):
@@ -302,14 +304,14 @@ def test_fold_models_are_averaged_on_test_and_not_exported(
 def test_changed_weights_are_found(
     runs: list[Path], lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
-    from lesionlab.api.ensemble import ensemble_part
+    from lesionlab.experiments.ensemble_folder import ensemble_predictions
     from lesionlab.run import read_run
 
     copies = [Path(shutil.copytree(r, tmp_path / r.name)) for r in runs]
     ensemble(copies, tmp_path / "e", **HOW)
     shutil.copy(copies[1] / "best.safetensors", copies[0] / "best.safetensors")
     with pytest.raises(BadInput, match="are not those that the ensemble was made of"):
-        ensemble_part(read_run(tmp_path / "e"), "test")
+        ensemble_predictions(read_run(tmp_path / "e"), "test")
 
 
 def test_colours_are_shares() -> None:

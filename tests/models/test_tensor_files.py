@@ -42,11 +42,11 @@ def test_a_view_that_needs_gradients_is_written_as_plain_numbers(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", r"is empty \(0 bytes\)|readable"),
+        (b"", r"is empty \(0 bytes\)"),
         (b"abc", "absurd header"),
         (b"PK\x03\x04" + b"\xff" * 60, "absurd header"),
-        (struct.pack("<Q", 100) + b"{}", "is cut short|readable"),
-        (struct.pack("<Q", 2) + b"[]", "not a readable safetensors file"),
+        (struct.pack("<Q", 100) + b"{}", "is cut short"),
+        (struct.pack("<Q", 2) + b"[]", "is not a readable safetensors file"),
     ],
 )
 def test_what_is_no_such_file_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
@@ -61,12 +61,12 @@ def test_a_file_cut_anywhere_is_refused(file: Path) -> None:
     whole = file.read_bytes()
     for size in (1, 9, len(whole) // 2, len(whole) - 1):
         file.write_bytes(whole[:size])
-        with pytest.raises(BadInput, match=r"cut short|absurd header|readable"):
+        with pytest.raises(BadInput, match=r"cut short|absurd header"):
             read_tensors(file)
 
 
 def test_folders_and_absent_files(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"is a folder, not a (safetensors )?file"):
+    with pytest.raises(BadInput, match="is a folder, not a file"):
         read_tensors(tmp_path)
     with pytest.raises(BadInput, match="no such file"):
         read_tensors(tmp_path / "absent")

@@ -92,7 +92,9 @@ def gallery_of(content: ExplanationContent) -> list[str]:
 
 def test_the_gallery_says_at_its_head_whether_its_maps_can_be_believed() -> None:
     failed = gallery_of(page(row("cam", False), row("saliency", False)))[0]
-    assert failed.startswith("danger: Not to be believed: no method passed, and class activation")
+    assert failed.startswith(
+        "danger: Do not trust these maps. No method passed, and class activation"
+    )
     alone = gallery_of(page(row("cam", False)))[0]
     assert "No other method" in alone
     instead = gallery_of(page(row("cam", False), row("saliency", True), main="saliency"))[0]
@@ -123,10 +125,10 @@ def test_a_network_of_chance_is_said_before_all_else_and_nothing_is_praised(lang
 
 def test_better_than_chance_raises_no_alarm_and_unknown_is_no_praise() -> None:
     assert 'class="alarm' not in render(page(row("cam", True)))
-    assert "passed: follows what was learned" in render(page(row("cam", True)))
+    assert "passed: depends on what was learned" in render(page(row("cam", True)))
     unknown = page(row("cam", True), better=None)
     assert 'class="alarm warning"' in render(unknown)
-    assert "passed: follows what was learned" not in render(unknown)
+    assert "passed: depends on what was learned" not in render(unknown)
     old = dataclasses.replace(unknown, network=None)
     assert 'class="alarm' not in render(old)
 
@@ -135,7 +137,7 @@ def test_a_refusal_is_told_in_the_language_of_the_page() -> None:
     reason = "no target layer is known for networks of class SwinTransformer"
     content = dataclasses.replace(page(row("cam", True)), refused={"gradcam": reason})
     assert "此类网络的目标层未知 (SwinTransformer)" in render(content, "zh")
-    assert "Grad-CAM was left out: no target layer" in render(content)
+    assert "Grad-CAM was omitted: no target layer" in render(content)
 
 
 def test_names_are_escaped_wherever_a_file_can_bring_them() -> None:

@@ -40,7 +40,7 @@ def test_a_report_of_before_gets_one_link_a_part_in_its_language(
     assert link_report(report, "test", "zh")
     text = report.read_text(encoding="utf-8")
     assert linked(text) == ["valid", "test"]
-    assert "能否相信：测试" in text
+    assert "可信度：测试" in text
 
 
 def test_a_page_that_has_no_place_for_a_link_is_left_alone(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_sections_stand_in_the_order_of_the_readers_questions(content: ReportCon
     keys = [s.key for s in sections(content, language("en"))]
     assert keys == [
         "data", "headline", "explorer", "confusion", "curves", "calibration", "decision",
-        "errors", "history", "provenance", "checklist",
+        "errors", "history", "provenance", "checklist", "glossary",
     ]  # fmt: skip
 
 
@@ -111,16 +111,16 @@ def test_leaky_and_synthetic_are_said_plainly(content: ReportContent) -> None:
 
 
 def test_the_seal_is_told_in_each_state(content: ReportContent) -> None:
-    assert "has not been opened" in Page(render(content)).text
+    assert "nobody has accessed it" in Page(render(content)).text
     once = {"when": "2026", "who": "me", "run": "a", "hash": "ff" * 32}
     opened = dataclasses.replace(content, openings=[once, once | {"run": "b"}])
-    assert "opened 2 time(s), by 2 model(s)" in Page(render(opened)).text
+    assert "accessed 2 time(s), by 2 model(s)" in Page(render(opened)).text
     assert "no ledger" in Page(render(dataclasses.replace(content, openings=None))).text
 
 
 def test_accuracy_stands_beside_the_majority_class(content: ReportContent, page: Page) -> None:
     e = content.focus.evaluation
-    assert f"always answering “{e['majority_class']}”" in page.text
+    assert f"Always predicting “{e['majority_class']}”" in page.text
     assert f"{e['metrics']['majority_accuracy']['value']:.3f}" in page.text
 
 
@@ -136,7 +136,7 @@ def test_the_same_content_gives_the_same_bytes(content: ReportContent) -> None:
 def test_chinese(content: ReportContent) -> None:
     text = render(content, "zh")
     assert '<html lang="zh-Hans">' in text
-    assert "阈值浏览器" in text
+    assert "阈值探索" in text
     assert "Threshold explorer" not in text
     with pytest.raises(BadInput, match="no language"):
         render(content, "xx")
@@ -158,7 +158,7 @@ def test_one_class_only_gives_a_report(
     p = drawn(("a", "b", "c"))
     p = p.take(np.flatnonzero(p.y_true == 2))
     one = ReportContent("one", (Part("predictions", p, measured(p, None, 2)),), p.classes[:2])
-    assert "nothing to tell apart" in Page(render(one)).text
+    assert "nothing to distinguish" in Page(render(one)).text
 
 
 def test_thumbnails_are_embedded_and_limited(content: ReportContent) -> None:
@@ -167,7 +167,7 @@ def test_thumbnails_are_embedded_and_limited(content: ReportContent) -> None:
     pictures = [s for s in page.sources if s.startswith("data:image/jpeg;base64,")]
     assert 0 < len(pictures) <= 60
     missing = dataclasses.replace(content, thumbnail=lambda name: None)
-    assert "no picture" in Page(render(missing)).text
+    assert "no image" in Page(render(missing)).text
 
 
 def test_json_in_the_page_cannot_end_its_script() -> None:

@@ -59,9 +59,9 @@ def test_readers_are_only_told_apart_where_the_interval_says_so(content: ReportC
         assert isinstance(made.blocks[1], Paragraph)
         return made.blocks[1].text
 
-    assert "differs from the pooled reader's by +0.100" in said(measure(0.1, 0.05))
-    assert "cannot be told apart" not in said(measure(0.1, 0.05))
-    assert "cannot be told apart" in said(measure(0.1, 0.2))
+    assert "minus that of the pooled reader was +0.100" in said(measure(0.1, 0.05))
+    assert "do not show a difference" not in said(measure(0.1, 0.05))
+    assert "do not show a difference" in said(measure(0.1, 0.2))
     assert "too few images" in said(measure(0.1))
     assert readers.section(content, WORDS) is None
 
@@ -90,14 +90,14 @@ def test_the_checklist_fills_in_what_is_known_and_nothing_else(content: ReportCo
         return {row[0]: row[3] for row in table.rows}
 
     full = rows(content)
-    assert full["Funding and interests"] == full["Ethics approval"] == "NOT PROVIDED"
-    assert "net" in full["The model in detail"]
+    assert full["Funding and competing interests"] == full["Ethics approval"] == "NOT PROVIDED"
+    assert "net" in full["Details of the model"]
     bare = dataclasses.replace(content, data=None, config=None, history=(), openings=None)
-    for topic in ("The model in detail", "How the data were divided", "Initial weights"):
+    for topic in ("Details of the model", "How the data were split", "Initial weights"):
         assert rows(bare)[topic] == "NOT PROVIDED"
     assert content.data is not None
     leaky = dataclasses.replace(content, data=dataclasses.replace(content.data, leaky=True))
-    assert "LEAKY" in rows(leaky)["Level at which the parts are disjoint"]
+    assert "LEAKY" in rows(leaky)["Level at which the splits are disjoint"]
 
 
 def test_what_a_run_wrote_down_stands_beside_its_curves(content: ReportContent) -> None:

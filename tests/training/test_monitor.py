@@ -220,8 +220,8 @@ def test_rows_are_tracked_as_finite_numbers() -> None:
 def test_a_tracker_that_is_not_installed_names_its_extra(
     tiny: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lesionlab.training.tracking.find_spec", lambda _: None)
-    with pytest.raises(BadInput, match=r"pip install 'lesionlab\[mlflow\]'"):
+    monkeypatch.setattr("lesionlab.extras.find_spec", lambda _: None)
+    with pytest.raises(BadInput, match=r"needs the extra 'mlflow'.*install it: "):
         refuse_absent_trackers(tiny(tracking=["mlflow"]))
 
 

@@ -11,6 +11,7 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.calibrators import fit_calibrator
 from lesionlab.evaluation.foreign import read_any
 from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.same_rows import same_rows
 from lesionlab.run import CONFIG
 
 
@@ -18,14 +19,17 @@ def read_calibrating(path: Path, measured: Predictions) -> tuple[Predictions, tu
     """The labelled predictions of a calibration table, and how it was read."""
     refuse_opened_test(path)
     found, notes = read_any(path)
-    return calibrating_rows(found, measured, str(path)), how_read(path, notes)
+    kept, said = calibrating_rows(found, measured, str(path))
+    return kept, (*how_read(path, notes), *said)
 
 
-def calibrating_rows(found: Predictions, measured: Predictions, where: str) -> Predictions:
-    """The labelled rows of data that calibrate, in the classes' order of `measured`.
+def calibrating_rows(
+    found: Predictions, measured: Predictions, where: str
+) -> tuple[Predictions, tuple[str, ...]]:
+    """The labelled rows of data that calibrate, in the classes' order of `measured`; and notes.
 
-    Raises `BadInput` where its classes are others, no row has a label, or an image or a group
-    (patient, lesion) stands in both tables.
+    Raises `BadInput` where its classes are others, no row has a label, an image or a group
+    (patient, lesion) stands in both tables, or they hold the same rows by other names.
     """
     if set(found.classes) != set(measured.classes):
         raise BadInput(
@@ -49,8 +53,26 @@ def calibrating_rows(found: Predictions, measured: Predictions, where: str) -> P
     order = [kept.classes.index(c) for c in measured.classes]
     names = np.array(kept.classes, dtype=object)[kept.y_true]
     y_true = np.array([measured.classes.index(n) for n in names], np.int64)
-    return dataclasses.replace(
+    kept = dataclasses.replace(
         kept, classes=measured.classes, y_true=y_true, y_prob=kept.y_prob[:, order], logits=None
+    )
+    return kept, _about_same_rows(kept, measured, where)
+
+
+def _about_same_rows(kept: Predictions, measured: Predictions, where: str) -> tuple[str, ...]:
+    """Ids tell nothing where none were given; label and probabilities still do."""
+    overlap = same_rows(kept, measured)
+    if overlap.all:
+        raise BadInput(
+            "it holds the rows that are measured: what is fitted on them looks better than it is",
+            where=where,
+            remedy="calibrate on other cases",
+        )
+    if not overlap.notable:
+        return ()
+    return (
+        f"{overlap.rows} of {overlap.of} measured rows occur in the data that calibrate too, with "
+        "the same label and probabilities: what is measured on them looks better than it is",
     )
 
 
@@ -71,9 +93,12 @@ def refuse_opened_test(path: Path) -> None:
 
 
 def recalibrated(
-    measured: Predictions, calibrating: Predictions, method: str | None
+    measured: Predictions, calibrating: Predictions, method: str | None, called: str
 ) -> tuple[Predictions, Predictions, tuple[str, ...]]:
-    """Both tables' probabilities by a map that was fitted on the second; and a note on it."""
+    """Both tables' probabilities by a map that was fitted on the second; and a note on it.
+
+    `called` is the caller's name for the data that calibrate.
+    """
     if method is None:
         return measured, calibrating, ()
     fitted = fit_calibrator(method, calibrating.y_prob, calibrating.y_true)
@@ -81,5 +106,5 @@ def recalibrated(
         dataclasses.replace(p, y_prob=fitted.apply(p.y_prob), logits=None)
         for p in (measured, calibrating)
     ]
-    note = f"probabilities recalibrated ({method}) on {len(calibrating)} images of --calib"
+    note = f"probabilities recalibrated ({method}) on {len(calibrating)} images of {called}"
     return both[0], both[1], (note,)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lesionlab import files
+from lesionlab.api._inputs import Beside, Subject, is_current, of_run, of_table, report_content
 from lesionlab.api.operating_points import Choice, operating_points
 from lesionlab.api.outside import of_outside
 from lesionlab.api.repeats import evaluate_repeats, repeated_runs
 from lesionlab.api.sets import sets_of
-from lesionlab.api.subject import Beside, Subject, is_current, of_run, of_table, report_content
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.conformal import ALPHA
@@ -26,7 +26,7 @@ from lesionlab.evaluation.votes import read_votes
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.language import language
 from lesionlab.reporting.report import write_report
-from lesionlab.run import OPERATING_POINTS, model_sha256
+from lesionlab.run import OPERATING_POINTS
 
 SCHEMA_VERSION = 1
 Source = Path | str | Sequence[Path | str]
@@ -91,7 +91,11 @@ def evaluate_stored(
         return evaluate_repeats(evaluate_stored, runs, out, options)
     source = Path(source if isinstance(source, Path | str) else source[0])
     if point and policy not in (None, "sensitivity"):
-        raise BadInput("--point is the policy 'sensitivity'", where=f"--policy {policy}")
+        raise BadInput(
+            "--point-estimate means the policy 'sensitivity'",
+            where=f"--policy {policy}",
+            remedy="give one of the two",
+        )
     choice = Choice("sensitivity" if point else policy, target, threshold)
     folder = None if data is None else Path(data)
     if source.is_dir():
@@ -170,16 +174,8 @@ def _open(subject: Subject, evaluation: dict[str, Any]) -> list[dict[str, Any]] 
     folder = subject.dataset.folder
     sealed = subject.part == "outside" and (subject.dataset.table["split"] == "test").any()
     if subject.part == "test" or sealed:
-        entry = {
-            "event": "opened",
-            "run": subject.title,
-            "split": "test",
-            "result": ledger.digest(evaluation),
-        }
-        model = None if subject.run is None else model_sha256(subject.run.folder)
-        if model is not None:
-            entry["model"] = model
-        ledger.append(folder, entry)
+        runs = () if subject.run is None else (subject.run.folder,)
+        return ledger.record_test_access(folder, subject.title, evaluation, runs)
     return ledger.openings(folder)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lesionlab import files
-from lesionlab.api.subject import Subject, is_current, of_run, of_table, report_content
+from lesionlab import extras, files
+from lesionlab.api._inputs import Subject, is_current, of_run, of_table, report_content
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.evaluate import evaluate_predictions
@@ -97,14 +97,9 @@ def _converters(formats: Sequence[str]) -> dict[str, Callable[[str], bytes]]:
         raise BadInput(f"no format '{name}'", where="--format", remedy=nearest(name, FORMATS))
     if set(formats) == {"svg"}:
         return {"svg": _svg}
-    try:
-        import vl_convert
-    except ImportError:
-        raise BadInput(
-            "PNG and PDF need the extra 'figures'",
-            where="--format",
-            remedy="install it: pip install 'lesionlab[figures]'; SVG needs nothing",
-        ) from None
+    extras.need("figures", "PNG or PDF", "--format", "SVG needs nothing")
+    import vl_convert
+
     known: dict[str, Callable[[str], bytes]] = {
         "svg": _svg,
         "png": lambda svg: bytes(vl_convert.svg_to_png(svg, scale=PNG_SCALE)),

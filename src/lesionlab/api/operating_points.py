@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lesionlab import files
-from lesionlab.api.subject import Subject
+from lesionlab.api._inputs import Subject
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
 from lesionlab.evaluation.predictions import Predictions
@@ -47,7 +47,7 @@ def operating_points(
         if choice.asked:
             raise BadInput(
                 "an operating point needs to know which classes are malignant",
-                remedy="name them: --malignant a,b",
+                remedy=f"name them: {subject.wording('malignant')}",
             )
         return [], ""
     stored = None if subject.run is None else subject.run.folder / OPERATING_POINTS
@@ -76,11 +76,8 @@ def _refuse_choice(subject: Subject, stored: Path | None) -> None:
     if subject.chooser is None or (subject.run and subject.part not in ("valid", "calib")):
         raise BadInput(
             f"an operating point is chosen on validation, never on '{subject.part}'",
-            where="--policy",
-            remedy="choose it without --split test; it is stored and applied unchanged"
-            if subject.run
-            else "say --split valid if these are validation predictions, or give --calib valid.csv"
-            " or --threshold",
+            where=subject.wording("policy"),
+            remedy=_where_to_choose(subject),
         )
     opened = subject.run and subject.run.metrics_path("test").is_file()
     if opened and stored is not None and stored.is_file():
@@ -89,6 +86,16 @@ def _refuse_choice(subject: Subject, stored: Path | None) -> None:
             where=str(stored),
             remedy="train a new run to choose another",
         )
+
+
+def _where_to_choose(subject: Subject) -> str:
+    said = subject.wording
+    if subject.run is not None:
+        return f"choose it without {said('split', 'test')}; it is stored and applied unchanged"
+    return (
+        f"say {said('split', 'valid')} if these are validation predictions, or give "
+        f"{said('calib')} or {said('threshold')}"
+    )
 
 
 def _chosen(subject: Subject, choice: Choice) -> tuple[list[OperatingPoint], str]:

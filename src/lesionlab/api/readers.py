@@ -10,7 +10,7 @@ from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from lesionlab.api.source import Source
+    from lesionlab.api._inputs import PredictionSource
     from lesionlab.evaluation.predictions import Predictions
 
 
@@ -36,7 +36,7 @@ def readers(
     `weight="read"`: by its votes. Returns `{point, reader, model, difference, statement,
     individuals, beaten, published, ...}`. Raises `BadInput` where the two do not belong together.
     """
-    from lesionlab.api.source import open_source
+    from lesionlab.api._inputs import open_source
     from lesionlab.evaluation.readers import compare_with_readers, published_points
     from lesionlab.evaluation.votes import read_votes
 
@@ -80,7 +80,9 @@ def _known(predictions: Predictions) -> tuple[str, ...]:
     return malignant_of(predictions.classes)
 
 
-def _stored_threshold(folder: Path, found: Source, malignant: tuple[str, ...]) -> float | None:
+def _stored_threshold(
+    folder: Path, found: PredictionSource, malignant: tuple[str, ...]
+) -> float | None:
     """The run's locked operating point, where it is one of the same score."""
     from lesionlab import files
     from lesionlab.run import OPERATING_POINTS

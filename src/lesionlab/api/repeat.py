@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.errors import BadInput
@@ -132,11 +132,10 @@ def _refuse_unfinished(told: Sequence[dict[str, Any]]) -> None:
 
 
 def _recipe(preset: str | Settings, overrides: Sequence[str], epochs: int | None) -> Settings:
-    from lesionlab.api.train import need_torch
     from lesionlab.config import with_max_epochs, with_overrides
     from lesionlab.experiments.presets import load_preset
 
-    need_torch()
+    extras.need_torch("repeat")
     settings = load_preset(preset) if isinstance(preset, str) else preset
     settings = with_overrides(settings, overrides)
     return settings if epochs is None else with_max_epochs(settings, epochs)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lesionlab.api.subject import Subject
+from lesionlab.api._inputs import Subject
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.conformal import fit_conformal, measure_sets
 from lesionlab.evaluation.predictions import Predictions
@@ -37,9 +37,11 @@ def sets_of(
             return None
         raise BadInput(
             f"sets are not measured on the data that calibrate them ('{subject.part}')",
-            where="--sets",
-            remedy="evaluate another part of the run; for a table give --calib other.csv",
+            where=subject.wording("sets"),
+            remedy=_elsewhere(subject),
         )
+    if not 0 < alpha < 1:
+        raise BadInput(f"{alpha} lies outside (0, 1)", where=subject.wording("alpha"))
     name, calibrating = subject.chooser
     try:
         rule = fit_conformal(
@@ -52,6 +54,12 @@ def sets_of(
         return {"calibrated_on": name, "refused": str(error)}
     found = measure_sets(rule, _units(subject.predictions, unit, subject.malignant))
     return {"calibrated_on": name} | found
+
+
+def _elsewhere(subject: Subject) -> str:
+    if subject.run is not None:
+        return "evaluate another part of the run"
+    return f"give other cases that calibrate them: {subject.wording('calib')}"
 
 
 def _units(predictions: Predictions, unit: Unit, malignant: tuple[str, ...]) -> Predictions:

@@ -23,19 +23,18 @@ Example:
 
 @click.command("audit", epilog=EPILOG)
 @path_argument("folder", metavar="DIR")
-@path_option("--against", metavar="OTHER", help="A second data set: what do the two share?")
-@click.option("--strict", is_flag=True, help="Exit with 3 where a leak or a conflict is found.")
-@click.option(
-    "--drop", metavar="KEY", default="", help="Remove the rows that this finding names; once a run."
-)
-@path_option("--out", help="Where to write, if not into DIR.")
+@path_option("--against", metavar="OTHER", help="A second data set, to find what the two share.")
+@click.option("--strict", is_flag=True, help="Exit with code 3 if a leak or a conflict is found.")
+@click.option("--drop", metavar="KEY", default="", help="Remove the rows that this finding names.")
+@path_option("--out", help="Output folder  [default: DIR]")
 @json_option
 def command(folder: Path, strict: bool, as_json: bool, **options: Any) -> int:
-    """Look for what is wrong with the data set DIR, and write DIR/audit.html.
+    """Check the data set DIR, and write DIR/audit.html.
 
-    Duplicates (also turned, cropped or re-encoded ones), conflicting labels, leaks of a split,
-    columns that hold the answer, shortcuts to the label, damaged files, counts that are not the
-    published ones. The pairs of duplicates go to DIR/duplicates.csv, which split takes (--pairs).
+    The audit looks for duplicates (rotated, cropped and re-encoded ones too), conflicting labels,
+    leakage between splits, columns that reveal the label, shortcuts to the label, damaged files,
+    and counts that differ from the published ones. It writes the pairs of duplicates to
+    DIR/duplicates.csv, which split uses (--pairs).
     """
     from lesionlab.api.audit import audit
 
@@ -49,7 +48,7 @@ def _show(result: dict[str, Any]) -> None:
     table.add_column("")
     table.add_column("finding")
     table.add_column("count", justify="right")
-    table.add_column("what mends it")
+    table.add_column("remedy")
     for finding in result["findings"]:
         style = STYLES[finding["severity"]]
         table.add_row(

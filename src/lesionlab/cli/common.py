@@ -15,10 +15,10 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object on standard output, nothing else."
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
 )
 seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all draws."
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
 )
 
 

@@ -35,15 +35,23 @@ Examples:
     type=click.Choice(PRIMARIES),
     default="roc_auc",
     show_default=True,
-    help="The one metric, declared beforehand; roc_auc is the macro mean for several classes.",
+    help="The primary metric. For more than two classes, roc_auc is the macro average.",
 )
-@click.option("--split", default="valid", show_default=True, help="Which part of a run.")
-@click.option("--malignant", default="", help="Malignant classes, for CSVs: mel,bcc,...")
-@click.option("--unit", type=click.Choice(["image", "lesion", "patient"]), default="image")
-@click.option("--resamples", type=click.IntRange(20), default=2000, show_default=True)
-@path_option("--readers", help="Votes of human readers: compare the one SOURCE with them.")
-@click.option("--held-out", is_flag=True, help="Training saw none of the CSV's images.")
-@click.option("--threshold", type=click.FloatRange(0, 1), help="The model's, beside readers.")
+@click.option("--split", default="valid", show_default=True, help="Split of a run.")
+@click.option("--malignant", default="", help="Malignant classes of a CSV: mel,bcc,...")
+@click.option("--unit", type=click.Choice(["image", "lesion", "patient"]), default="image",
+              help="What counts as one case.")  # fmt: skip
+@click.option("--resamples", type=click.IntRange(20), default=2000, show_default=True,
+              help="Bootstrap resamples.")  # fmt: skip
+@path_option("--readers", help="Votes of human readers, to compare with one SOURCE.")
+@click.option(
+    "--held-out", is_flag=True, help="You confirm that no image of the CSV was used in training."
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Threshold of the model in the comparison with readers.",
+)
 @seed_option
 @json_option
 def command(
@@ -59,7 +67,7 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Compare SOURCES (runs or predictions CSVs of the same images), paired, in words."""
+    """Compare SOURCES, which are runs or predictions CSVs of the same images, by paired tests."""
     named = [c.strip() for c in malignant.split(",") if c.strip()]
     if readers is not None:
         if len(sources) != 1:
@@ -119,11 +127,12 @@ def _show_readers(result: dict[str, Any]) -> None:
             print(f"  {who:<11}{name.replace('_', ' '):<36}{_measure(m, sign)}")
     print(result["statement"])
     if result["beaten"] is not None:
-        print(f"{result['beaten'][0]} of {result['beaten'][1]} readers lie below the model's curve")
+        below, readers = result["beaten"]
+        print(f"{below} of {readers} readers lie below the ROC curve of the model")
     if result["without_votes"]:
         print(f"note: {result['without_votes']} predicted images have no votes")
     if result["leaky"]:
-        print("note: LEAKY: this model was trained on data that cross its test set")
+        print("note: LEAKY: the training data of this model overlap with its test set")
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -141,11 +150,11 @@ def _show(result: dict[str, Any]) -> None:
         if pair["mcnemar"]:
             m = pair["mcnemar"]
             print(
-                f"  right in {pair['first']} only: {m['only_first_right']}, in {pair['second']} "
+                f"  correct in {pair['first']} only: {m['only_first_right']}, in {pair['second']} "
                 f"only: {m['only_second_right']} (McNemar p = {m['p_value']:.4f})"
             )
     if result["unlabelled"]:
-        print(f"note: {result['unlabelled']} images without label were left out")
+        print(f"note: {result['unlabelled']} unlabelled images were excluded")
     for line in (*result["notes"], result["statement"]):
         print(f"note: {line}")
 
@@ -155,4 +164,4 @@ def _measure(m: dict[str, Any], sign: str = "") -> str:
         return "undefined"
     if m["low"] is None:
         return f"{m['value']:{sign}.3f} ({m['method']})"
-    return f"{m['value']:{sign}.3f} (95 % interval {m['low']:{sign}.3f} to {m['high']:{sign}.3f})"
+    return f"{m['value']:{sign}.3f} (95 % CI {m['low']:{sign}.3f} to {m['high']:{sign}.3f})"

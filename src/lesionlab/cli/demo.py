@@ -14,22 +14,24 @@ Example:
   lesionlab demo --out lesionlab-demo --seed 0
 """
 OPEN = {
-    "report": "the report: open it in a browser",
-    "audit": "what the audit found in the data",
-    "data": "the manifest: one row an image",
+    "report": "the report; open it in a browser",
+    "audit": "the audit of the data",
+    "data": "the manifest, one row per image",
     "bundle": "the model card of the bundle",
-    "prediction": "the answer for one image",
+    "prediction": "the prediction for one image",
 }
 
 
 @click.command("demo", epilog=EPILOG)
-@path_option("--out", default="lesionlab-demo", show_default=True, help="A new folder for it all.")
+@path_option(
+    "--out", default="lesionlab-demo", show_default=True, help="A new folder for all output."
+)
 @seed_option
 @json_option
 def command(out: Path, seed: int, as_json: bool) -> None:
     """Draw synthetic lesions, then audit, split, train, evaluate, export and predict.
 
-    Needs the extra 'train'. The images are drawn by a program: no figure says a thing of skin.
+    Needs the extra 'train'. A program draws the images: the numbers say nothing about skin.
     """
     from lesionlab.api.demo import demo
 
@@ -40,15 +42,15 @@ def command(out: Path, seed: int, as_json: bool) -> None:
 def _show(result: dict[str, Any]) -> None:
     measured = result["test"]
     n, resampled = measured["n"], measured["resampled"]
-    print(f"\nOn the test part (n = {n}; intervals resample the {resampled}):")
+    print(f"\nOn the test split (n = {n}; 95 % CI, resampled by {resampled}):")
     for name in ("roc_auc", "balanced_accuracy", "accuracy", "majority_accuracy"):
         if name in measured["metrics"]:
             print(f"  {name:<20} {_interval(measured['metrics'][name])}")
-    print(f"Done in {sum(result['seconds'].values()):.0f} s. What you may want to open:")
+    print(f"Done in {sum(result['seconds'].values()):.0f} s. Files to open:")
     for key, what in OPEN.items():
         print(f"  {result['paths'][key]:<36} {what}")
-    print("The images are SYNTHETIC: no figure above says anything about skin.")
-    print("Research use only: not a medical device, no advice to a patient.")
+    print("The images are SYNTHETIC. The numbers above say nothing about skin.")
+    print("Research use only. Not a medical device. Nothing here is advice to a patient.")
 
 
 def _interval(measure: dict[str, Any]) -> str:
@@ -56,5 +58,5 @@ def _interval(measure: dict[str, Any]) -> str:
         return "unknown"
     value = f"{measure['value']:.3f}"
     if measure["low"] is None:
-        return f"{value} (too little for an interval)"
-    return f"{value} (95 % interval {measure['low']:.3f} to {measure['high']:.3f})"
+        return f"{value} (too few groups for an interval)"
+    return f"{value} (95 % CI {measure['low']:.3f} to {measure['high']:.3f})"

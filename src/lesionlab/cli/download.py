@@ -12,10 +12,10 @@ from lesionlab.cli.common import Bar, answer, json_option, path_option
 NAMES = ("isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024",
          "udacity-isic2017", "ham10000", "malignant-vs-benign", "breastmnist",
          "isic-archive")  # fmt: skip
-HELP = f"""Fetch a public data set into a folder, then import it.
+HELP = f"""Download a public data set into a folder, for import.
 
-NAME is one of {", ".join(NAMES)}. A download that was cut goes on where it stopped; size and
-hash are checked. Sets on Kaggle need your own credentials file.
+NAME is one of {", ".join(NAMES)}. An interrupted download resumes where it stopped. Size and hash
+are checked. Data sets on Kaggle need your own credentials file.
 """
 EPILOG = """\b
 Examples:
@@ -27,11 +27,18 @@ Examples:
 
 @click.command("download", help=HELP, epilog=EPILOG)
 @click.argument("name")
-@path_option("--to", required=True, help="The folder to fetch into.")
-@click.option("--accept-licence", is_flag=True, help="You have read the licence and accept it.")
-@click.option("--query", default="", help="isic-archive: what to search for.")
-@click.option("--limit", type=click.IntRange(0), default=0, help="isic-archive: at most so many.")
-@path_option("--kaggle", help="Your credentials  [default: ~/.kaggle/kaggle.json]")
+@path_option("--to", required=True, help="The folder to download into.")
+@click.option(
+    "--accept-licence", is_flag=True, help="Confirm that you have read and accept the licence."
+)
+@click.option("--query", default="", help="isic-archive: search query.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=0,
+    help="isic-archive: maximum number of images; 0: all.",
+)
+@path_option("--kaggle", help="Your Kaggle credentials  [default: ~/.kaggle/kaggle.json]")
 @json_option
 def command(
     name: str,

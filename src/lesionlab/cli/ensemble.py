@@ -13,25 +13,35 @@ SHOWN = ("balanced_accuracy_prior_corrected", "roc_auc", "accuracy", "nll")
 EPILOG = """\b
 Examples:
   lesionlab ensemble runs/a runs/b --tta --out runs/mean
-  lesionlab ensemble runs/repeat/a runs/repeat/b --method stack --handmade --out runs/stack
+  lesionlab ensemble runs/repeat/a runs/repeat/b --method stack --handcrafted --out runs/stack
 """
 
 
 @click.command("ensemble", epilog=EPILOG)
 @path_argument("members", nargs=-1, required=True, metavar="RUN...")
-@path_option("--out", required=True, help="The run folder to be made.")
+@path_option("--out", required=True, help="The new run folder.")
 @click.option("--method", type=click.Choice(("mean", "rank", "stack")), default="mean",
-              show_default=True)  # fmt: skip
-@click.option("--tta", is_flag=True, help="Each member averages the 8 flips and quarter turns.")
-@click.option("--handmade", is_flag=True, help="Add a member of colours and lesion shape.")
-@click.option("--facts", help="stack: columns to read, e.g. age,sex,site ('' for none).")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of repeats.")
-@path_option("--data", help="The dataset folder, where it has moved.")
+              show_default=True, help="How the predictions are combined.")  # fmt: skip
+@click.option(
+    "--tta", is_flag=True, help="Test-time augmentation: average over 8 flips and rotations."
+)
+@click.option("--handcrafted", "handmade", is_flag=True,
+              help="Add a member trained on colour and lesion shape features.")  # fmt: skip
+@click.option("--metadata", "facts",
+              help="stack: clinical metadata to use, e.g. age,sex,site ('' for none).")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+              help="Seed of the repeats to combine.")  # fmt: skip
+@path_option("--data", help="The dataset folder, if it has moved.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="0: all cores.")
+@click.option(
+    "--threads", type=click.IntRange(0), default=0, help="Processor threads; 0: all cores."
+)
 @json_option
 def command(members: tuple[Path, ...], facts: str | None, as_json: bool, **options: Any) -> None:
-    """Join RUNs of one split, or folders of `repeat`, into one that evaluates like a run."""
+    """Combine RUNs of one split, or folders of `repeat`, into an ensemble.
+
+    The result is a run folder: evaluate, compare and export take it.
+    """
     from lesionlab.api.ensemble import ensemble
 
     columns = None if facts is None else [c for c in facts.split(",") if c]
@@ -51,6 +61,6 @@ def _show(result: dict[str, Any]) -> None:
 
 def _cell(name: str, m: dict[str, Any]) -> str:
     if m["value"] is None:
-        return f"{name} too little to say"
+        return f"{name} too few groups to say"
     ends = "" if m["low"] is None else f" ({m['low']:.3f} to {m['high']:.3f})"
     return f"{name} {m['value']:.3f}{ends}"

@@ -8,35 +8,28 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
+from lesionlab.data.split_names import SPLITS
 
 EPILOG = """\b
 Examples:
-  lesionlab evaluate runs/ham                       (validation; nothing is opened)
-  lesionlab evaluate runs/ham --split test          (opens the sealed test set; written down)
-  lesionlab evaluate runs/ham --on data/isic2017    (outside data, nothing is chosen anew)
+  lesionlab evaluate runs/ham                       (validation; the test set stays sealed)
+  lesionlab evaluate runs/ham --split test          (test-set access; recorded in the ledger)
+  lesionlab evaluate runs/ham --on data/isic2017    (external validation; nothing is refitted)
   lesionlab evaluate runs/                          (repeats: mean, SD, every run)
   lesionlab evaluate mine.csv --truth truth.csv --malignant mel,bcc,akiec
   lesionlab evaluate test.csv --calib valid.csv --calibration platt --sets aps
 
-Research use only: no number here is advice to a patient.
+Research use only. No number here is advice to a patient.
 """
-SHOWN = (
-    "balanced_accuracy_prior_corrected",
-    "balanced_accuracy",
-    "accuracy",
-    "majority_accuracy",
-    "roc_auc",
-    "average_precision",
-)
 
 
 @click.command("evaluate", epilog=EPILOG)
 @path_argument("sources", nargs=-1, required=True, metavar="RUN...|PREDICTIONS.csv")
-@path_option("--truth", metavar="CSV", help="Labels for a predictions table: image_id, label.")
+@path_option("--truth", metavar="CSV", help="True labels for a predictions table: image_id, label.")
 @click.option(
     "--split",
-    type=click.Choice(["valid", "test", "train", "calib"]),
-    help="Part of the run (default valid); for a table, which part it is.",
+    type=click.Choice(SPLITS),
+    help="Split of the run (default valid); for a table, the split that it holds.",
 )
 @click.option("--malignant", default="", metavar="A,B", help="Malignant classes of a table.")
 @click.option(
@@ -49,64 +42,72 @@ SHOWN = (
 @click.option(
     "--policy",
     type=click.Choice(["sensitivity_bound", "sensitivity", "specificity", "youden", "cost"]),
-    help="Choose the operating point so, on validation (default: sensitivity_bound).",
+    help="How the operating point is chosen, on validation (default: sensitivity_bound).",
 )
-@click.option("--target", type=float, help="Of the policy, e.g. 0.95.")
-@click.option("--point", is_flag=True, help="Choose by the point estimate of sensitivity.")
-@click.option("--threshold", type=float, help="A fixed operating point, chosen beforehand.")
+@click.option("--target", type=float, help="Target of the policy, e.g. 0.95.")
+@click.option("--point-estimate", "point", is_flag=True,
+              help="Choose by observed sensitivity instead of its lower bound.")  # fmt: skip
+@click.option("--threshold", type=float, help="A fixed threshold, chosen beforehand.")
 @click.option(
     "--calib",
     is_flag=False,
     flag_value="calib",
     metavar="[CSV]",
-    help="Choose on the run's part 'calib'; for a table, on this other table.",
+    help="Choose and fit on the split 'calib' of the run; for a table, on this other table.",
 )
 @click.option(
     "--calibration",
     type=click.Choice(["temperature", "platt", "isotonic", "dirichlet"]),
-    help="Refit the probabilities of a table on --calib.",
+    help="Recalibrate the probabilities of a table on --calib.",
 )
 @click.option(
     "--sets",
     type=click.Choice(["lac", "aps", "raps", "none"]),
-    help="Conformal sets (default lac, where another part can calibrate them).",
+    help="Conformal sets (default lac, if another split can calibrate them).",
 )
 @click.option(
     "--alpha",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.1,
     show_default=True,
-    help="The share of each class that its sets may miss.",
+    help="Miscoverage: proportion of each class that the sets may miss.",
 )
 @click.option(
     "--rare",
     type=click.Choice(["refuse", "include"]),
     default="refuse",
     show_default=True,
-    help="A class with too few lesions to calibrate: no sets, or in every set.",
+    help="A class with too few groups to calibrate: refuse, or include it in every set.",
 )
 @click.option(
     "--prevalence",
     "prevalences",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     multiple=True,
-    help="A further prevalence for PPV and NPV; may be repeated.",
+    help="An additional prevalence for PPV and NPV; repeatable.",
 )
-@path_option("--data", metavar="DIR", help="The dataset folder, where it has moved; or of a table.")
-@path_option("--out", metavar="DIR", help="Where to write (default: the run, or beside the table).")
-@click.option("--lang", default="en", show_default=True, help="Of the report: en, zh.")
+@path_option(
+    "--data", metavar="DIR", help="The dataset folder, if it has moved; for a table, its dataset."
+)
+@path_option("--out", metavar="DIR", help="Output folder (default: the run, or beside the table).")
+@click.option("--lang", default="en", show_default=True, help="Language of the report: en, zh.")
 @click.option("--no-images", "images", is_flag=True, flag_value=False, default=True,
               help="A report without thumbnails.")  # fmt: skip
-@path_option("--on", metavar="DIR", help="Another data set: the run as it is, on its images.")
-@path_option("--readers", multiple=True, metavar="CSV", help="Readers' votes on these images.")
-@click.option("--published", is_flag=True, help="Published readers too (of other images).")
-@click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)
+@path_option(
+    "--on", metavar="DIR", help="External validation: evaluate the unchanged run on this data set."
+)
+@path_option(
+    "--readers", multiple=True, metavar="CSV", help="Votes of human readers on these images."
+)
+@click.option("--published", is_flag=True, help="Also show published readers (of other images).")
+@click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True,
+              help="Bootstrap resamples.")  # fmt: skip
 @seed_option
 @json_option
 def command(sources: tuple[Path, ...], as_json: bool, malignant: str, **options: Any) -> None:
-    """Measure a run or a predictions table, with intervals, and write report.html.
+    """Evaluate a run or a predictions table, with confidence intervals, and write report.html.
 
-    Several runs, or a folder of runs, are repeats: mean, SD and every run.
+    Several runs, or a folder of runs, are treated as repeats: mean, SD and every run.
     """
     from lesionlab.api.evaluate import evaluate
 
@@ -121,16 +122,19 @@ def _show(result: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from lesionlab.evaluation.metric_table import highlighted
+
     console = Console()
     title = f"{result['source']}, {result['part']}: {result['n']:,} {result['unit']}s"
     table = Table(
-        title=escape(title), caption=f"95 % intervals, resampled by {result['resampled']}"
+        title=escape(title),
+        caption=f"95 % confidence intervals, resampled by {result['resampled']}",
     )
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("low", justify="right")
     table.add_column("high", justify="right")
-    for name in SHOWN:
+    for name in highlighted():
         m = result["metrics"][name]
         table.add_row(name, *(_number(m[k]) for k in ("value", "low", "high")))
     for p in result["operating_points"]:
@@ -142,11 +146,13 @@ def _show(result: dict[str, Any]) -> None:
         console.print(f"note: {escape(note)}", soft_wrap=True)
     _show_sets(console, result["conformal"])
     if result["leaky"]:
-        console.print("[bold red]LEAKY: these numbers are no honest estimate")
+        console.print("[bold red]LEAKY: these numbers are too optimistic to be reported")
     if result["synthetic"]:
-        console.print("[yellow]SYNTHETIC: drawn images; the numbers say nothing about patients")
+        console.print(
+            "[yellow]SYNTHETIC: a program drew the images; the numbers say nothing about patients"
+        )
     if result["part"] == "test" and result["test_openings"]:
-        console.print(f"The test set has now been opened {result['test_openings']} time(s).")
+        console.print(f"Test-set accesses so far: {result['test_openings']}.")
     console.print(f"Report: {escape(result['report'])}", soft_wrap=True)
 
 
@@ -161,8 +167,8 @@ def _show_sets(console: Any, found: dict[str, Any] | None) -> None:
     c, rule = found["coverage"], found["rule"]
     console.print(
         f"Sets ({rule['method']}, calibrated on {found['calibrated_on']}): {found['target']:.0%} "
-        f"asked, {_number(c['value'])} ({_number(c['low'])} to {_number(c['high'])}) achieved on "
-        f"{c['n']:,}, {found['mean_size']:.2f} classes on average",
+        f"requested, {_number(c['value'])} ({_number(c['low'])} to {_number(c['high'])}) achieved "
+        f"on {c['n']:,}, {found['mean_size']:.2f} classes on average",
         soft_wrap=True,
     )
 
@@ -172,16 +178,18 @@ def _show_repeats(result: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from lesionlab.evaluation.metric_table import highlighted
+
     console, runs = Console(), list(result["runs"])
     varied = ", ".join(result["varied"]) or "nothing"
     table = Table(
         title=f"{len(runs)} runs, {result['part']}",
-        caption=f"The runs differ in: {varied}. SD over runs; it is no interval.",
+        caption=f"The runs differ in: {varied}. The SD over runs is not a confidence interval.",
     )
     for name in ("metric", "mean", "SD", *(escape(r) for r in runs)):
         table.add_column(name, justify="left" if name == "metric" else "right")
-    shown = {k: result["metrics"][k] for k in SHOWN if k in result["metrics"]}
-    points = {f"{k} at its own point": m for k, m in result["at_points"].items()}
+    shown = {k: result["metrics"][k] for k in highlighted() if k in result["metrics"]}
+    points = {f"{k} at its own operating point": m for k, m in result["at_points"].items()}
     for name, m in (shown | points).items():
         values = [m["mean"], m["sd"], *(m["runs"][r] for r in runs)]
         table.add_row(name, *(_number(v) for v in values))

@@ -19,8 +19,8 @@ VERDICTS = {
     "no_map": "[bold red]NO MAP",
 }
 CHANCE = {
-    False: "The network is no better than chance on this part: its maps explain nothing",
-    None: "Too few groups to say whether the network is better than chance on this part",
+    False: "The network is no better than chance on this split: its maps explain nothing",
+    None: "Too few groups to say whether the network is better than chance on this split",
 }
 EPILOG = """\b
 Examples:
@@ -31,40 +31,45 @@ Examples:
 
 @click.command("explain", epilog=EPILOG)
 @path_argument("run", metavar="RUN")
-@click.option("--split", default="valid", show_default=True, help="The part to explain.")
+@click.option("--split", default="valid", show_default=True, help="The split to explain.")
 @click.option(
     "--method",
     "methods",
     multiple=True,
     help="cam, gradcam, attention_rollout, saliency, smoothgrad, integrated_gradients or "
-    "occlusion; repeatable. Default: all that apply to the network.",
+    "occlusion; repeatable (default: all that apply to the network).",
 )
 @path_option("--masks", help="Lesion masks, a folder or an archive, named by image id.")
 @click.option(
     "--limit", type=click.IntRange(1), default=200, show_default=True,
-    help="Images whose maps are measured against the masks.",
+    help="Images whose maps are compared with the masks.",
 )  # fmt: skip
 @click.option(
     "--checks", type=click.IntRange(1), default=32, show_default=True,
-    help="Images of the dear checks (randomisation, insertion, shifts).",
+    help="Images used for the expensive checks (randomisation, insertion, shifts).",
 )  # fmt: skip
 @click.option(
     "--draws", type=click.IntRange(1), default=3, show_default=True,
-    help="How often the weights are shuffled, and the labels permuted.",
+    help="How many times the weights are shuffled and the labels permuted.",
 )  # fmt: skip
 @click.option(
-    "--projection", default="tsne", show_default=True, help="Of the embedding: tsne or umap."
+    "--projection",
+    default="tsne",
+    show_default=True,
+    help="Projection of the embedding: tsne or umap.",
 )
-@path_option("--data", help="The dataset folder, where it has moved.")
-@path_option("--out", help="Where to write, if not into RUN.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="0: all of the machine's.")
-@click.option("--lang", default="en", show_default=True, help="Of the page: en or zh.")
+@path_option("--data", help="The dataset folder, if it has moved.")
+@path_option("--out", help="Output folder  [default: RUN]")
+@click.option(
+    "--threads", type=click.IntRange(0), default=0, help="Processor threads; 0: all cores."
+)
+@click.option("--lang", default="en", show_default=True, help="Language of the page: en or zh.")
 @seed_option
 @json_option
 def command(run: Path, as_json: bool, **options: Any) -> None:
-    """Show what the network of RUN looks at, and check whether the maps can be believed.
+    """Make attribution maps of the network of RUN, and check whether they can be trusted.
 
-    Writes explanations-<part>.html, explanations-<part>.json and overlays as PNG beside the
+    Writes explanations-<split>.html, explanations-<split>.json and overlays as PNG beside the
     report.
     """
     from lesionlab.api.explain import explain
@@ -76,7 +81,7 @@ def command(run: Path, as_json: bool, **options: Any) -> None:
 def _show(result: dict[str, Any]) -> None:
     console = Console()
     table = Table(title=f"Maps of {escape(result['run'])}, {result['part']}", title_justify="left")
-    for name in ("method", "randomisation", "in the lesion", "insertion less centre's"):
+    for name in ("method", "randomisation", "in the lesion", "insertion minus centre"):
         table.add_column(name)
     learned = result["network"]["better_than_chance"]
     for row in result["study"]:
@@ -92,10 +97,12 @@ def _show(result: dict[str, Any]) -> None:
     for part in result["parts"]:
         console.print(f"{part['part']}: balanced accuracy {_text(part['balanced_accuracy'])}")
     if result["leaky"]:
-        console.print("[bold red]LEAKY: these numbers are no honest estimate")
+        console.print("[bold red]LEAKY: these numbers are too optimistic to be reported")
     if result["synthetic"]:
-        console.print("[yellow]SYNTHETIC: drawn images; the numbers say nothing about patients")
-    console.print("Research use only: a map is no diagnosis.")
+        console.print(
+            "[yellow]SYNTHETIC: a program drew the images; the numbers say nothing about patients"
+        )
+    console.print("Research use only. A map is not a diagnosis.")
     console.print(f"Page: {escape(result['page'])}", soft_wrap=True)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+from lesionlab.data.split_names import SPLITS
 
 EPILOG = """\b
 Examples:
@@ -26,20 +27,20 @@ Examples:
     multiple=True,
     default=["svg"],
     show_default=True,
-    help="May be repeated; png and pdf need the extra 'figures'.",
+    help="Repeatable; png and pdf need the extra 'figures'.",
 )
-@click.option("--tables", is_flag=True, help="Also the table behind each chart, as CSV.")
+@click.option("--tables", is_flag=True, help="Also write the data of each figure, as CSV.")
 @click.option(
     "--split",
-    type=click.Choice(["valid", "test", "train", "calib"]),
-    help="Part of the run, evaluated before (default valid).",
+    type=click.Choice(SPLITS),
+    help="Split of the run, already evaluated (default valid).",
 )
 @click.option("--malignant", default="", metavar="A,B", help="Malignant classes of a table.")
-@path_option("--data", metavar="DIR", help="The dataset folder, where it has moved.")
-@click.option("--lang", default="en", show_default=True, help="Of the words: en, zh.")
+@path_option("--data", metavar="DIR", help="The dataset folder, if it has moved.")
+@click.option("--lang", default="en", show_default=True, help="Language of the labels: en, zh.")
 @json_option
 def command(source: Path, as_json: bool, malignant: str, **options: Any) -> None:
-    """Write every chart of the report as a file of its own, for a paper."""
+    """Write every figure of the report as a separate file, for a paper."""
     from lesionlab.api.figures import figures
 
     names = [name.strip() for name in malignant.split(",") if name.strip()]

@@ -24,18 +24,30 @@ Examples:
 
 # option -> (sources that take it, type, help)
 OPTIONS: dict[str, tuple[str, Any, str]] = {
-    "classes": ("folder", str, "take only these class folders (comma-separated)"),
+    "classes": ("folder", str, "import only these class folders (comma-separated)"),
     "malignant": ("folder, csv, dicom", str, "which classes are malignant (comma-separated)"),
-    "valid-last": ("folder", float, "last share of each training class as validation part"),
-    "lesions": ("synthetic", int, "how many lesions"),
-    "seed": ("synthetic, mini-mias", click.IntRange(0), "of all draws"),
+    "valid-last": (
+        "folder",
+        float,
+        "proportion of each training class, from its end, as validation split",
+    ),
+    "lesions": ("synthetic", int, "number of lesions"),
+    "seed": ("synthetic, mini-mias", click.IntRange(0), "random seed"),
     "roi": ("mini-mias", click.Choice(("fixed", "radius")), "field of view"),
-    "roi-size": ("mini-mias", int, "pixels of a fixed field of view (96)"),
-    "normals": ("mini-mias", click.Choice(("inside", "centre", "none")), "patches of normals"),
-    "abnormality": ("mini-mias", click.Choice(("all", "calc", "mass")), "kinds to take"),
-    "protocol": ("mini-mias", click.Choice(("regions", "tutorial")), "regions or 12 patches each"),
-    "view": ("cbis-ddsm", click.Choice(("crop", "film")), "cropped pictures or whole films"),
-    "table": ("csv", str, "which table, where there are several"),
+    "roi-size": ("mini-mias", int, "side of a fixed field of view in pixels (96)"),
+    "normals": (
+        "mini-mias",
+        click.Choice(("inside", "centre", "none")),
+        "where patches of normal films are taken",
+    ),
+    "abnormality": ("mini-mias", click.Choice(("all", "calc", "mass")), "abnormalities to import"),
+    "protocol": (
+        "mini-mias",
+        click.Choice(("regions", "tutorial")),
+        "one region each, or the 12 patches of the tutorial",
+    ),
+    "view": ("cbis-ddsm", click.Choice(("crop", "film")), "cropped images or whole films"),
+    "table": ("csv", str, "which table, if there are several"),
     **{
         f"{role}-column": ("csv", str, f"the column that holds the {role}")
         for role in ("image", "label", "patient", "lesion", "split", "age", "sex", "site")
@@ -49,11 +61,11 @@ SOURCE_NAMES = (
     "bcn20000", "isic-archive", "ph2", "pad-ufes-20", "mini-mias", "cbis-ddsm", "medmnist",
     "dicom", "csv", "folder", "synthetic",
 )  # fmt: skip
-HELP = f"""Make a dataset folder from SRC, a folder or an archive.
+HELP = f"""Import SRC, a folder or an archive, as a dataset folder.
 
-SOURCE is the kind of data set: auto recognises it by its headers and layout; else one of
-{", ".join(SOURCE_NAMES)}. Every image is decoded once; what cannot be used is listed with its
-reason.
+SOURCE is the kind of data set: auto (recognised by its headers and layout) or one of
+{", ".join(SOURCE_NAMES)}. Every image is decoded once. Images that cannot be used are listed with
+the reason.
 """
 
 
@@ -66,13 +78,13 @@ def _source_options(function: Any) -> Any:
 @click.command("import", help=HELP, epilog=EPILOG)
 @click.argument("source")
 @click.argument("words", nargs=-1, metavar="[SRC]")
-@path_option("--to", required=True, help="The dataset folder to make.")
+@path_option("--to", required=True, help="The new dataset folder.")
 @click.option(
     "--map",
     "label_map",
     multiple=True,
     metavar="OLD,OLD=NEW ...",
-    help="Regroup classes; NEW may be - to leave them out.",
+    help="Regroup classes. NEW - excludes them.",
 )
 @path_option("--masks", help="A folder or archive of lesion masks, named by image id.")
 @_source_options
@@ -81,7 +93,7 @@ def _source_options(function: Any) -> Any:
     type=float,
     default=0.05,
     show_default=True,
-    help="Fail where a larger share of the images cannot be used.",
+    help="Maximum proportion of unusable images; the import fails above it.",
 )
 @json_option
 def command(
@@ -137,7 +149,7 @@ def _show(result: dict[str, Any]) -> None:
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
     for item in result["rejected"][:10]:
-        console.print(f"left out: {item['path']}: {item['reason']}", markup=False)
+        console.print(f"excluded: {item['path']}: {item['reason']}", markup=False)
     if len(result["rejected"]) > 10:
         console.print(f"... and {len(result['rejected']) - 10} more (dataset.json lists all)")
     console.print(f"licence: {result['licence']}", markup=False)

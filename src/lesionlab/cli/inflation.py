@@ -20,15 +20,19 @@ Example:
 
 @click.command("inflation", epilog=EPILOG)
 @path_argument("folder", metavar="DIR")
-@click.option("--preset", required=True, help="The recipe of both arms.")
-@path_option("--out", required=True, help="Where the trainings and inflation.json go.")
-@click.option("--seeds", type=click.IntRange(2), default=3, show_default=True, help="Repeats.")
+@click.option("--preset", required=True, help="The preset of both arms.")
+@path_option("--out", required=True, help="Output folder for the runs and inflation.json.")
+@click.option(
+    "--seeds", type=click.IntRange(2), default=3, show_default=True, help="Number of repeats."
+)
 @click.option(
     "--weights",
     metavar="FILE|FOLDER|auto",
     help="Backbone weights; auto, the preset's default: a package, a cache folder or the hub.",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
+)
 @json_option
 def command(
     folder: Path,
@@ -39,10 +43,11 @@ def command(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """What a random split by image would have claimed for DIR, by training both ways.
+    """Measure how much a random split by image inflates the results on DIR.
 
-    The same test images, the same number of training images: once with the test images'
-    siblings in training, once with other images of the same class in their place.
+    Two arms use the same test images and the same number of training images. One arm has images
+    of the same groups as the test images in training. The other has images of the same class from
+    other groups instead.
     """
     from lesionlab.api.inflation import inflation
 
@@ -54,7 +59,7 @@ def command(
 
 def _show(result: dict[str, Any]) -> None:
     table = Table(title=f"{result['seeds']} seeds")
-    for column in ("metric", "with siblings", "without", "difference"):
+    for column in ("metric", "leaky", "clean", "difference"):
         table.add_column(column, overflow="fold")
     for name, row in result["metrics"].items():
         told = row["difference"]

@@ -18,10 +18,10 @@ Examples:
 @click.command("join", epilog=EPILOG)
 @path_argument("folder", metavar="DIR")
 @path_argument("table", metavar="CSV")
-@click.option("--on", default="", help="The table's id column, if it is not recognised.")
-@click.option("--prefix", default="", help="Stands before the names of the new columns.")
+@click.option("--on", default="", help="Id column of the table, if it is not recognised.")
+@click.option("--prefix", default="", help="Prefix for the names of the new columns.")
 @click.option(
-    "--input", "inputs", multiple=True, help="This new column may be a model input (repeatable)."
+    "--input", "inputs", multiple=True, help="A new column that may be a model input; repeatable."
 )
 @json_option
 def command(
@@ -29,8 +29,8 @@ def command(
 ) -> None:
     """Join a second table to DIR by id: reader votes, lesion groupings, more metadata.
 
-    Known columns (age, sex, site, patient, lesion) fill what is absent; others are added and
-    may not be model inputs.
+    Known columns (age, sex, site, patient, lesion) fill missing values. Other columns are added
+    and may not be model inputs.
     """
     from lesionlab.api.join import join
 
@@ -39,10 +39,12 @@ def command(
     def show() -> None:
         print(f"{result['matched']:,} rows matched; added: {', '.join(result['added']) or 'none'}")
         for column, n in result["filled"].items():
-            print(f"{column}: {n:,} filled, {result['differing'][column]:,} differ (kept ours)")
+            print(f"{column}: {n:,} filled, {result['differing'][column]:,} differ (not changed)")
         if result["unmatched"]:
-            print(f"{result['unmatched']:,} rows of the table belong to no image here")
+            print(f"{result['unmatched']:,} rows of the table match no image")
         if result["split_reset"]:
-            print("the split was undone, for the new groups cross it: run lesionlab split again")
+            print(
+                "the split was removed because the new groups cross it; run lesionlab split again"
+            )
 
     answer(result, as_json, show)

@@ -15,31 +15,34 @@ from lesionlab.platforms import plain_streams
 
 # verb -> (module under lesionlab.cli, one line of help). The order is the user's path.
 VERBS: dict[str, tuple[str, str]] = {
-    "demo": ("demo", "The whole path on synthetic lesions, in about a minute."),
-    "download": ("download", "Fetch a public data set, whole and under its licence."),
-    "import": ("import_", "Make a dataset folder from an archive or a folder of images."),
-    "show": ("show", "Samples of a data set by class, and its class counts by part."),
-    "audit": ("audit", "What is wrong with a data set, in one page."),
-    "split": ("split", "Deal the images into train, valid and test, so that no group crosses."),
-    "merge": ("merge", "Unite data sets: one taxonomy, the same picture once."),
+    "demo": ("demo", "Run the whole workflow on synthetic lesions, in about a minute."),
+    "download": ("download", "Download a public data set under its licence."),
+    "import": ("import_", "Import an archive or a folder of images as a dataset folder."),
+    "show": ("show", "Show samples of each class, and the class counts of each split."),
+    "audit": ("audit", "Check a data set for leaks, duplicates, conflicts and shortcuts."),
+    "split": ("split", "Split a data set into train, valid and test without leakage."),
+    "merge": ("merge", "Merge data sets: one taxonomy, each duplicate once."),
     "join": ("join", "Join a second table (reader votes, metadata) to a data set by id."),
-    "models": ("models", "The networks by name, and the layer table of one."),
-    "presets": ("presets", "The recipes by name: source, expected result, commands."),
-    "inflation": ("inflation", "What a split by image would have claimed, by training both ways."),
-    "train": ("train", "Train a classifier by a preset."),
-    "resume": ("resume", "Go on with an interrupted run, exactly where it stopped."),
-    "repeat": ("repeat", "A recipe over grouped folds and seeds: mean, spread, every run."),
-    "tune": ("tune", "Better settings of a recipe, by trials on validation; never sees test."),
-    "ensemble": ("ensemble", "Several runs as one: averaged, by rank, stacked; flips and turns."),
-    "reproductions": ("reproductions", "What tutorials claimed beside what is true, a page."),
-    "lr-find": ("lr_find", "A learning rate by the range test, with its figure."),
-    "augmentations": ("augmentations", "A picture of what the network sees in training."),
-    "evaluate": ("evaluate", "Measure a run or a predictions table, with intervals and a report."),
-    "explain": ("explain", "What the network looks at, and whether the maps can be believed."),
-    "compare": ("compare", "Which of several models is better, on the same images, in words."),
-    "score": ("score", "Score a submission as its challenge does, with its refusals."),
-    "submit": ("submit", "Write a challenge's submission, or check one before it is sent."),
-    "figures": ("figures", "Every chart of the report as a file for a paper."),
+    "models": ("models", "List the networks, or show the layers of one."),
+    "presets": ("presets", "List the presets, or show one: source, expected result, settings."),
+    "inflation": ("inflation", "Measure how much a leaky split by image inflates results."),
+    "train": ("train", "Train a classifier from a preset."),
+    "resume": ("resume", "Resume an interrupted run exactly where it stopped."),
+    "repeat": ("repeat", "Train a preset over grouped folds and seeds: mean, SD, every run."),
+    "tune": ("tune", "Search for better settings of a preset on the validation split."),
+    "ensemble": ("ensemble", "Combine runs: mean, rank or stacking; test-time augmentation."),
+    "reproductions": (
+        "reproductions",
+        "Write a page that compares published claims with our results.",
+    ),
+    "lr-find": ("lr_find", "Find a learning rate with a range test."),
+    "augmentations": ("augmentations", "Show augmented training images."),
+    "evaluate": ("evaluate", "Evaluate a run or a predictions table, and write a report."),
+    "explain": ("explain", "Make attribution maps, and check whether they can be trusted."),
+    "compare": ("compare", "Compare models on the same images, with paired tests."),
+    "score": ("score", "Score a submission exactly as its challenge does."),
+    "submit": ("submit", "Write a challenge submission, or check one."),
+    "figures": ("figures", "Write every figure of the report as a file."),
     "export": ("export", "Write a bundle that needs no torch."),
     "predict": ("predict", "Classify images with a bundle."),
     "serve": ("serve", "Answer over HTTP, with a page for people."),
@@ -75,15 +78,15 @@ class Verbs(click.Group):
 @click.group(
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Research use only: not a medical device, no advice to a patient.",
+    epilog="Research use only. Not a medical device. Nothing here is advice to a patient.",
 )
 @click.version_option(__version__, prog_name="lesionlab")
 def app() -> None:
-    """From a pile of lesion images to a classifier whose every number can be trusted."""
+    """Train and evaluate image classifiers for lesions without data leakage."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exit 0 on success, 2 for bad input, 1 for a bug of ours."""
+    """Run the command line; exit 0 on success, 2 for bad input, 1 for a bug."""
     sys.exit(run(arguments))
 
 
@@ -116,7 +119,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Exception:  # noqa: BLE001 (the last resort: a bug of ours, exit 1)
         traceback.print_exc()
-        print("lesionlab: this is a bug of ours; please report the lines above", file=sys.stderr)
+        print(
+            "lesionlab: this is a bug in lesionlab; please report the lines above", file=sys.stderr
+        )
         return 1
 
 

@@ -17,17 +17,17 @@ Example:
 
 @click.command("merge", epilog=EPILOG)
 @path_argument("folders", nargs=-1, required=True, metavar="DIR DIR ...")
-@path_option("--to", required=True, help="The dataset folder to make.")
+@path_option("--to", required=True, help="The new dataset folder.")
 @click.option(
     "--labels",
     type=click.Choice(("auto", "same", "family", "malignancy")),
     default="auto",
     show_default=True,
-    help="Keep the classes, or translate them by the taxonomy of diagnoses.",
+    help="Keep the classes, or map them with the taxonomy of diagnoses.",
 )
 @json_option
 def command(folders: tuple[Path, ...], to: Path, labels: str, as_json: bool) -> None:
-    """Unite data sets: labels by one taxonomy, the same picture once, sources kept."""
+    """Merge data sets: labels of one taxonomy, each duplicate once, with its source."""
     from lesionlab.api.merge import merge
 
     result = merge(folders, to, labels=labels, progress=Bar())
@@ -36,6 +36,9 @@ def command(folders: tuple[Path, ...], to: Path, labels: str, as_json: bool) -> 
         classes = ", ".join(f"{name} {n:,}" for name, n in result["classes"].items())
         print(f"{result['images']:,} images: {classes}")
         print("sources: " + ", ".join(f"{s} {n:,}" for s, n in result["sources"].items()))
-        print(f"{result['united']:,} united, {len(result['conflicts'])} left out for two labels")
+        print(
+            f"{result['united']:,} duplicates merged, "
+            f"{len(result['conflicts'])} images excluded because of conflicting labels"
+        )
 
     answer(result, as_json, show)

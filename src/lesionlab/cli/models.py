@@ -14,34 +14,44 @@ from lesionlab.cli.common import Bar, answer, json_option
     "--trainable head"
 )
 @click.argument("name", required=False)
-@click.option("--size", type=click.IntRange(16, 2048), help="Pixels a side (the network's own).")
 @click.option(
-    "--head", type=click.Choice(["linear", "concat_pool", "flatten_dense", "own"]), help="Its head."
+    "--size",
+    type=click.IntRange(16, 2048),
+    help="Input side in pixels  [default: that of the network]",
+)
+@click.option(
+    "--head",
+    type=click.Choice(["linear", "concat_pool", "flatten_dense", "own"]),
+    help="Head of the network.",
 )
 @click.option(
     "--trainable",
     type=click.Choice(["head", "last_block", "all"]),
     default="all",
     show_default=True,
-    help="What moves.",
+    help="Trainable layers.",
 )
-@click.option("--classes", type=click.IntRange(2), default=2, show_default=True, help="Outputs.")
-@click.option("--channels", type=click.Choice(["1", "3"]), help="1: grey, 3: colour.")
+@click.option(
+    "--classes", type=click.IntRange(2), default=2, show_default=True, help="Number of classes."
+)
+@click.option(
+    "--channels", type=click.Choice(["1", "3"]), help="Input channels: 1 (grey) or 3 (colour)."
+)
 @click.option(
     "--output",
     type=click.Choice(["softmax", "sigmoid"]),
     default="softmax",
     show_default=True,
-    help="sigmoid: one unit for two classes.",
+    help="softmax, or sigmoid: one output for two classes.",
 )
-@click.option("--measure", is_flag=True, help="Milliseconds an image on this machine (the list).")
+@click.option("--measure", is_flag=True, help="Measure milliseconds per image on this machine.")
 @json_option
 def command(
     name: str | None, as_json: bool, channels: str | None, measure: bool, **options: Any
 ) -> None:
-    """List the networks that have a name, or show one layer by layer.
+    """List the networks, or show NAME layer by layer.
 
-    Any other classifier of timm can be named too.
+    Any classifier of timm can be named.
     """
     from lesionlab.api.models import describe_model, list_models
 
@@ -50,7 +60,7 @@ def command(
         answer({"schema_version": 1, "models": found}, as_json, lambda: show_list(found))
         return
     number = int(channels) if channels else None
-    described = describe_model(name, channels=number, **options)
+    described = describe_model(name, channels=number, measure=measure, **options)
     answer(described, as_json, lambda: show_layers(described))
 
 
@@ -67,9 +77,9 @@ def show_list(found: list[dict[str, Any]]) -> None:
             f"{m['name']:<19}{m['parameters']:>12,}{m['megabytes']:>7.0f}  {seen:<19}{time}"
             f"  {_whence(m)} ({m['weights_licence']})"
         )
-    print("parameters are those of the backbone, without a head")
-    print("input: pixels a side, resize filter, fraction of the resized image that is kept")
-    print("hub: to be downloaded, not at hand; any other timm classifier works by its name")
+    print("parameters: of the backbone, without a head")
+    print("input: side in pixels, resize filter, proportion of the resized image that is kept")
+    print("hub: must be downloaded first. Any other timm classifier works by its name")
 
 
 def _whence(model: dict[str, Any]) -> str:
@@ -81,7 +91,7 @@ def show_layers(described: dict[str, Any]) -> None:
     """A row a layer, then the block groups and the sums."""
     rows = described["layers"]
     width = 2 + max(len(f"{r['name']} ({r['kind']})") for r in rows)
-    print(f"{'layer':<{width}}{'output':>18}{'parameters':>14}  moves")
+    print(f"{'layer':<{width}}{'output':>18}{'parameters':>14}  trainable")
     for r in rows:
         shape = " x ".join(map(str, r["output"]))
         moves = ("yes" if r["trainable"] else "no") if r["parameters"] else ""
@@ -91,5 +101,10 @@ def show_layers(described: dict[str, Any]) -> None:
     frozen = described["parameters"] - described["trainable"]
     print(
         f"{described['parameters']:,} parameters, {described['trainable']:,} of them trainable, "
-        f"{frozen:,} frozen; {described['statistics']:,} batch-norm statistics beside them"
+        f"{frozen:,} frozen; {described['statistics']:,} batch-norm statistics in addition"
     )
+    if described["ms_per_image"] is not None:
+        print(
+            f"{described['ms_per_image']:.1f} ms an image: a forward pass in float32 at "
+            f"{described['size']} px on this machine's processor"
+        )

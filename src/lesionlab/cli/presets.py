@@ -13,9 +13,9 @@ from lesionlab.cli.common import answer, json_option
 @click.argument("name", required=False)
 @json_option
 def command(name: str | None, as_json: bool) -> None:
-    """List the presets, or show one: where it comes from, what to expect, its commands.
+    """List the presets, or show one: its source, expected result and settings.
 
-    NAME may also be a TOML file of your own; with `extends = "PRESET"` it says only what differs.
+    NAME may also be your own TOML file. With `extends = "PRESET"` it holds only what differs.
     """
     from lesionlab.api.presets import presets
 
@@ -34,7 +34,7 @@ def show_list(result: dict[str, Any]) -> None:
 def show_one(result: dict[str, Any]) -> None:
     """The story, then every setting that is not a table of stages."""
     print(f"{result['name']}\n\n{result['description'].strip()}\n")
-    print(f"source: {result['source']}\nexpected: {result['expected'] or 'nothing is stated'}\n")
+    print(f"source: {result['source']}\nexpected: {result['expected'] or 'not stated'}\n")
     for key, value in result["settings"].items():
         if key != "stages":
             print(f"{key:<20} {value}")

@@ -19,38 +19,60 @@ Example:
 
 @click.command("repeat", epilog=EPILOG)
 @path_argument("dataset")
-@click.option("--preset", multiple=True, required=True, help="A recipe; several are compared.")
-@path_option("--out", required=True, help="Where the runs and the table go; resumed if there.")
-@click.option("--folds", type=click.IntRange(2), default=5, show_default=True)
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="0 to N - 1.")
-@click.option("--by", default="", metavar="COLUMN", help="Each value is a fold, e.g. source.")
-@click.option("--valid", type=float, default=0.15, show_default=True, help="Share of the rest.")
+@click.option(
+    "--preset", multiple=True, required=True, help="A preset; repeatable, several are compared."
+)
+@path_option("--out", required=True, help="Output folder; an existing one is resumed.")
+@click.option(
+    "--folds", type=click.IntRange(2), default=5, show_default=True, help="Number of folds."
+)
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True,
+              help="Number of seeds, from 0.")  # fmt: skip
+@click.option(
+    "--by", default="", metavar="COLUMN", help="Make each value of this column a fold, e.g. source."
+)
+@click.option(
+    "--valid",
+    type=float,
+    default=0.15,
+    show_default=True,
+    help="Validation proportion of the remaining folds.",
+)
 @click.option(
     "--weights",
     metavar="FILE|FOLDER|auto",
     help="Backbone weights; auto, the preset's default: a package, a cache folder or the hub.",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
-@click.option("--epochs", type=click.IntRange(1), help="At most so many epochs in each stage.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
+)
+@click.option("--epochs", type=click.IntRange(1), help="Maximum number of epochs per stage.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="Of a run; 0: all cores.")
-@click.option("--no-train-part", "train_part", flag_value=False, default=True, type=bool,
-              help="Do not predict the training part.")  # fmt: skip
-@click.option("--allow-leak", is_flag=True, help="Deal by image, as tutorials do; marked LEAKY.")
+@click.option(
+    "--threads", type=click.IntRange(0), default=0, help="Processor threads of a run; 0: all cores."
+)
+@click.option("--skip-train", "train_part", flag_value=False, default=True, type=bool,
+              help="Do not predict the training split.")  # fmt: skip
+@click.option(
+    "--allow-leak", is_flag=True, help="Make folds by image, as tutorials do; marked LEAKY."
+)
 @click.option(
     "--balance", type=click.Choice(("", "class", "full")), default="",
-    help="As many benign as malignant training rows; full: of each abnormality too.",
+    help="Equal numbers of benign and malignant training rows; full: also per abnormality.",
 )  # fmt: skip
-@click.option("--open-test", is_flag=True, help="At last, predict the sealed test part, once.")
-@click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True)
-@click.option("--address", help="Of a Ray cluster; without it one is made here.")
-@click.option("--workers", type=click.IntRange(1), default=2, help="Of a Ray made here.")
+@click.option("--open-test", is_flag=True, help="Predict the sealed test set at the end, once.")
+@click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True,
+              help="Run here, or on a Ray cluster.")  # fmt: skip
+@click.option("--address", help="Address of a Ray cluster; without it, a local one is started.")
+@click.option(
+    "--workers", type=click.IntRange(1), default=2, help="Workers of a local Ray cluster."
+)
 @json_option
 def command(dataset: Path, preset: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Train PRESET on each fold of DATASET, for each seed; every run, mean and spread.
+    """Train PRESET on each fold of DATASET for each seed; report every run, mean and SD.
 
-    The test part is not folded and stays sealed. Finished runs are not repeated: call it again
-    to go on, or to retry a run that crashed.
+    The test split is not folded and stays sealed. Finished runs are kept. Call the command again
+    to continue, or to retry a run that failed.
     """
     from lesionlab.api.repeat import repeat
 
@@ -63,7 +85,7 @@ def _show(result: dict[str, Any]) -> None:
 
     for told in result["presets"]:
         if told["leaky"]:
-            print("LEAKY: groups cross the folds; these figures are no result")
+            print("LEAKY: groups cross the folds; these numbers are too optimistic to be reported")
         print(f"{told['name']}: {told['folds']} folds, seeds {told['seeds']}, {told['out']}")
         for part, metrics in {**told["parts"], "test": told.get("test", {})}.items():
             cells = [f"{n} {mean_sd(metrics[n])}" for n in SHOWN if n in metrics]
@@ -73,7 +95,7 @@ def _show(result: dict[str, Any]) -> None:
             print(f"  FAILED {name}: {error}")
         if told["retried"]:
             print(f"  retried: {', '.join(told['retried'])}")
-    print("mean (SD over runs); table.csv, table.md, chart.svg and repeat.json lie in OUT")
+    print("mean (SD over runs); table.csv, table.md, chart.svg and repeat.json are in OUT")
     for pair, metrics in result["differences"].items():
         for name in (n for n in SHOWN if n in metrics):
             m = metrics[name]

@@ -13,14 +13,16 @@ from lesionlab.cli.train import show
 
 @click.command(epilog="Example: lesionlab resume runs/ham")
 @path_argument("run")
-@path_option("--data", help="The dataset folder, where it has moved.")
-@click.option("--device", help="cpu or cuda (the run's own).")
-@click.option("--threads", type=click.IntRange(1), help="Of the processor (the run's own).")
+@path_option("--data", help="The dataset folder, if it has moved.")
+@click.option("--device", help="cpu or cuda  [default: that of the run]")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Processor threads  [default: those of the run]"
+)
 @json_option
 def command(run: Path, as_json: bool, **options: Any) -> None:
-    """Go on with the interrupted RUN, at the very step where it stopped.
+    """Resume the interrupted RUN at the exact step where it stopped.
 
-    On the same machine the result has the bits of a run that was never stopped.
+    On the same machine the result is bit-identical to that of an uninterrupted run.
     """
     from lesionlab.api.train import resume
 

@@ -24,7 +24,7 @@ Examples:
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="Of the confusion matrix of the malignant class; positive at >= it. [default: 0.5]",
+    help="Threshold for the confusion matrix of the malignant class  [default: 0.5]",
 )
 @path_option("--figures", help="Write the ROC curves and the confusion matrix (SVG, PNG) here.")
 @json_option
@@ -36,7 +36,7 @@ def command(
     figures: Path | None,
     as_json: bool,
 ) -> None:
-    """Score PREDICTION against TRUTH as CHALLENGE does: its metric, its refusals."""
+    """Score PREDICTION against TRUTH as CHALLENGE does; what it refuses is refused."""
     from lesionlab.api.score import score
 
     result = score(challenge, truth, prediction, threshold=threshold, figures=figures)
@@ -44,7 +44,7 @@ def command(
 
 
 def _show(result: dict[str, Any]) -> None:
-    print(f"{result['challenge']}: {result['n']} images, judged as {result['judge']} does")
+    print(f"{result['challenge']}: {result['n']} images, scored as {result['judge']} does")
     print(f"  {result['metric']:<28}{_number(result['value'])}")
     if result["validation"] not in (None, result["value"]):
         print(f"  {'under validation_weight':<28}{_number(result['validation'])}")
@@ -74,7 +74,9 @@ def _show_confusion(result: dict[str, Any]) -> None:
     for label, no, yes in (("negative", tn, fp), ("positive", fn, tp)):
         total = no + yes
         shares = f"({no / total:.2f}, {yes / total:.2f})" if total else ""
-        print(f"    truth {label}: {no:.0f} called negative, {yes:.0f} called positive {shares}")
+        print(
+            f"    truth {label}: {no:.0f} predicted negative, {yes:.0f} predicted positive {shares}"
+        )
 
 
 def _number(value: float | None) -> str:

@@ -24,14 +24,14 @@ Example:
 @click.command("show", epilog=EPILOG)
 @path_argument("folder", metavar="DIR")
 @path_option("--out", help="An .html or .png file  [default: DIR/show.html]")
-@click.option("--per-class", type=int, default=6, show_default=True, help="Samples of each class.")
-@click.option("--split", default="", help="Take the samples from this part.")
+@click.option("--per-class", type=int, default=6, show_default=True, help="Samples per class.")
+@click.option("--split", default="", help="Take the samples from this split.")
 @seed_option
 @json_option
 def command(
     folder: Path, out: Path | None, per_class: int, split: str, seed: int, as_json: bool
 ) -> None:
-    """Show samples of DIR by class, and class counts and shares by part."""
+    """Show samples of each class of DIR, and class counts and proportions of each split."""
     from lesionlab.api.show import show
 
     result = show(folder, out, per_class=per_class, split=split, seed=seed, progress=Bar())

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
+from lesionlab.data.split_names import SPLITS
 
 EPILOG = """\b
 Examples:
@@ -23,44 +24,58 @@ Examples:
 
 @click.command("split", epilog=EPILOG)
 @path_argument("folder", metavar="DIR")
-@click.option("--test", type=float, help="Share of the test part  [default: 0.2]")
-@click.option("--valid", type=float, help="Share of the validation part  [default: 0.15]")
-@click.option("--calib", type=float, default=0.0, help="Share of a part for calibration.")
+@click.option("--test", type=float, help="Proportion of the test split  [default: 0.2]")
+@click.option("--valid", type=float, help="Proportion of the validation split  [default: 0.15]")
+@click.option("--calib", type=float, default=0.0, help="Proportion of a calibration split.")
 @click.option(
     "--official/--own",
     "keep_official",
     default=None,
-    help="Keep the official parts (the default where there are some and no share is given).",
+    help="Use the official split (the default if there is one and no proportion is given).",
 )
-@click.option("--leave-out", default="", metavar="SOURCE", help="This source is the test part.")
-@click.option("--folds", type=int, default=0, help="So many folds, one of them the test part.")
-@click.option("--fold", type=int, default=0, show_default=True, help="Which one, from 0.")
+@click.option(
+    "--leave-out", default="", metavar="SOURCE", help="Use this source as the test split."
+)
+@click.option("--folds", type=int, default=0, help="Number of folds, one of them the test split.")
+@click.option(
+    "--fold",
+    type=int,
+    default=0,
+    show_default=True,
+    help="The fold that is the test split, from 0.",
+)
 @click.option(
     "--stratify",
     multiple=True,
-    help="Balance this column too (source, age, sex, ...); may be repeated.",
+    help="Also stratify by this column (source, age, sex, ...); repeatable.",
 )
 @click.option(
     "--balance",
     type=click.Choice(("class", "full")),
-    help="Leave out training rows until benign and malignant are equally many.",
+    help="Exclude training rows until benign and malignant are equally frequent.",
 )
 @path_option(
-    "--pairs", help="A CSV of near-duplicates: two columns of image ids  [default: audit's]"
+    "--pairs", help="A CSV of near-duplicates: two columns of image ids  [default: that of audit]"
 )
-@click.option("--search", is_flag=True, help="Search near-duplicates now, and unite them.")
-@click.option("--allow-leak", is_flag=True, help="Let groups cross; marks the set LEAKY for good.")
 @click.option(
-    "--max-duplicates", type=int, default=20, show_default=True, help="Largest chain of twins."
+    "--search", is_flag=True, help="Search for near-duplicates now, and keep them together."
+)
+@click.option(
+    "--allow-leak",
+    is_flag=True,
+    help="Let groups cross the splits; marks the data set LEAKY permanently.",
+)
+@click.option(
+    "--max-duplicates", type=int, default=20, show_default=True, help="Longest chain of duplicates."
 )
 @seed_option
 @json_option
 def command(
     folder: Path, as_json: bool, pairs: Path | None, balance: str | None, **options: Any
 ) -> None:
-    """Deal the images of DIR into train, valid, test (and calib), so that no group crosses.
+    """Split the images of DIR into train, valid, test (and calib) so that no group crosses.
 
-    A group is a patient, else a lesion, together with all images that are the same picture.
+    A group is a patient, else a lesion, together with all duplicates of its images.
     """
     from lesionlab.api.split import split
 
@@ -69,7 +84,7 @@ def command(
 
 
 def _show(result: dict[str, Any]) -> None:
-    parts = [p for p in ("train", "valid", "test", "calib") if p in result]
+    parts = [p for p in SPLITS if p in result]
     table = Table(title=f"{result['policy']} split: {result['groups_crossing']} groups cross")
     table.add_column("")
     for part in parts:
@@ -84,9 +99,13 @@ def _show(result: dict[str, Any]) -> None:
         table.add_row(escape(name), *numbers)
     Console().print(table)
     if result["dropped"]["images"]:
-        Console().print(f"{result['dropped']['images']} images left out: see the column 'dropped'")
+        Console().print(f"{result['dropped']['images']} images excluded; see the column 'dropped'")
     near = result["near_duplicates"]
-    hint = " (--search unites them too)" if near["from"] == "not searched" else ""
+    hint = (
+        " (--search finds them and keeps them together)" if near["from"] == "not searched" else ""
+    )
     Console().print(f"near-duplicates: {near['from']}, {near['pairs']} pairs{hint}", markup=False)
     if result["leaky"]:
-        Console().print("[bold red]LEAKY: results on this data set are no honest estimate")
+        Console().print(
+            "[bold red]LEAKY: results on this data set are too optimistic to be reported"
+        )

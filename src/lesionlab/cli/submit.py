@@ -19,13 +19,18 @@ Examples:
 
 @click.command(epilog=EXAMPLE)
 @path_argument("source")
-@click.option("--format", "form", type=click.Choice(list(FORMATS)), required=True)
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), required=True,
+              help="The challenge.")  # fmt: skip
 @path_option("-o", "--out", help="The submission to write.")
-@path_option("--sample", help="The challenge's sample file: its images, in its order.")
-@click.option("--split", default="valid", show_default=True, help="Which part of a run.")
-@click.option("--malignant", default="", help="Classes of the one column: mel,bcc,...")
-@click.option("--balanced", is_flag=True, help="Divide the run's prior out (balanced accuracy).")
-@click.option("--check", is_flag=True, help="Write nothing: say what the site would refuse.")
+@path_option("--sample", help="Sample file of the challenge; gives the images and their order.")
+@click.option("--split", default="valid", show_default=True, help="Split of a run.")
+@click.option("--malignant", default="", help="Classes summed into the one column: mel,bcc,...")
+@click.option(
+    "--balanced", is_flag=True, help="Divide by the prior of the run, for balanced accuracy."
+)
+@click.option(
+    "--check", is_flag=True, help="Write nothing; list what the challenge site would refuse."
+)
 @json_option
 def command(
     source: Path,
@@ -48,7 +53,9 @@ def command(
             click.get_current_context().exit(2)
         return
     if out is None:
-        raise click.UsageError("give the file to write, -o, or --check a file that is there")
+        raise click.UsageError(
+            "give the file to write with -o, or check an existing file with --check"
+        )
     result = submit(
         source,
         format=form,
@@ -66,7 +73,7 @@ def _show(result: dict[str, Any]) -> None:
     for line in (*result["notes"], *result["warnings"]):
         print(f"note: {line}")
     if result["leaky"]:
-        print("LEAKY: this model was trained on data that cross its test set")
+        print("LEAKY: the training data of this model overlap with its test set")
 
 
 def _show_check(result: dict[str, Any]) -> None:
@@ -75,4 +82,4 @@ def _show_check(result: dict[str, Any]) -> None:
     for line in result["warnings"]:
         print(f"note: {line}")
     if not result["problems"]:
-        print(f"{result['rows']} rows: {result['judge']} would take them")
+        print(f"{result['rows']} rows; {result['judge']} would accept them")

@@ -18,24 +18,36 @@ SHOWN = ("balanced_accuracy_prior_corrected", "balanced_accuracy", "accuracy", "
 )
 @path_argument("dataset")
 @click.option("--preset", required=True, help="A preset's name, or a TOML file of your own.")
-@path_option("--out", required=True, help="The run folder to be made.")
+@path_option("--out", required=True, help="The new run folder.")
 @click.option(
     "--weights",
     metavar="FILE|FOLDER|auto",
     help="Backbone weights; auto, the preset's default: a package, a cache folder or the hub.",
 )
-@click.option("--from", "start", metavar="RUN[@STAGE]", help="Begin with another run's weights.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting.")
-@click.option("--epochs", type=click.IntRange(1), help="At most so many epochs in each stage.")
-@click.option("--lr", metavar="RATE|auto", help="Of every stage; auto: found by a range test.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of all draws (preset's own: 0).")
+@click.option(
+    "--from", "start", metavar="RUN[@STAGE]", help="Start from the weights of another run."
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
+)
+@click.option("--epochs", type=click.IntRange(1), help="Maximum number of epochs per stage.")
+@click.option(
+    "--lr", metavar="RATE|auto", help="Learning rate of every stage; auto: found with a range test."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    help="Random seed  [default: that of the preset, 0]",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="0: all cores of this process.")
+@click.option(
+    "--threads", type=click.IntRange(0), default=0, help="Processor threads; 0: all cores."
+)
 @json_option
 def command(dataset: Path, as_json: bool, **options: Any) -> None:
     """Train a classifier on DATASET, a split dataset folder.
 
-    Ctrl-C saves at the next step and prints the command that goes on.
+    Ctrl-C saves after the current step and prints the command that resumes the run.
     """
     from lesionlab.api.train import train
 
@@ -53,5 +65,5 @@ def show(result: dict[str, Any]) -> None:
         if m and m["value"] is not None:
             ends = f" ({m['low']:.3f} to {m['high']:.3f})" if m["low"] is not None else ""
             print(f"  {name:<36} {m['value']:.3f}{ends}")
-    print(f"on validation, n = {result['n']}; intervals resample the {result['resampled']}.")
+    print(f"on validation, n = {result['n']}; 95 % CI, resampled by {result['resampled']}.")
     print(f"next: lesionlab evaluate {result['run']}")

@@ -19,26 +19,49 @@ Example:
 
 @click.command("tune", epilog=EPILOG)
 @path_argument("dataset")
-@click.option("--preset", required=True, help="The recipe to begin with.")
-@path_option("--out", required=True, help="Where study.db, runs and best.toml go; resumed.")
-@click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="In all.")
-@path_option("--space", help="A TOML file; else the one beside the preset.")
+@click.option("--preset", required=True, help="The preset to start from.")
+@path_option(
+    "--out",
+    required=True,
+    help="Output folder for study.db, the runs and best.toml; an existing one is resumed.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Total number of trials.",
+)
+@path_option("--space", help="Search space, a TOML file  [default: that of the preset]")
 @click.option(
     "--weights",
     metavar="FILE|FOLDER|auto",
     help="Backbone weights; auto, the preset's default: a package, a cache folder or the hub.",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
-@click.option("--epochs", type=click.IntRange(1), help="At most so many epochs in each stage.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
+)
+@click.option("--epochs", type=click.IntRange(1), help="Maximum number of epochs per stage.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="Of a trial; 0: all cores.")
-@click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True)
-@click.option("--address", help="Of a Ray cluster; without it one is made here.")
-@click.option("--workers", type=click.IntRange(1), default=2, help="Of a Ray made here.")
+@click.option(
+    "--threads",
+    type=click.IntRange(0),
+    default=0,
+    help="Processor threads of a trial; 0: all cores.",
+)
+@click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True,
+              help="Run here, or on a Ray cluster.")  # fmt: skip
+@click.option("--address", help="Address of a Ray cluster; without it, a local one is started.")
+@click.option(
+    "--workers", type=click.IntRange(1), default=2, help="Workers of a local Ray cluster."
+)
 @seed_option
 @json_option
 def command(dataset: Path, as_json: bool, **options: Any) -> None:
-    """Search better settings for PRESET on the validation part of DATASET; never sees test."""
+    """Search for better settings of PRESET on the validation split of DATASET.
+
+    The test split is never used.
+    """
     from lesionlab.api.tune import tune
 
     result = tune(dataset, progress=Bar(), **options)

@@ -61,13 +61,3 @@ def bootstrap(
         for name, values in statistics(counts).items():
             parts.setdefault(name, []).append(values)
     return {name: np.concatenate(values) for name, values in parts.items()}
-
-
-def percentile_interval(replicates: Floats, level: float = 0.95) -> tuple[float, float, int]:
-    """The percentile interval of `(B,)` replicates, and how many of them are undefined."""
-    defined = replicates[~np.isnan(replicates)]
-    undefined = len(replicates) - len(defined)
-    if not len(defined):
-        return float("nan"), float("nan"), undefined
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high), undefined

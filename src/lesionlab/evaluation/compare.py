@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.intervals import Measure, too_few
 from lesionlab.evaluation.paired import holm
 from lesionlab.evaluation.predictions import Predictions
@@ -26,7 +27,6 @@ from lesionlab.evaluation.primary import (
     measured,
     primary_of,
 )
-from lesionlab.evaluation.statistics import Cases
 from lesionlab.evaluation.units import Unit, to_unit
 from lesionlab.progress import SILENT, Progress
 

@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import group_codes
-from lesionlab.evaluation.intervals import FEWEST, proportion_measure
+from lesionlab.evaluation.intervals import MINIMUM_GROUPS, proportion_measure, weighted_mean_measure
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions
-from lesionlab.evaluation.shares import mean_measure
 
 ALPHA = 0.1
 ROUNDING = 1e-9  # sums of probabilities reach 1 only up to rounding
@@ -193,11 +192,11 @@ def measure_sets(rule: Conformal, predictions: Predictions) -> dict[str, Any]:
         return {
             "coverage": proportion_measure(covered & rows, rows, codes).to_json(),
             "mean_size": float(size[rows].mean()) if rows.any() else None,
-            "size": mean_measure(
+            "size": weighted_mean_measure(
                 size.astype(np.float64),
                 rows.astype(np.float64),
                 codes,
-                needed=FEWEST["share"],
+                needed=MINIMUM_GROUPS["proportion"],
                 bounds=(0.0, float(len(rule.classes))),
             ).to_json(),
             "sizes": sizes.tolist(),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import metrics
 from lesionlab.evaluation.bootstrap import group_codes
+from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.headline import MALIGNANT, headline, malignant_v_benign, per_class
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.measured import measure_cases
@@ -27,7 +28,6 @@ from lesionlab.evaluation.sections import (
     notes_section,
     operating_point_section,
 )
-from lesionlab.evaluation.statistics import Cases
 from lesionlab.evaluation.units import Unit, to_unit
 from lesionlab.progress import SILENT, Progress
 

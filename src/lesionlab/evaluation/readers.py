@@ -19,11 +19,18 @@ from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import ranking
 from lesionlab.evaluation.bootstrap import bootstrap, group_codes
 from lesionlab.evaluation.confusion import ratio
-from lesionlab.evaluation.intervals import FEWEST, Measure, measure, too_few
+from lesionlab.evaluation.intervals import (
+    MINIMUM_GROUPS,
+    MOST_UNDEFINED,
+    Measure,
+    measure,
+    t_quantile,
+    too_few,
+    weighted_mean_measure,
+)
+from lesionlab.evaluation.metric_table import RANKING_METRICS
 from lesionlab.evaluation.metrics import decide
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions
-from lesionlab.evaluation.resampled import t_quantile
-from lesionlab.evaluation.shares import mean_measure
 from lesionlab.evaluation.votes import Votes
 
 Weight = Literal["image", "read"]
@@ -291,7 +298,7 @@ def model_measures(data: Paired, weight: Weight, threshold: float | None) -> dic
 def mean_share(part: Floats, rows: Flags, data: Paired, weight: Weight) -> Measure:
     """The weighted mean of shares over some images; votes that agree on an image are one image."""
     whole = _weights(data, weight) * rows
-    return mean_measure(part, whole, data.codes, needed=FEWEST["share"])
+    return weighted_mean_measure(part, whole, data.codes, needed=MINIMUM_GROUPS["proportion"])
 
 
 def _weights(data: Paired, weight: Weight) -> Floats:
@@ -353,8 +360,9 @@ def _difference(data: Paired, value: float, drawn: Floats) -> Measure:
     sides = [len(np.unique(data.codes[s])) for s in (data.malignant, ~data.malignant)]
     fewest, n = min(sides), len(data.share)
     defined = drawn[~np.isnan(drawn)]
-    if fewest < FEWEST["sensitivity_at_specificity"] or len(defined) < 0.95 * len(drawn):
-        return too_few(value, n, fewest, FEWEST["sensitivity_at_specificity"])
+    needed = RANKING_METRICS["sensitivity_at_specificity_80"].minimum
+    if fewest < needed or len(defined) < (1 - MOST_UNDEFINED) * len(drawn):
+        return too_few(value, n, fewest, needed)
     half = t_quantile(fewest - 1) * float(defined.std(ddof=1))
     method = f"paired clustered bootstrap, t, {len(drawn)} resamples of {data.n_groups} groups"
     return measure(value, value - half, value + half, n, method)

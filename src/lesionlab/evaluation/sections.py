@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lesionlab.evaluation import confusion, curves
-from lesionlab.evaluation.bands import bands
+from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.decision_curve import decision_curve
 from lesionlab.evaluation.headline import MALIGNANT, two_by_two
 from lesionlab.evaluation.measured import Measured
@@ -17,7 +17,6 @@ from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating
 from lesionlab.evaluation.predictions import Ints, Predictions
 from lesionlab.evaluation.prevalence import PREVALENCES, values_at
 from lesionlab.evaluation.reliability import calibration_line, reliability_bins
-from lesionlab.evaluation.statistics import Cases
 from lesionlab.evaluation.units import AGGREGATION
 
 
@@ -91,7 +90,7 @@ def decision_section(c: Cases) -> dict[str, Any] | None:
 def curves_section(m: Measured) -> dict[str, Any]:
     """ROC and precision-recall of every score, with pointwise 95 % bands."""
     return {
-        name: curves.curve_json(positive, score, bands(m, name))
+        name: curves.curve_json(positive, score, curves.bands(m, name))
         for name, (positive, score) in m.cases.scores.items()
     }
 

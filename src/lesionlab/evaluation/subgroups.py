@@ -13,10 +13,14 @@ import pandas as pd
 
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import group_codes
-from lesionlab.evaluation.intervals import Measure, proportion_measure, too_few
+from lesionlab.evaluation.intervals import (
+    Measure,
+    proportion_measure,
+    too_few,
+    weighted_mean_measure,
+)
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.primary import Primary, measured, primary_of
-from lesionlab.evaluation.shares import mean_measure
 from lesionlab.progress import SILENT, Progress
 
 SCHEMA_VERSION = 1
@@ -236,7 +240,7 @@ def _measured(data: Predictions, level: str, o: _Options) -> Subgroup:
         n_groups,
         int(is_malignant.sum()),
         _metric(data, scarcer, o),
-        mean_measure(gap, np.ones(len(gap)), codes, needed=needed, bounds=(-1.0, 1.0))
+        weighted_mean_measure(gap, np.ones(len(gap)), codes, needed=needed, bounds=(-1.0, 1.0))
         if shown
         else no_gap,
         float(score.mean()) if shown else None,

@@ -211,7 +211,7 @@ def unfinished(jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
 def do_job(job: Job, progress: Progress) -> dict[str, Any]:
     """Train (or go on with) one run, predict its fold, measure; the result is written last."""
     from lesionlab.config import parse
-    from lesionlab.experiments.heldout import in_order, part_rows, run_predictions
+    from lesionlab.training.inference import load_run
     from lesionlab.training.machine import choose_machine
     from lesionlab.training.train import resume, train
 
@@ -227,11 +227,12 @@ def do_job(job: Job, progress: Progress) -> dict[str, Any]:
             Path(job.data), settings, folder, weights=weights, machine=machine, progress=progress
         )
     seconds = time.monotonic() - started
-    dataset = in_order(read_dataset(Path(job.data)))
+    loaded = load_run(
+        run, read_dataset(Path(job.data)).in_order(), machine=machine, progress=progress
+    )
     found = {"valid": read_predictions(run.predictions_path("valid"))}
     for part, split in (("fold", "test"), *[("train", "train")] * job.train_part):
-        rows = part_rows(dataset, split)
-        found[part] = run_predictions(run, dataset, rows, machine=machine, progress=progress)
+        found[part] = loaded.predictions(loaded.dataset.rows_of(split))
     write_predictions(folder / "predictions-fold.csv", found["fold"])
     return _keep_result(job, run, found, seconds)
 

@@ -7,13 +7,12 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lesionlab.evaluation.measured import BOUNDS
+from lesionlab.evaluation.metric_table import bounds_of
 from lesionlab.evaluation.repeats import compare_repeats, summarise
 
 METHOD = "corrected resampled t over the runs (Nadeau and Bengio 2003)"
 NO_INTERVAL = "mean and SD over the runs; no interval"
 VARIES = 1e-12  # a standard deviation below this is rounding
-LOSSES = ("nll", "brier")  # without an upper border
 Ends = tuple[float | None, float | None]
 SHOWN = (
     "balanced_accuracy_prior_corrected",
@@ -82,8 +81,7 @@ def ends(metric: str, part: str, sd: float | None, found: Ends) -> Ends:
     low, high = found
     if part != "fold" or not sd or sd < VARIES or low is None or high is None:
         return None, None
-    plain = metric.removeprefix("malignant_")
-    bottom, top = (0.0, float("inf")) if plain in LOSSES else BOUNDS.get(plain, (0.0, 1.0))
+    bottom, top = bounds_of(metric.removeprefix("malignant_"))
     return max(bottom, low), min(top, high)
 
 

@@ -16,11 +16,11 @@ from lesionlab import files
 from lesionlab.data import ledger
 from lesionlab.data.manifest import Dataset
 from lesionlab.evaluation.predictions import Predictions, write_predictions
-from lesionlab.experiments.heldout import in_order, part_rows, run_predictions
 from lesionlab.experiments.repeat import Plan, measures
 from lesionlab.experiments.spread import spread
 from lesionlab.progress import Progress
 from lesionlab.run import BEST, read_run
+from lesionlab.training.inference import load_run
 from lesionlab.training.machine import choose_machine
 
 
@@ -38,10 +38,13 @@ def open_sealed(
         return _shown(stored)
     found = sealed_predictions(dataset, out, names, plan, progress)
     told = {"schema_version": 1, "models": models, **_measured(dataset, found)}
-    entry = {"event": "opened", "run": f"{plan.name()} repeated {len(names)} times",
-             "split": "test", "result": ledger.digest(_shown(told)),
-             "model": hashlib.sha256("".join(models.values()).encode()).hexdigest()}  # fmt: skip
-    ledger.append(dataset.folder, entry)
+    ledger.record_test_access(
+        dataset.folder,
+        f"{plan.name()} repeated {len(names)} times",
+        _shown(told),
+        [out / "runs" / name for name in names],
+        model=hashlib.sha256("".join(models.values()).encode()).hexdigest(),
+    )
     write_predictions(out / "predictions-test.csv", found["mean"])
     files.write_json(kept, told)
     return _shown(told)
@@ -62,14 +65,13 @@ def sealed_predictions(
     dataset: Dataset, out: Path, names: Sequence[str], plan: Plan, progress: Progress
 ) -> dict[str, Predictions]:
     """Predictions of each run, and of their mean ("mean")."""
-    dataset, machine = in_order(dataset), choose_machine(plan.device, "float32", plan.threads)
-    rows = part_rows(dataset, "test")
-    found = {
-        name: run_predictions(
-            read_run(out / "runs" / name), dataset, rows, machine=machine, progress=progress
-        )
-        for name in names
-    }
+    dataset, machine = dataset.in_order(), choose_machine(plan.device, "float32", plan.threads)
+    rows = dataset.rows_of("test")
+    found = {}
+    for name in names:
+        run = read_run(out / "runs" / name)
+        loaded = load_run(run, dataset, machine=machine, progress=progress)
+        found[name] = loaded.predictions(rows)
     first = next(iter(found.values()))
     y_prob = np.mean([p.y_prob for p in found.values()], axis=0)
     y_prob = y_prob / y_prob.sum(1, keepdims=True)

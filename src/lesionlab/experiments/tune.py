@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.config import Settings, parse, with_overrides
 from lesionlab.data.manifest import Dataset, read_dataset, with_table
 from lesionlab.data.twin import write_twin
@@ -34,12 +34,9 @@ STARTUP = 4  # trials that are never pruned, and drawn at random
 
 def need_optuna() -> Any:
     """The module, or `BadInput` that names the extra."""
-    try:
-        import optuna
-    except ImportError:
-        raise BadInput(
-            "this needs the extra 'tune'", remedy="install it: pip install 'lesionlab[tune]'"
-        ) from None
+    extras.need("tune", "tune")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 

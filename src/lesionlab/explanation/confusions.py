@@ -12,7 +12,7 @@ from lesionlab.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True)
-class Pair:
+class ConfusedPair:
     """Two classes that are taken for one another.
 
     `first_as_second` and back are shares of the images that truly are of the class; `of_errors`
@@ -28,7 +28,7 @@ class Pair:
     of_errors: Measure
 
 
-def confused_pairs(predictions: Predictions) -> tuple[Pair, ...]:
+def confused_pairs(predictions: Predictions) -> tuple[ConfusedPair, ...]:
     """All pairs with an error, the most frequent first; `first` is the class that loses more."""
     known = predictions.take(predictions.y_true >= 0)
     truth, called = known.y_true, known.y_prob.argmax(1)
@@ -44,7 +44,7 @@ def confused_pairs(predictions: Predictions) -> tuple[Pair, ...]:
             sides.sort(key=lambda side: -int(side[2].sum()))
             (i, j, more), (_, _, less) = sides
             pairs.append(
-                Pair(
+                ConfusedPair(
                     known.classes[i],
                     known.classes[j],
                     int(more.sum()),

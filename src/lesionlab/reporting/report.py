@@ -28,6 +28,7 @@ from lesionlab.reporting.sections import (
     decision,
     errors,
     explorer,
+    glossary,
     headline,
     provenance,
     readers,
@@ -52,6 +53,7 @@ SECTIONS: tuple[Callable[[ReportContent, Language], Section | None], ...] = (
     training.section,
     provenance.section,
     checklist.section,
+    glossary.section,
 )
 
 

@@ -33,6 +33,7 @@ from lesionlab.progress import SILENT, Progress
 from lesionlab.run import (
     CHECKPOINTS,
     CONFIG,
+    STAGES,
     FactsCoding,
     Run,
     RunConfig,
@@ -44,7 +45,7 @@ from lesionlab.run import (
 from lesionlab.training import checkpoint
 from lesionlab.training.checkpoint import KEPT, State
 from lesionlab.training.depthwise import slow_convolutions
-from lesionlab.training.losses import implied_prior
+from lesionlab.training.losses import implied_prior, refuse_unfit_loss
 from lesionlab.training.machine import Machine, free_memory
 from lesionlab.training.monitor import checked_monitor, refuse_undefined
 from lesionlab.training.setup import SNAPSHOT, Parts, reference, snapshot, write_snapshot
@@ -59,12 +60,7 @@ def refuse_impossible(settings: Settings, parts: Parts) -> None:
     classes = len(parts.counts)
     monitor = checked_monitor(settings.monitor, classes)
     refuse_undefined(monitor, parts.y[parts.valid], parts.dataset.info.classes)
-    if settings.loss.name == "binary" and classes != 2:
-        raise BadInput(
-            f"'binary' needs two classes and there are {classes}",
-            where="loss.name",
-            remedy="use cross_entropy",
-        )
+    refuse_unfit_loss(settings.loss, classes)
     if settings.stages[0].start_from == "best":
         raise BadInput("the first stage has none before it", where="stages.0.start_from")
     refuse_lone_images(settings, len(parts.train))
@@ -134,8 +130,6 @@ def begin(
     facts = settings.model.metadata
     coding = fit_coding(parts.dataset.table.iloc[parts.train], facts) if facts else None
     network, named_weights, said = initial_network(settings, parts, coding, chosen, start)
-    for line in (*lines, *said):
-        progress.say(line)
     refuse_single_values(network, settings, len(parts.train))
     refuse_full_memory(network, settings, machine)
     config = RunConfig(
@@ -159,6 +153,8 @@ def begin(
             folder_of, State(notes=[*lines, *said]), tensors, machine.fingerprint(), recipe
         )
         write_config(folder, config)
+    for line in (starts_from(settings, chosen, start), *lines, *said):
+        progress.say(line)  # only now: what was refused before started from nothing
 
 
 def initial_network(
@@ -174,12 +170,13 @@ def initial_network(
     unknown = None if coding is None else unknown_case(coding)
     classes = len(parts.counts)
     network = build(settings.model, settings.shown, classes, unknown_facts=unknown)
-    named, lines = weights.record(), list[str]()
+    named, lines = dict[str, str](), list[str]()
     if settings.prior_bias:
         prior = implied_prior(settings.loss, settings.sampling, parts.counts)
         set_prior_bias(network, prior)
     if weights.path is not None:
         lines = load_body(network.body, weights.path, by_position=weights.by_position)
+        named = weights.record()
     if start is not None:
         _refuse_other_facts(coding, start)
         refuse_seen(parts, start)
@@ -204,11 +201,24 @@ def decide_input(
     else:
         settings, chosen = settle(settings, weights, progress.say)
         whose = chosen.source
-        progress.say(chosen.describe())
     shown = settings.input.resolved(chosen.native)
     differ = [] if chosen.path is None and run is None else disagreements(shown, chosen.native)
     lines = [f"warning: not the input of the weights ({whose}): {', '.join(differ)}"]
     return settings.with_input(shown), chosen, lines if differ else []
+
+
+def starts_from(settings: Settings, weights: Weights, start: Path | None) -> str:
+    """One line for the person who waits: what the network started from, once it is loaded."""
+    if start is None:
+        return weights.describe()
+    run, name = _run_of(start), settings.model.name
+    if run is None:
+        return f"{name} starts from the weights in {start.name}"
+    stage = f"the end of its stage {start.stem}" if start.parent.name == STAGES else "its best"
+    began = run.config.weights
+    origin = f", begun with {began['source']}" if began.get("source") else ""
+    licence = f" (licence {began['licence']})" if began.get("licence") else ""
+    return f"{name} starts from run {run.folder.resolve().name}, {stage}{origin}{licence}"
 
 
 def _refuse_other_facts(coding: FactsCoding | None, start: Path) -> None:

@@ -51,15 +51,12 @@ def open_parts(folder: Path) -> Parts:
 
     Raises `BadInput` where a part is missing or a class is absent from training.
     """
-    dataset = read_dataset(folder)
-    table = dataset.table.sort_values("image_id", kind="stable").reset_index(drop=True)
-    dataset = Dataset(dataset.folder, table, dataset.info)
-    dataset.part("train"), dataset.part("valid")
+    dataset = read_dataset(folder).in_order()
     parts = Parts(
         dataset,
-        dataset.label_indices(table),
-        np.flatnonzero(table["split"] == "train"),
-        np.flatnonzero(table["split"] == "valid"),
+        dataset.label_indices(dataset.table),
+        dataset.rows_of("train"),
+        dataset.rows_of("valid"),
     )
     absent = [c for c, n in zip(dataset.info.classes, parts.counts, strict=True) if not n]
     if absent:

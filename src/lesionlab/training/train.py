@@ -30,6 +30,7 @@ from lesionlab.run import (
     CALIBRATION,
     CHECKPOINTS,
     LAST,
+    STAGES,
     Run,
     locked,
     read_run,
@@ -40,13 +41,13 @@ from lesionlab.training.average import Average, all_finite
 from lesionlab.training.begin import begin, plan, refuse_impossible
 from lesionlab.training.checkpoint import Checkpoint, best_path
 from lesionlab.training.distributed import is_lost_peer
+from lesionlab.training.inference import bare_network
 from lesionlab.training.leg import FEATURES, Leg, Materials, prepare_leg, stage_inputs
 from lesionlab.training.lessons import Lessons
 from lesionlab.training.losses import implied_prior
 from lesionlab.training.machine import Machine, choose_machine, is_out_of_memory
 from lesionlab.training.monitor import checked_monitor, is_better, rounded, watch
 from lesionlab.training.optim import load_optimizer_tensors, optimizer_tensors, set_rates
-from lesionlab.training.predict import bare_network
 from lesionlab.training.results import write_results
 from lesionlab.training.schedule import PLATEAU_EPOCHS, PLATEAU_FACTOR, momentum, rate_factor
 from lesionlab.training.setup import Parts, open_parts, refuse_changed_data
@@ -54,7 +55,6 @@ from lesionlab.training.step import Float32, Inputs, NonFiniteStep, Rows, do_ste
 from lesionlab.training.stop import StopRequest, Watchful
 from lesionlab.training.tracking import open_trackers
 
-STAGES = "stages"
 OnEpoch = Callable[[Mapping[str, object]], None]  # sees a row of the history; may raise to end it
 QUIET = 1.0  # seconds; an epoch shorter than this gets no bar and no line of its own
 SAVE_AFTER = 10.0  # seconds since the last checkpoint, at the end of an epoch

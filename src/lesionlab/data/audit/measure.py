@@ -28,7 +28,7 @@ RIM = tuple(f"border_{c}" for c in COLOURS)
 
 
 @dataclass(frozen=True)
-class Measured:
+class ImageMeasurements:
     """What was seen of N rows.
 
     `table` has, in the data set's order: `reason` ("" where the image could be read), `sha256`
@@ -41,7 +41,7 @@ class Measured:
     looks: Looks
 
 
-def measure(dataset: Dataset, progress: Progress = SILENT) -> Measured:
+def measure(dataset: Dataset, progress: Progress = SILENT) -> ImageMeasurements:
     """Open every image of a data set once. What cannot be read is noted, not raised."""
     rows = dataset.table.to_dict("records")
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -51,7 +51,7 @@ def measure(dataset: Dataset, progress: Progress = SILENT) -> Measured:
     read = [k for k, (_, seen) in enumerate(results) if seen is not None]
     looks = [seen for _, seen in results if seen is not None]
     names = [str(rows[k]["image_id"]) for k in read]
-    return Measured(
+    return ImageMeasurements(
         table, assembled(names, looks, lambda k: dataset_opener(dataset, rows[read[k]])()[0])
     )
 

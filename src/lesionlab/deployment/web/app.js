@@ -236,7 +236,8 @@ function draw() {
   if (!state.bitmap) return;
   const map = evidence(state.answer.cam, $("map-class").value);
   const strength = Number($("strength").value) / 100;
-  drawPicture($("picture"), state.bitmap, map, strength, state.model.preprocessing);
+  const { preprocessing, cam_offset: offset } = state.model;
+  drawPicture($("picture"), state.bitmap, map, strength, preprocessing, offset);
 }
 
 function watchInputs() {

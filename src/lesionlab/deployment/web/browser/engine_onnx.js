@@ -2,7 +2,7 @@
 
 import * as ort from "../vendor/ort/ort.wasm.min.mjs";
 import { answer, pointName, ruleName } from "./answers.js";
-import { encodeCase } from "./cases.js";
+import { encodeClinical } from "./clinical_inputs.js";
 import { decode, start as startDecoder } from "./decode.js";
 import { readNpy, unitRows } from "./npy.js";
 import { normalise, prepare } from "./prepare.js";
@@ -84,7 +84,7 @@ async function run(pixels, known) {
   const shape = [1, how.channels, how.size, how.size];
   const feeds = { images: new ort.Tensor("float32", normalise(pixels, how), shape) };
   if (info.facts) {
-    const facts = encodeCase(known, info.facts);
+    const facts = encodeClinical(known, info.facts);
     feeds.facts = new ort.Tensor("float32", facts, [1, facts.length]);
   }
   const out = await session.run(feeds);

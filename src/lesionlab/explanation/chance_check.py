@@ -15,11 +15,11 @@ from lesionlab.evaluation.predictions import Predictions
 RESAMPLES = 1000
 
 
-def facts_of(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
+def against_chance(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
     """Balanced accuracy and (macro) AUC of the labelled images, in JSON.
 
-    `chance` is what a network has that calls every image alike: one over the number of classes
-    that are there, and 0.5. `better_than_chance`: see `better`.
+    `chance` is what a network has that predicts one class for every image: one over the number of
+    classes that are there, and 0.5. `better_than_chance`: see `better`.
     """
     known = predictions.take(np.flatnonzero(predictions.y_true >= 0))
     cases = cases_of(known, (), None)
@@ -34,7 +34,7 @@ def facts_of(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
 def better(measures: dict[str, Measure], chance: dict[str, float]) -> bool | None:
     """True where one interval lies above chance, None where there is no interval to judge by.
 
-    One suffices: a network that calls the commonest class throughout may still rank well.
+    One suffices: a network that predicts the commonest class throughout may still rank well.
     """
     known = {key: m.low for key, m in measures.items() if m.low is not None and chance[key] < 1}
     return any(low > chance[key] for key, low in known.items()) if known else None

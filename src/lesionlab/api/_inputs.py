@@ -1,4 +1,4 @@
-"""What `evaluate` and `figures` look at: a run's part or a table, and all that is known of it."""
+"""What several verbs take: a run's split or a table of predictions, and all that is known of it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.api.calibrating import how_read, read_calibrating, recalibrated, refuse_opened_test
+from lesionlab.api.wording import Wording, option
 from lesionlab.data.manifest import Dataset, read_dataset
+from lesionlab.data.split_names import SPLITS
 from lesionlab.data.taxonomy import malignant_if_all_known
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.foreign import read_any
@@ -21,9 +23,18 @@ from lesionlab.progress import Progress
 from lesionlab.reporting.assemble import data_facts, dataset_beside, thumbnailer
 from lesionlab.reporting.content import DataFacts, Part, ReportContent
 from lesionlab.reporting.explanations_link import pages_in
-from lesionlab.run import BEST, CALIBRATION, SUMMARY, Run, now, read_history, read_run
+from lesionlab.run import (
+    BEST,
+    CALIBRATION,
+    SUMMARY,
+    Run,
+    now,
+    read_history,
+    read_run,
+    refuse_unfinished,
+)
+from lesionlab.training.calibration import read_calibration
 
-PARTS = ("valid", "test", "train", "calib")
 BESIDE = {"test": ("valid", "train"), "valid": ("train",), "train": ("valid",), "calib": ("valid",)}
 
 
@@ -52,6 +63,62 @@ class Subject:
     chooser: tuple[str, Predictions] | None = None  # the part on which a threshold may be chosen
     provenance: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    wording: Wording = option  # how messages call an option: as its caller writes it
+
+
+@dataclass(frozen=True)
+class PredictionSource:
+    """Predictions and what is known of them; `prior (K,)` is None where it is not."""
+
+    name: str
+    predictions: Predictions
+    malignant: tuple[str, ...] = ()
+    prior: Floats | None = None
+    part: str | None = None
+    leaky: bool = False
+    synthetic: bool = False
+
+
+def refuse_unknown_split(split: str) -> None:
+    """`BadInput` for a name that no split has."""
+    if split not in SPLITS:
+        raise BadInput(f"no part '{split}'", where="--split", remedy=nearest(split, SPLITS))
+
+
+def open_source(path: Path, split: str = "valid") -> PredictionSource:
+    """The stored predictions of a run's part, or a predictions CSV.
+
+    Raises `BadInput` where the run has none of that part: it opens no sealed test set.
+    """
+    if path.is_dir():
+        return _stored_predictions(path, split)
+    return PredictionSource(path.stem, read_any(path)[0])
+
+
+def _stored_predictions(folder: Path, split: str) -> PredictionSource:
+    refuse_unknown_split(split)
+    run = read_run(folder)
+    table = run.predictions_path(split)
+    if not table.is_file():
+        raise BadInput(
+            f"has no predictions of '{split}'",
+            where=str(folder),
+            remedy=f"make them: lesionlab evaluate {folder} --split {split}",
+        )
+    data, predictions = run.config.dataset, read_predictions(table)
+    prior = None
+    if (folder / CALIBRATION).is_file():
+        stored = files.read_json(folder / CALIBRATION)["prior"]
+        prior = np.array([stored[c] for c in predictions.classes], np.float64)
+    return PredictionSource(
+        folder.resolve().name,
+        predictions,
+        data.malignant,
+        prior,
+        split,
+        data.leaky,
+        data.synthetic,
+    )
 
 
 def of_run(
@@ -68,13 +135,9 @@ def of_run(
     Raises `BadInput` for an unfinished run, an unknown part, and for test without the dataset
     folder whose ledger is to be written.
     """
-    if split not in PARTS:
-        raise BadInput(f"no part '{split}'", where="--split", remedy=nearest(split, PARTS))
+    refuse_unknown_split(split)
     run = read_run(folder)
-    if not (run.folder / CALIBRATION).is_file() or not run.predictions_path("valid").is_file():
-        raise BadInput(
-            "the run is not finished", where=str(folder), remedy=f"run: lesionlab resume {folder}"
-        )
+    refuse_unfinished(run)
     found = dataset_beside(Path(run.config.dataset.folder), data)
     dataset = None if found is None else read_dataset(found)
     if split == "test" and dataset is None:
@@ -84,14 +147,13 @@ def of_run(
             remedy="say where it lies: --data DIR",
         )
     names = [n for n in BESIDE[split] if is_current(run, n)]
-    raw = files.read_json(run.folder / CALIBRATION)
     return Subject(
         title=folder.resolve().name,
         part=split,
         predictions=_predictions(run, split, found, progress),
         out=folder if out is None else Path(out),
         malignant=run.config.dataset.malignant,
-        prior=np.array([raw["prior"][c] for c in run.config.dataset.classes]),
+        prior=read_calibration(run).prior,
         dataset=dataset,
         run=run,
         beside=tuple((n, read_predictions(run.predictions_path(n))) for n in names),
@@ -112,18 +174,17 @@ def _predictions(run: Run, split: str, data: Path | None, progress: Progress) ->
     """The stored predictions of a part, else computed now (this needs the extra `train`)."""
     if is_current(run, split):
         return read_predictions(run.predictions_path(split))
-    from lesionlab.api.train import need_torch
 
-    need_torch()
+    extras.need_torch("predicting with a run")
     from lesionlab.training.members import is_ensemble
 
     if is_ensemble(run.folder):
-        from lesionlab.api.ensemble import ensemble_part
+        from lesionlab.experiments.ensemble_folder import ensemble_predictions
 
-        return ensemble_part(run, split, dataset_folder=data, progress=progress)
-    from lesionlab.training.predict import predict_part
+        return ensemble_predictions(run, split, dataset_folder=data, progress=progress)
+    from lesionlab.training.inference import predict_split
 
-    return predict_part(run.folder, split, dataset_folder=data, progress=progress)
+    return predict_split(run.folder, split, dataset_folder=data, progress=progress)
 
 
 def of_table(
@@ -164,7 +225,7 @@ def of_table(
     chooser = (split, predictions) if split in ("valid", "calib") else None
     if calib is not None:
         other, more = read_calibrating(calib, predictions)
-        predictions, other, said = recalibrated(predictions, other, calibration)
+        predictions, other, said = recalibrated(predictions, other, calibration, option("calib"))
         chooser, notes = ("calib", other), (*notes, *more, *said)
         provenance["calib"] = calib.name
     elif calibration is not None:
@@ -240,7 +301,7 @@ def report_content(
         published=beside.published,
         provenance=subject.provenance,
         created=now(),
-        explanations=pages_in(subject.out, PARTS),
+        explanations=pages_in(subject.out, SPLITS),
     )
 
 
