@@ -12,7 +12,7 @@ from lesionlab.evaluation.calibrators import fit_calibrator
 from lesionlab.evaluation.foreign import read_any
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.same_rows import same_rows
-from lesionlab.run import CONFIG
+from lesionlab.run_folder import CONFIG
 
 
 def read_calibrating(path: Path, measured: Predictions) -> tuple[Predictions, tuple[str, ...]]:

@@ -26,7 +26,7 @@ from lesionlab.evaluation.votes import read_votes
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.language import language
 from lesionlab.reporting.report import write_report
-from lesionlab.run import OPERATING_POINTS
+from lesionlab.run_folder import OPERATING_POINTS
 
 SCHEMA_VERSION = 1
 Source = Path | str | Sequence[Path | str]

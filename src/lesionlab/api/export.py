@@ -21,7 +21,7 @@ from lesionlab.evaluation.operating_point import OperatingPoint, choose_operatin
 from lesionlab.evaluation.predictions import Predictions, read_predictions
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.card import model_card
-from lesionlab.run import OPERATING_POINTS, Run, read_run, refuse_unfinished
+from lesionlab.run_folder import OPERATING_POINTS, Run, read_run, refuse_unfinished
 
 
 def export(

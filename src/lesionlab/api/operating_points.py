@@ -14,7 +14,7 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.units import Unit, to_unit
-from lesionlab.run import OPERATING_POINTS
+from lesionlab.run_folder import OPERATING_POINTS
 
 
 @dataclass(frozen=True)

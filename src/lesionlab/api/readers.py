@@ -85,7 +85,7 @@ def _stored_threshold(
 ) -> float | None:
     """The run's locked operating point, where it is one of the same score."""
     from lesionlab import files
-    from lesionlab.run import OPERATING_POINTS
+    from lesionlab.run_folder import OPERATING_POINTS
 
     path = folder / OPERATING_POINTS
     if found.part is None or not path.is_file():

@@ -9,7 +9,7 @@ from typing import Any
 from lesionlab import files
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.repeats import summarise
-from lesionlab.run import CONFIG, read_run
+from lesionlab.run_folder import CONFIG, read_run
 
 SCHEMA_VERSION = 1
 ALONE = ("truth", "malignant", "on", "readers", "published", "data")  # options of a single source
