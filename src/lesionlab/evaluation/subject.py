@@ -8,7 +8,7 @@ from pathlib import Path
 from lesionlab.data.manifest import Dataset
 from lesionlab.evaluation.predictions import Floats, Predictions
 from lesionlab.evaluation.wording import Wording, option
-from lesionlab.run import Run
+from lesionlab.run_folder import Run
 
 
 @dataclass(frozen=True)
