@@ -18,7 +18,7 @@ from lesionlab.data import ledger
 from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo, write_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions, write_predictions
-from lesionlab.run import DatasetReference, RunConfig, write_config, write_history
+from lesionlab.run_folder import DatasetReference, RunConfig, write_config, write_history
 
 CLASSES = ("mel", "nv")
 PRIOR = np.array([0.35, 0.65])
@@ -56,7 +56,14 @@ def make_run(folder: Path, data: Path, seed: int) -> Path:
     prior = dict(zip(CLASSES, PRIOR.tolist(), strict=True))
     files.write_json(
         folder / "calibration.json",
-        {"temperature": 1.2, "prior": prior, "train_prior": prior, "fitted_on": "valid"},
+        {
+            "temperature": 1.2,
+            "prior": prior,
+            "train_prior": prior,
+            "fitted_on": "valid",
+            "n": 150,
+            "groups": 75,
+        },
     )
     for part, first in (("valid", 10), ("test", 20), ("calib", 30)):
         write_predictions(folder / f"predictions-{part}.csv", draw(part[0], 400, first + seed))

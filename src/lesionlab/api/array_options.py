@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 import numpy as np
 
+from lesionlab.data.split_names import SPLITS
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation.calibrators import CALIBRATORS
 from lesionlab.evaluation.conformal import SCORES
-from lesionlab.evaluation.operating_point import POLICIES
+from lesionlab.evaluation.policies import POLICIES
+from lesionlab.evaluation.recalibration import CALIBRATORS
 from lesionlab.evaluation.units import AGGREGATION
 
 Check = Callable[[str, object], None]
-PARTS = ("valid", "test", "train", "calib")
 
 
 def check_options(**given: object) -> None:
@@ -105,7 +105,7 @@ def _wrong(name: str, value: object, remedy: str) -> BadInput:
 
 
 CHECKS: dict[str, Check] = {
-    "split": _one_of("part", PARTS),
+    "split": _one_of("part", SPLITS),
     "unit": _one_of("unit", tuple(AGGREGATION), optional=False),
     "policy": _one_of("policy", tuple(POLICIES)),
     "target": _number("give a number, e.g. 0.95"),

@@ -10,7 +10,7 @@ from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from lesionlab.api.source import PredictionSource
+    from lesionlab.api._inputs import PredictionSource
 
 
 def compare(
@@ -33,7 +33,7 @@ def compare(
     test, verdict, mcnemar}], statement, notes, ...}`. Raises `BadInput` where the tables do not
     belong together.
     """
-    from lesionlab.api.source import open_source
+    from lesionlab.api._inputs import open_source
     from lesionlab.evaluation.compare import compare_predictions
 
     paths = [Path(s) for s in sources]

@@ -9,6 +9,7 @@ from typing import Any
 
 from lesionlab import extras, files
 from lesionlab.data import ledger
+from lesionlab.data.archive import open_tree
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
@@ -46,14 +47,17 @@ def explain(
     Returns the content of `explanations-<part>.json` with `page`, its path. Raises `BadInput`
     for an unfinished run, changed data, a method that does not apply, and masks that fit no image.
     """
-    from lesionlab.api.explain_case import Asked
-    from lesionlab.api.explain_gather import gathered
-    from lesionlab.api.subject import of_run
+    from lesionlab.api._inputs import of_run
     from lesionlab.reporting.explanations import write_page
+    from lesionlab.reporting.explanations_cards import overlays
     from lesionlab.reporting.explanations_link import link_report, page_name
+    from lesionlab.reporting.explanations_page import page_content
     from lesionlab.reporting.language import language
 
     extras.need_torch("explain")
+    from lesionlab.explanation.session import ExplainOptions, open_session
+    from lesionlab.explanation.summary import explained
+
     language(lang)
     _check(limit, checks, draws, projection)
     folder = Path(run)
@@ -62,29 +66,35 @@ def explain(
         raise BadInput(
             "its dataset folder is not there", where=str(folder), remedy="say where: --data DIR"
         )
-    with contextlib.ExitStack() as stack:
-        tree = None
-        if masks is not None:
-            from lesionlab.data.archive import open_tree
-
-            tree = stack.enter_context(open_tree(Path(masks)))
-        asked = Asked(tuple(methods), limit, checks, projection, seed, lang, threads, draws)
-        found = gathered(subject, asked, tree, progress)
-    numbers = {"schema_version": SCHEMA_VERSION, **found.numbers}
-    openings = _open(subject, numbers)
-    subject.out.mkdir(parents=True, exist_ok=True)
-    pictures = subject.out / PICTURES / subject.part
-    for name, picture in found.pictures.items():
-        path = pictures / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_bytes(path, picture)
-    for name, text in found.tables.items():
-        files.write_text(subject.out / name, text)
-    files.write_json(subject.out / f"{PICTURES}-{subject.part}.json", numbers)
+    options = ExplainOptions(tuple(methods), limit, checks, draws, projection, seed, threads)
+    with contextlib.nullcontext() if masks is None else open_tree(Path(masks)) as tree:
+        session = open_session(
+            *(subject.run, subject.dataset, subject.predictions, subject.prior),
+            *(options, tree, progress),
+        )
+        found = explained(session)
+        numbers = {"schema_version": SCHEMA_VERSION, **found.to_json(subject.title, subject.part)}
+        openings = _open(subject, numbers)  # before anything is written or shown
+        content = page_content(found, numbers, openings, lang)
+        _write(subject, found.tables(subject.part), overlays(found), numbers)
     page = subject.out / page_name(subject.part)
-    write_page(page, found.content(openings), lang)
+    write_page(page, content, lang)
     linked = link_report(subject.out / "report.html", subject.part, lang)
     return {**numbers, "page": str(page), "linked": linked}
+
+
+def _write(
+    subject: Any, tables: dict[str, str], pictures: dict[str, bytes], numbers: dict[str, Any]
+) -> None:
+    """The overlays, the tables and the numbers."""
+    subject.out.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        path = subject.out / PICTURES / subject.part / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(path, picture)
+    for name, text in tables.items():
+        files.write_text(subject.out / name, text)
+    files.write_json(subject.out / f"{PICTURES}-{subject.part}.json", numbers)
 
 
 def _check(limit: int, checks: int, draws: int, projection: str) -> None:

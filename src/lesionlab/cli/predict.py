@@ -98,6 +98,8 @@ def _show(result: dict[str, Any]) -> None:
         print(f"{result['resumed']} rows were already in the table")
     if result["csv"]:
         print(f"{result['n']} images, {result['errors']} unreadable: {result['csv']}")
+    if result["no_operating_point"]:
+        print(f"No decision: the model has no operating point. {result['no_operating_point']}")
     if result["leaky"]:
         print("LEAKY: training and test data overlap. Do not report results of this model.")
     if result["synthetic"]:

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lesionlab import files
+from lesionlab.data.split_names import SPLITS
 from lesionlab.errors import BadInput, nearest
 
 SCHEMA_VERSION = 1
@@ -43,7 +44,6 @@ COLUMNS = (
     "phash",  # 64-bit perceptual hash, 16 hex digits
 )
 ORIGINAL = "original_file"  # a column of import's own: where the image lay in the source
-SPLITS = ("train", "valid", "test", "calib")
 
 
 class DatasetInfo(BaseModel):

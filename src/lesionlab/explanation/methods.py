@@ -147,7 +147,6 @@ def maps_of(
     rows: Ints,
     target: Ints,
     *,
-    network: Classifier | None = None,
     change: Callable[[UInt8], UInt8] | None = None,
     progress: Progress = SILENT,
     title: str = "",
@@ -155,11 +154,11 @@ def maps_of(
 ) -> Float32:
     """(n, H, W) float32 maps of `rows` for the classes `target`, a batch at a time.
 
-    `network` stands in for the subject's own; `change` alters the views first. Only the result
+    `change` alters the views first. Only the result
     grows with the number of images: 0.2 MB each at 224 pixels. `seconds` gets the time of each
     batch's maps alone, without the reading of its pixels.
     """
-    network = network or subject.network
+    network = subject.network
     make = _maker(subject, method(name, network))
     parts = []
     for i in progress(range(0, len(rows), BATCH), title or name, -(-len(rows) // BATCH)):
