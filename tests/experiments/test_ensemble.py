@@ -81,6 +81,8 @@ def test_it_evaluates_exports_and_predicts_like_a_run(
     made = lesionlab.export(tmp_path / "e", tmp_path / "b")
     assert made["parity"]["max_probability_difference"] < 1e-4
     assert made["parity"]["max_difference_to_run"] < 1e-3  # the views are those of the run too
+    assert made["operating_points"] == [p["chosen"] for p in shown["operating_points"]] == []
+    assert made["no_operating_point"] in shown["notes"]  # the bundle says what the report says
     lesionlab.predict(tmp_path / "b", lesions / "images", csv=tmp_path / "p.csv")
     assert (tmp_path / "p.csv").is_file()
 
@@ -99,7 +101,7 @@ def test_test_predictions_come_from_the_members(
     runs: list[Path], lesions: Path, tmp_path: Path
 ) -> None:
     from lesionlab.experiments.ensemble_folder import ensemble_predictions
-    from lesionlab.run import read_run
+    from lesionlab.run_folder import read_run
     from lesionlab.training.inference import predict_split
 
     for method in ("mean", "rank"):
@@ -185,7 +187,7 @@ def test_folds_of_a_data_set_that_was_split_again_are_refused(
     from lesionlab.data.groups import united_groups
     from lesionlab.experiments.ensemble import Context, refuse_sealed
     from lesionlab.progress import SILENT
-    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.device import choose_machine
 
     data = Path(shutil.copytree(lesions, tmp_path / "data", symlinks=True))
     repeat(data, tiny(), tmp_path / "r", folds=2, train_part=False, **HOW)
@@ -217,7 +219,7 @@ def test_out_of_fold_predictions_must_be_those_of_the_folds(
 def test_an_ensemble_of_a_leaking_repeat_is_leaky(
     lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
-    from lesionlab.run import read_run
+    from lesionlab.run_folder import read_run
 
     repeat(lesions, tiny(), tmp_path / "r", folds=2, allow_leak=True, train_part=False, **HOW)
     ensemble([tmp_path / "r"], tmp_path / "e", handmade=True, **HOW)
@@ -288,7 +290,7 @@ def test_fold_models_are_averaged_on_test_and_not_exported(
     repeats: list[Path], tmp_path: Path
 ) -> None:
     from lesionlab.experiments.ensemble_folder import ensemble_predictions
-    from lesionlab.run import read_run
+    from lesionlab.run_folder import read_run
 
     for method in ("mean", "stack"):
         ensemble(repeats, tmp_path / method, method=method, handmade=True, **HOW)  # type: ignore[arg-type]
@@ -305,7 +307,7 @@ def test_changed_weights_are_found(
     runs: list[Path], lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
     from lesionlab.experiments.ensemble_folder import ensemble_predictions
-    from lesionlab.run import read_run
+    from lesionlab.run_folder import read_run
 
     copies = [Path(shutil.copytree(r, tmp_path / r.name)) for r in runs]
     ensemble(copies, tmp_path / "e", **HOW)

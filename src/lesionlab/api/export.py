@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lesionlab import extras, files
 from lesionlab.deployment.publish import export_bundle
 from lesionlab.deployment.static_page import build_page
-from lesionlab.errors import BadInput
-from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
+from lesionlab.evaluation.locked_points import stored_points
+from lesionlab.evaluation.operating_point import OperatingPoint, default_operating_point
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.card import model_card
-from lesionlab.run import OPERATING_POINTS, read_run
+from lesionlab.run_folder import read_run
 
 if TYPE_CHECKING:
     from lesionlab.deployment.from_run import FinishedRun
@@ -39,9 +38,9 @@ def export(
     quantises the network, where at least 100 positives show that it costs at most 0.01 of AUC.
 
     Returns `{bundle, web, identity, bytes, outputs, parity, precision, int8, ood,
-    operating_points, leaky, synthetic, seconds}`. Raises `BadInput`, and writes nothing, where
-    the run is not finished, its data have changed, or the bundle's probabilities differ from the
-    original's by more than 1e-4.
+    operating_points, no_operating_point, leaky, synthetic, seconds}`; `no_operating_point` says
+    why there is none. Raises `BadInput`, and writes nothing, where the run is not finished, its
+    data have changed, or the bundle's probabilities differ from the original's by more than 1e-4.
     """
     started = time.monotonic()
     opened, target = read_run(Path(run)), Path(to)
@@ -51,7 +50,7 @@ def export(
     from lesionlab.deployment import from_run
 
     source = from_run.open_finished(opened, None if data is None else Path(data))
-    recipe = from_run.recipe_of(source, _operating_points(source))
+    recipe = from_run.recipe_of(source, *_operating_points(source))
     measured_on = from_run.export_data(source, progress)
     progress.say("converting to ONNX")
     bundle = export_bundle(
@@ -80,29 +79,22 @@ def export(
         "int8": info.int8,
         "ood": None if info.ood is None else info.ood.model_dump(),
         "operating_points": [p.to_json() for p in info.operating_points],
+        "no_operating_point": info.no_operating_point,
         "leaky": info.leaky,
         "synthetic": info.synthetic,
         "seconds": round(time.monotonic() - started, 2),
     }
 
 
-def _operating_points(source: FinishedRun) -> tuple[OperatingPoint, ...]:
-    """The run's own, else one chosen here: sensitivity 0.95 for the malignant classes."""
-    path = source.run.folder / OPERATING_POINTS
-    if path.is_file():
-        points = files.read_json(path)["points"]
-        return tuple(OperatingPoint.from_json(p) for p in points)
-    malignant, predictions = source.dataset.info.malignant, source.predictions
-    positives = np.isin(np.array(predictions.classes)[predictions.y_true], malignant)
-    if not malignant or positives.all() or not positives.any():
-        return ()
-    prior = source.by_class(source.calibration.prior)
-    for policy in ("sensitivity_bound", "sensitivity"):
-        try:
-            point = choose_operating_point(
-                predictions, score=malignant, chosen_on="valid", policy=policy, prior=prior
-            )
-        except BadInput:  # too few groups for the bound: the point estimate, named as such
-            continue
-        return (point,)
-    raise BadInput("no operating point can be chosen", where="predictions-valid.csv")
+def _operating_points(source: FinishedRun) -> tuple[Sequence[OperatingPoint], str]:
+    """What the report says: the run's own points, else the default one, else none, and why."""
+    points = stored_points(source.run.folder)
+    if points is not None:
+        return points, ""
+    point, withheld = default_operating_point(
+        source.predictions,
+        score=source.dataset.info.malignant,
+        chosen_on="valid",
+        prior=source.by_class(source.calibration.prior),
+    )
+    return [] if point is None else [point], withheld

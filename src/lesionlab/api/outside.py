@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import extras
-from lesionlab.api._inputs import Subject
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import counterparts
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.truth import stem
 from lesionlab.progress import Progress
 
 if TYPE_CHECKING:
-    from lesionlab.run import Run
+    from lesionlab.run_folder import Run
 
 SNAPSHOT = "dataset.csv"  # in the run folder: the rows it was trained on
 PART = "outside"

@@ -49,7 +49,8 @@ def predict(
     `engine="ray"` spreads shards of `shard` images over a cluster (`address`), or over `workers`
     processes here; bundle, images and `csv` must lie on a disk that all share.
 
-    Returns `{schema_version, bundle, identity, research_only, n, errors, resumed, csv,
+    Returns `{schema_version, bundle, identity, research_only, no_operating_point (why the bundle
+    decides nothing; "" where it decides), n, errors, resumed, csv,
     predictions: [{image_id, path, error, probabilities, decision, ood, ...}]}`. Raises
     `BadInput` for a bundle or a source that cannot be used; an unreadable image is a row.
     """
@@ -97,6 +98,7 @@ def predict(
         "research_only": True,
         "leaky": info.leaky,
         "synthetic": info.synthetic,
+        "no_operating_point": info.no_operating_point,
         "n": len(items),
         "errors": errors,
         "resumed": resumed,

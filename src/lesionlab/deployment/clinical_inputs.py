@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lesionlab.data.facts import SEXES, encode
+from lesionlab.data.clinical_metadata import SEXES, encode
 from lesionlab.errors import BadInput
-from lesionlab.run import FactsCoding
+from lesionlab.run_folder import FactsCoding
 
 MAX_AGE = 130.0  # years
 

@@ -18,7 +18,7 @@ from lesionlab.deployment.schema import Training
 from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.evaluation.predictions import Floats, Predictions, read_predictions
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import Run, refuse_unfinished
+from lesionlab.run_folder import Run, refuse_unfinished
 from lesionlab.training.calibration import RunCalibration, read_calibration
 from lesionlab.training.inference import load_network, unchanged_data
 from lesionlab.training.setup import preprocessing
@@ -48,8 +48,8 @@ def open_finished(run: Run, data: Path | None = None) -> FinishedRun:
     return FinishedRun(run, dataset, calibration, read_predictions(run.predictions_path("valid")))
 
 
-def recipe_of(source: FinishedRun, points: Sequence[OperatingPoint]) -> Recipe:
-    """The bundle's description of the model, with the operating points to publish."""
+def recipe_of(source: FinishedRun, points: Sequence[OperatingPoint], withheld: str = "") -> Recipe:
+    """The bundle's description of the model, with its operating points, or why there is none."""
     run, info, calibration = source.run, source.dataset.info, source.calibration
     return Recipe(
         name=run.folder.resolve().name,
@@ -61,6 +61,7 @@ def recipe_of(source: FinishedRun, points: Sequence[OperatingPoint]) -> Recipe:
         train_prior=source.by_class(calibration.train_prior),
         training=_training(run, source.dataset),
         operating_points=tuple(points),
+        no_operating_point=withheld,
         facts=run.config.facts,
         leaky=info.leaky,
         leak_reason=info.leak_reason,

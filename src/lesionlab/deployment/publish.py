@@ -33,7 +33,7 @@ from lesionlab.deployment.schema import BundleInfo, Parity, Training
 from lesionlab.deployment.signing import sign
 from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import FactsCoding
+from lesionlab.run_folder import FactsCoding
 
 PARITY_IMAGES = 256  # compared with the original; at least 200 where they exist
 HELD_OUT_IMAGES = 5000  # for conformal sets and out-of-distribution thresholds, at most
@@ -55,6 +55,7 @@ class Recipe:
     train_prior: dict[str, float]
     training: Training
     operating_points: tuple[OperatingPoint, ...] = ()
+    no_operating_point: str = ""  # why there is none
     facts: FactsCoding | None = None
     leaky: bool = False
     leak_reason: str = ""
@@ -180,6 +181,7 @@ def _draft(recipe: Recipe, network: Network) -> Bundle:
         cam_offset=network.cam_offset,
         embedding_size=network.width,
         operating_points=recipe.operating_points,
+        no_operating_point=recipe.no_operating_point,
         training=recipe.training,
         parity=unmeasured,
         self_test=(0.0,) * len(recipe.classes),

@@ -199,6 +199,7 @@ def described(model: ServedModel) -> dict[str, Any]:
         "classes": list(info.classes),
         "malignant": list(info.malignant),
         "operating_points": [{"name": point_name(p), **p.to_json()} for p in info.operating_points],
+        "no_operating_point": info.no_operating_point,
         "conformal": [{"name": c.name, **c.to_json()} for c in info.conformal],
         "outputs": list(info.outputs),
         "leaky": info.leaky,

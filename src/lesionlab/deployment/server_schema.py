@@ -80,6 +80,7 @@ class ModelShape(BaseModel):
     classes: list[str]
     malignant: list[str]
     operating_points: list[dict[str, Any]]
+    no_operating_point: str
     conformal: list[dict[str, Any]]
     outputs: list[str]
     leaky: bool

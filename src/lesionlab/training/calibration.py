@@ -13,7 +13,7 @@ from lesionlab import files
 from lesionlab.data.manifest import Dataset
 from lesionlab.evaluation.calibration import fit_temperature, log_prior_ratio, probabilities
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions
-from lesionlab.run import CALIBRATION, Run, refuse_unfinished
+from lesionlab.run_folder import CALIBRATION, Run, refuse_unfinished
 
 
 @dataclass(frozen=True)

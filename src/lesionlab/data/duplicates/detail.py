@@ -24,7 +24,7 @@ from scipy import ndimage
 
 from lesionlab.data.duplicates.align import oriented
 from lesionlab.data.duplicates.describe import SIDE, Float32
-from lesionlab.data.duplicates.verify import SEEN, WORKERS, Candidates
+from lesionlab.data.duplicates.verification import SEEN, WORKERS, Candidates
 from lesionlab.progress import SILENT, Progress
 
 LARGE = 128

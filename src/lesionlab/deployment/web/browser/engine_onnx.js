@@ -48,6 +48,7 @@ export async function models() {
   await selfTest();
   return [{
     id: "bundle", ...info, needs_region: info.training.regions,
+    no_operating_point: info.no_operating_point ?? "",
     operating_points: info.operating_points.map((p) => ({ name: pointName(p), ...p })),
     conformal: info.conformal.map((c) => ({ name: ruleName(c), ...c })),
     card: new TextDecoder().decode(card),

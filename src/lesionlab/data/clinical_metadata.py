@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.errors import BadInput, nearest
-from lesionlab.run import FactsCoding
+from lesionlab.run_folder import FactsCoding
 
 COLUMNS = ("age", "sex", "site")
 SEXES = ("female", "male")
