@@ -29,7 +29,7 @@ EXPLAIN = (
     "api.explain_lesions",
     "api.explain_show",
 )
-TORCH_MODULES = ("data.augment", "data.loader", "deployment.export", *EXPLAIN)
+TORCH_MODULES = ("data.augment", "deployment.export", *EXPLAIN)
 TORCH = {"torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "captum"}
 # What makes `lesionlab --help` slow: never at the top of a file of cli/.
 HEAVY = TORCH | {"pandas", "scipy", "sklearn", "onnxruntime", "matplotlib", "ray", "mlflow"}

@@ -370,14 +370,14 @@ def _assign(values: Any, path: list[str], value: Any, key: str) -> None:
     elif isinstance(values, dict):
         values[path[-1]] = value
     else:
-        raise BadInput(f"'{key}' goes below a plain value", where="--set")
+        raise BadInput(f"'{key}' is not a table of settings", where="--set")
 
 
 def _child(values: Any, part: str, key: str) -> Any:
     if isinstance(values, list) and part.isdigit() and int(part) < len(values):
         return values[int(part)]
     if isinstance(values, list):
-        raise BadInput(f"'{key}': there are {len(values)} stages, from 0", where="--set")
+        raise BadInput(f"'{key}': there are {len(values)} stages, numbered from 0", where="--set")
     if not isinstance(values, dict) or part not in values:
         known = list(values) if isinstance(values, dict) else []
         raise BadInput(f"unknown setting '{key}'", where="--set", remedy=nearest(part, known))

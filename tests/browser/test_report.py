@@ -151,7 +151,7 @@ def test_predictive_values_follow_the_prevalence(opened: Any, content: ReportCon
 def test_on_test_it_warns_beside_the_slider(opened: Any, content: ReportContent) -> None:
     part = dataclasses.replace(content.focus, name="test")
     page, _ = opened(render(dataclasses.replace(content, parts=(part,))))
-    assert "cheating" in page.inner_text("#explorer p.danger")
+    assert "Do not choose" in page.inner_text("#explorer p.danger")
     page, _ = opened(render(content))
     assert page.locator("#explorer p.danger").count() == 0
 

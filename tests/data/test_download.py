@@ -144,7 +144,7 @@ def test_server_errors_are_retried_and_refusals_are_not(site: Any, tmp_path: Pat
 
 
 def test_an_absent_server_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"cannot be fetched from http://127\.0\.0\.1:9/f \("):
+    with pytest.raises(BadInput, match=r"cannot be downloaded from http://127\.0\.0\.1:9/f \("):
         fetch(Remote("http://127.0.0.1:9/f?key=hidden", "f"), tmp_path, pause=lambda s: None)
     with pytest.raises(BadInput, match="not an http address"):
         fetch(Remote("file:///etc/passwd", "f"), tmp_path)
@@ -190,7 +190,7 @@ def test_the_licence_is_shown_and_must_be_accepted(
         download("isc2018", tmp_path)
     with pytest.raises(BadInput, match="needs a --query"):
         download("isic-archive", tmp_path, accept_licence=True)
-    with pytest.raises(BadInput, match="go with isic-archive only"):
+    with pytest.raises(BadInput, match="apply to isic-archive only"):
         download("isic2018", tmp_path, accept_licence=True, query="x")
 
 
@@ -252,7 +252,7 @@ def test_the_limit_stops_the_search(archive: Any) -> None:
 @pytest.mark.parametrize(
     ("page", "why"),
     [
-        ({"results": [{"isic_id": "../../etc/passwd"}]}, "names an image"),
+        ({"results": [{"isic_id": "../../etc/passwd"}]}, "invalid image name"),
         ({"results": [], "next": "http://127.0.0.2/x"}, "another host"),
         ({"detail": "?"}, "no results"),
         ({"results": []}, "no image matches"),

@@ -218,7 +218,7 @@ def test_predict_on_ray_is_predict_and_goes_on_by_shard(
     assert numbers[0] == pytest.approx(numbers[1], abs=1e-5)
     assert told["n"] == len(rows[0]) - 1
     assert not (tmp_path / "many.csv.shards").exists()
-    with pytest.raises(BadInput, match="exists already"):
+    with pytest.raises(BadInput, match="exists"):
         lesionlab.predict(tmp_path / "b", images, csv=tmp_path / "many.csv", **how)
     with pytest.raises(BadInput, match="give --csv"):
         lesionlab.predict(tmp_path / "b", images, **how)

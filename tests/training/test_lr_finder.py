@@ -193,7 +193,7 @@ def test_the_verb_writes_a_figure_and_its_table(
         rows = list(csv.DictReader(stream))
     assert len(rows) == found["steps"]
     assert float(rows[0]["rate"]) == pytest.approx(1e-7)
-    with pytest.raises(BadInput, match="exists already"):
+    with pytest.raises(BadInput, match="already exists"):
         lr_find(data, automatic, tmp_path / "rates")
 
 

@@ -87,7 +87,9 @@ def test_more_than_three_nan_batches_are_a_clear_error(
     data: Path, tiny: Recipe, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison(monkeypatch, lambda place: place[0] == 1)
-    with pytest.raises(BadInput, match=r"not finite 4 times, last at stage 1.*lower the rate"):
+    with pytest.raises(
+        BadInput, match=r"not finite 4 times, last at stage 1.*lower the learning rate"
+    ):
         train(data, tiny(), tmp_path / "run", machine=machine)
 
 

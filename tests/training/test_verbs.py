@@ -114,7 +114,7 @@ def test_from_a_run_of_another_network(
 
 
 def test_from_a_run_and_a_weights_file_are_not_both_the_first_weights(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"--weights auto --from runs/a: .*leave one of the two"):
+    with pytest.raises(BadInput, match=r"--weights auto --from runs/a: .*give one of the two"):
         lesionlab.train("data", preset="demo", out=tmp_path, start="runs/a", weights="auto")
 
 
@@ -164,14 +164,14 @@ def test_a_sheet_that_cannot_be_written_is_one_line(data: Path, tiny: Recipe) ->
         ({"model": {"name": "no_such_net", "pretrained": False}}, "unknown network"),
         (
             {"stages": [{"name": "a", "epochs": 1, "start_from": "best"}]},
-            "the first stage has none before it",
+            "the first stage cannot start",
         ),
-        ({"precision": "float16"}, "float16 trains on a GPU only"),
+        ({"precision": "float16"}, "float16 training needs a GPU"),
         (
             {"model": CONCAT, "micro_batch": 1},
-            "stage all needs two images at a time; .*micro_batch",
+            "stage all needs at least two images; .*micro_batch",
         ),
-        ({"model": CONCAT, "batch_size": 1}, "batch_size: .*stage head needs two images at a time"),
+        ({"model": CONCAT, "batch_size": 1}, "batch_size: .*stage head needs at least two images"),
         (
             {"model": CONCAT | {"head": "flatten_dense"}, "stages": [{**ALL, "size": 64}]},
             r"stages.0.size: 'test_efficientnet' cannot take 64 x 64 images",
@@ -224,6 +224,6 @@ def test_one_image_at_a_time_is_refused_where_a_batch_norm_would_see_one_value(
     data: Path, tiny: Recipe, tmp_path: Path, changes: dict[str, Any], key: str
 ) -> None:
     settings = tiny(stages=[ALL], **changes)
-    with pytest.raises(BadInput, match=f"{key}: .*single places.* needs two images"):
+    with pytest.raises(BadInput, match=f"{key}: .*single places.* needs at least two images"):
         lesionlab.train(data, settings, tmp_path / "run", threads=1)
     assert not (tmp_path / "run").exists()

@@ -62,7 +62,7 @@ def _malignant(found: list[Source], given: tuple[str, ...]) -> tuple[str, ...]:
         return given
     if len(known) > 1:
         raise BadInput(
-            "the runs do not agree on which classes are malignant", remedy="name them: --malignant"
+            "the runs differ in which classes are malignant", remedy="name them with --malignant"
         )
     return known.pop()
 

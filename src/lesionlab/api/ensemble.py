@@ -262,7 +262,7 @@ def ensemble_part(
         raise BadInput(
             f"the members of this ensemble were trained on '{split}'",
             where=str(run.folder),
-            remedy="its held-out predictions are those of --split valid; --split test opens test",
+            remedy="use --split valid (held out), or --split test, which accesses the test set",
         )
     rows = part_rows(dataset, split)
     member_runs(record)  # refuses changed weights

@@ -76,7 +76,7 @@ def evaluate_arrays(
     )
     if split not in (None, "valid", "test", "train", "calib"):
         raise BadInput(
-            f"no part '{split}'",
+            f"no split '{split}'",
             where="split",
             remedy=nearest(str(split), ("valid", "test", "train", "calib")),
         )
@@ -125,8 +125,8 @@ def _prior(prior: Prior, classes: tuple[str, ...]) -> Floats:
     values = np.asarray(prior, np.float64)
     if values.shape != (len(classes),) or not (values > 0).all() or abs(values.sum() - 1) > 1e-3:
         raise BadInput(
-            f"{len(classes)} shares above 0 that sum to 1 are needed", where="prior",
-            remedy="give one a class, in the order of classes or by name",
+            f"{len(classes)} positive proportions that sum to 1 are needed", where="prior",
+            remedy="give one per class, in the order of classes or by name",
         )  # fmt: skip
     return np.asarray(values / values.sum())
 
@@ -138,7 +138,7 @@ def _with_calibrating(
     if calib is None:
         if calibration is not None:
             raise BadInput(
-                "a calibration is fitted on other data than it is measured on",
+                "a calibration must not be fitted on the data that are evaluated",
                 where="calibration",
                 remedy="give them: calib={'y_true': ..., 'y_prob': ..., 'groups': ...}",
             )

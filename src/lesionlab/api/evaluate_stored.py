@@ -102,12 +102,14 @@ def evaluate_stored(
         _refuse_for_runs(truth, malignant, calib, calibration)
         choice = dataclasses.replace(choice, elsewhere=calib is not None)
         if on is not None and split not in (None, "valid"):
-            raise BadInput("outside data have no parts here", where=f"--on with --split {split}")
+            raise BadInput(
+                "external validation uses the whole data set", where=f"--on with --split {split}"
+            )
         subject = of_run(source, split or "valid", folder, out, progress, str(calib or "valid"))
         if on is not None:
             subject = of_outside(subject, Path(on), out, progress)
     elif on is not None:
-        raise BadInput("only a run can meet another data set", where=f"{source} --on {on}")
+        raise BadInput("external validation needs a run", where=f"{source} --on {on}")
     else:
         other = None if calib is None else Path(calib)
         subject = of_table(source, truth, split, tuple(malignant), folder, out, other, calibration)
@@ -151,16 +153,16 @@ def _refuse_for_runs(
     calibration: str | None,
 ) -> None:
     if truth is not None or malignant:
-        raise BadInput("a run knows its truth and its malignant classes", where="--truth")
+        raise BadInput("a run has its own labels and malignant classes", where="--truth")
     if calib not in (None, "calib"):
         raise BadInput(
-            "a run calibrates on its own data set",
+            "a run is calibrated on its own data set",
             where=f"--calib {calib}",
-            remedy="make a part with: lesionlab split --calib 0.1, then say --calib alone",
+            remedy="make a split with: lesionlab split --calib 0.1, then give --calib alone",
         )
     if calibration is not None:
         raise BadInput(
-            "a run's probabilities are those of its stored temperature",
+            "the probabilities of a run always use its stored temperature",
             where=f"--calibration {calibration}",
             remedy="give its tables instead: evaluate RUN/predictions-test.csv "
             "--calib RUN/predictions-valid.csv",
@@ -236,9 +238,9 @@ def _readers(
     """Each study's pooled readers, paired by image; refused for images of training."""
     if paths and subject.part not in HELD_OUT:
         raise BadInput(
-            "readers can only be compared on images that training did not see",
+            "readers can be compared only on images that were not used in training",
             where="--readers",
-            remedy="say which part this is: --split valid or test",
+            remedy="name the split: --split valid or test",
         )
     return tuple(
         compare_with_readers(

@@ -71,7 +71,7 @@ def opened(evaluated: Evaluated, asked: Asked, tree: Tree | None, progress: Prog
     assert dataset is not None
     if is_ensemble(run.folder):
         raise BadInput(
-            "an ensemble has no one network to explain",
+            "an ensemble has no single network to explain",
             where=str(run.folder),
             remedy="explain its members",
         )

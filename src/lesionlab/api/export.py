@@ -124,9 +124,9 @@ def _dataset(run: Run, data: str | Path | None) -> Dataset:
     folder = Path(data) if data is not None else Path(run.config.dataset.folder)
     if data is None and not folder.is_dir():
         raise BadInput(
-            "the run's data set is not there any more",
+            "the dataset folder of the run was not found",
             where=str(folder),
-            remedy="say where it is with --data",
+            remedy="give it with --data DIR",
         )
     dataset = read_dataset(folder)
     refuse_changed_data(run.folder, run.config, dataset)

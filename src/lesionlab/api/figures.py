@@ -80,7 +80,7 @@ def _evaluated(
     if not run.metrics_path(part).is_file() or not is_current(run, part):
         option = f" --split {part}" if part != "valid" else ""
         raise BadInput(
-            f"part '{part}' has not been evaluated",
+            f"split '{part}' has not been evaluated",
             where=str(source),
             remedy=f"run: lesionlab evaluate {source}{option}",
         )
@@ -103,7 +103,7 @@ def _converters(formats: Sequence[str]) -> dict[str, Callable[[str], bytes]]:
         raise BadInput(
             "PNG and PDF need the extra 'figures'",
             where="--format",
-            remedy="install it: pip install 'lesionlab[figures]'; SVG needs nothing",
+            remedy="install it: pip install 'lesionlab[figures]'; SVG needs no extra",
         ) from None
     known: dict[str, Callable[[str], bytes]] = {
         "svg": _svg,

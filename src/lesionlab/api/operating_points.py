@@ -46,7 +46,7 @@ def operating_points(
     if not subject.malignant:
         if choice.asked:
             raise BadInput(
-                "an operating point needs to know which classes are malignant",
+                "an operating point needs the malignant classes",
                 remedy="name them: --malignant a,b",
             )
         return [], ""
@@ -75,17 +75,17 @@ def _by_unit(subject: Subject, unit: Unit) -> Subject:
 def _refuse_choice(subject: Subject, stored: Path | None) -> None:
     if subject.chooser is None or (subject.run and subject.part not in ("valid", "calib")):
         raise BadInput(
-            f"an operating point is chosen on validation, never on '{subject.part}'",
+            f"an operating point may be chosen on validation data, not on '{subject.part}'",
             where="--policy",
             remedy="choose it without --split test; it is stored and applied unchanged"
             if subject.run
-            else "say --split valid if these are validation predictions, or give --calib valid.csv"
+            else "give --split valid if these are validation predictions, or --calib valid.csv"
             " or --threshold",
         )
     opened = subject.run and subject.run.metrics_path("test").is_file()
     if opened and stored is not None and stored.is_file():
         raise BadInput(
-            "the test set has been opened with this run: its operating point stays as it is",
+            "this run has accessed the test set, so its operating point is locked",
             where=str(stored),
             remedy="train a new run to choose another",
         )

@@ -35,7 +35,7 @@ def of_outside(
     nothing is left.
     """
     if inside.run is None:
-        raise BadInput("only a run can meet another data set", where="--on")
+        raise BadInput("external validation needs a run", where="--on")
     other = read_dataset(folder)
     kept, notes = comparable(other, inside.run)
     predictions = _predicted(inside.run, kept, progress)
@@ -78,9 +78,9 @@ def comparable(other: Dataset, run: Run) -> tuple[Dataset, list[str]]:
     kept = table[table["label"].notna() & ~seen]
     if kept.empty:
         raise BadInput(
-            "no image is left: " + "; ".join(notes or ["the data set is empty"]),
+            "no image remains: " + "; ".join(notes or ["the data set is empty"]),
             where=str(other.folder),
-            remedy="give a data set with classes of its own kind and other images",
+            remedy="give a data set with matching classes and other images",
         )
     info = other.info.model_copy(update={"classes": ours})
     return Dataset(other.folder, kept, info), notes

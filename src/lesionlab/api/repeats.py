@@ -47,16 +47,16 @@ def evaluate_repeats(
     """
     for name in ALONE:
         if options.get(name) not in (None, (), [], False):
-            raise BadInput("does not go with repeats", where=f"--{name}", remedy="name one run")
+            raise BadInput("cannot be used with repeats", where=f"--{name}", remedy="give one run")
     configs = [read_run(folder).config for folder in runs]
     first = configs[0].dataset
     for folder, config in zip(runs, configs, strict=True):
         d = config.dataset
         if (d.classes, d.malignant) != (first.classes, first.malignant):
             raise BadInput(
-                f"its classes are {', '.join(d.classes)}, those of '{runs[0]}' others",
+                f"its classes are {', '.join(d.classes)}; those of '{runs[0]}' differ",
                 where=str(folder),
-                remedy="repeats solve the same task",
+                remedy="give runs of the same task",
             )
     names = _names(runs)
     found = {n: evaluate(folder, **options) for n, folder in zip(names, runs, strict=True)}

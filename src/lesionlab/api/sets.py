@@ -36,9 +36,9 @@ def sets_of(
         if method is None:
             return None
         raise BadInput(
-            f"sets are not measured on the data that calibrate them ('{subject.part}')",
+            f"sets cannot be evaluated on the data that calibrate them ('{subject.part}')",
             where="--sets",
-            remedy="evaluate another part of the run; for a table give --calib other.csv",
+            remedy="evaluate another split of the run; for a table give --calib other.csv",
         )
     name, calibrating = subject.chooser
     try:

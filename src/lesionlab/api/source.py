@@ -41,7 +41,7 @@ def open_source(path: Path, split: str = "valid") -> Source:
 
 def _of_run(folder: Path, split: str) -> Source:
     if split not in PARTS:
-        raise BadInput(f"no part '{split}'", where="--split", remedy=nearest(split, PARTS))
+        raise BadInput(f"no split '{split}'", where="--split", remedy=nearest(split, PARTS))
     run = read_run(folder)
     table = run.predictions_path(split)
     if not table.is_file():

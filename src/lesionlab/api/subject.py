@@ -69,7 +69,7 @@ def of_run(
     folder whose ledger is to be written.
     """
     if split not in PARTS:
-        raise BadInput(f"no part '{split}'", where="--split", remedy=nearest(split, PARTS))
+        raise BadInput(f"no split '{split}'", where="--split", remedy=nearest(split, PARTS))
     run = read_run(folder)
     if not (run.folder / CALIBRATION).is_file() or not run.predictions_path("valid").is_file():
         raise BadInput(
@@ -79,9 +79,9 @@ def of_run(
     dataset = None if found is None else read_dataset(found)
     if split == "test" and dataset is None:
         raise BadInput(
-            "its dataset folder is not there, so the opening of test cannot be written down",
+            "its dataset folder was not found, so the test-set access cannot be recorded",
             where=run.config.dataset.folder,
-            remedy="say where it lies: --data DIR",
+            remedy="give it with --data DIR",
         )
     names = [n for n in BESIDE[split] if is_current(run, n)]
     raw = files.read_json(run.folder / CALIBRATION)
@@ -149,7 +149,7 @@ def of_table(
         predictions = join_truth(predictions, Path(truth))
     elif (predictions.y_true < 0).all():
         raise BadInput(
-            "no row has a label", where=str(path), remedy="give the truth: --truth truth.csv"
+            "no row has a label", where=str(path), remedy="give the labels: --truth truth.csv"
         )
     dataset = None if data is None else read_dataset(data)
     if not malignant and dataset is not None:
@@ -169,9 +169,9 @@ def of_table(
         provenance["calib"] = calib.name
     elif calibration is not None:
         raise BadInput(
-            "a calibration is fitted on other data than it is measured on",
+            "a calibration must not be fitted on the data that are evaluated",
             where="--calibration",
-            remedy="give them: --calib valid.csv",
+            remedy="give other data: --calib valid.csv",
         )
     return Subject(
         title=path.stem,

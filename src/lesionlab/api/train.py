@@ -44,9 +44,9 @@ def train(
     """
     if start is not None and weights is not None:
         raise BadInput(
-            "another run's weights and those of a file cannot both be the first",
+            "weights of another run and weights of a file cannot be combined",
             where=f"--weights {weights} --from {start}",
-            remedy="leave one of the two out",
+            remedy="give one of the two",
         )
     need_torch()
     from lesionlab.config import with_max_epochs, with_overrides

@@ -188,7 +188,7 @@ def _best(
     done = _complete(rows)
     if not done:
         why = failed[0] if failed else "all were pruned"
-        raise BadInput(f"no trial was finished ({why})", where=str(out))
+        raise BadInput(f"no trial finished ({why})", where=str(out))
     return (min if falls else max)(done, key=lambda row: row["value"])
 
 

@@ -103,7 +103,9 @@ def open_pixels(
         return source
     array = arrays.open_array(path, key, progress)
     if array is None:
-        raise BadInput("the cache is damaged as soon as it is written", where=str(path))
+        raise BadInput(
+            "the cache is damaged immediately after writing; check the disk", where=str(path)
+        )
     return CachedPixels(array)
 
 

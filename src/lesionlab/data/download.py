@@ -182,7 +182,7 @@ def _check_disk(part: Path, needed: int, remote: Remote) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed > free:
         raise BadInput(
-            f"needs {needed / 2**30:.1f} GiB and the disk has {free / 2**30:.1f} GiB free",
+            f"needs {needed / 2**30:.1f} GiB, but the disk has {free / 2**30:.1f} GiB free",
             where=remote.name,
             remedy="choose another folder",
         )
@@ -205,8 +205,8 @@ def _check(remote: Remote, part: Path, state: _State) -> None:
 
 def _failed(remote: Remote, why: str) -> BadInput:
     plain = urllib.parse.urlsplit(remote.url)._replace(query="", fragment="").geturl()
-    return BadInput(f"cannot be fetched from {plain} ({why})", where=remote.name,
-                    remedy="run the same command again to go on")  # fmt: skip
+    return BadInput(f"cannot be downloaded from {plain} ({why})", where=remote.name,
+                    remedy="run the same command again to resume")  # fmt: skip
 
 
 def _reason(error: Exception) -> str:

@@ -62,7 +62,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if (self.size / self.crop) ** 2 > MAX_PIXELS:
             raise BadInput(
-                f"crop {self.crop:g} of {self.size} pixels asks for a resized picture of more "
+                f"crop {self.crop:g} of {self.size} pixels needs a resized image of more "
                 f"than {MAX_PIXELS // 10**6} megapixels",
                 where="input.crop",
                 remedy="keep a larger fraction, e.g. 0.875",
@@ -102,7 +102,7 @@ class Roi:
 
 
 class UnreadableImage(BadInput):
-    """A file that is no usable image; `status` is the HTTP status of facts/bad-inputs.md."""
+    """A file that is no usable image; `status` is its HTTP status (docs/bad-inputs.md)."""
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "", status: int = 422) -> None:
         super().__init__(what, where=where, remedy=remedy)

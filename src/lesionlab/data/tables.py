@@ -37,7 +37,7 @@ def read_csv(
     for n, row in enumerate(rows):
         if len(row) != len(columns):
             raise BadInput(
-                f"row {n + 1 + (not header)} has {len(row)} fields where the header has "
+                f"row {n + 1 + (not header)} has {len(row)} fields, but the header has "
                 f"{len(columns)}",
                 where=where,
             )

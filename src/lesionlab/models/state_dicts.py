@@ -59,9 +59,9 @@ def _unpickled(path: Path) -> Any:
         raise BadInput("no such file", where=str(path)) from None
     except pickle.UnpicklingError:
         raise BadInput(
-            "holds more than tensors: reading it could run code that somebody put there",
+            "holds more than tensors: reading it could run code",
             where=str(path),
-            remedy="where you trust it, save model.state_dict() alone, as .safetensors or .pth",
+            remedy="if you trust the file, save model.state_dict() alone, as .safetensors or .pth",
         ) from None
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
@@ -199,9 +199,9 @@ def _checked(body: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> dict
     ]
     if whole:
         raise BadInput(
-            f"{_some(whole)} hold whole numbers, as of a quantised network",
+            f"{_some(whole)} hold integers, as in a quantised network",
             where=str(path),
-            remedy="give the weights as they were before quantisation",
+            remedy="give the weights from before quantisation",
         )
     if any(not torch.isfinite(v).all() for v in known.values() if v.is_floating_point()):
         raise BadInput("holds NaN or infinite weights", where=str(path))

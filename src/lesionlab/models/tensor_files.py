@@ -24,7 +24,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as stream:
             head = stream.read(8)
         if len(head) < 8 or struct.unpack("<Q", head)[0] > MAX_HEADER:
-            raise BadInput("not a safetensors file (absurd header)", where=str(path))
+            raise BadInput("not a safetensors file (invalid header)", where=str(path))
         return load_file(path)
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None

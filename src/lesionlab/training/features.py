@@ -144,7 +144,7 @@ def frozen_features(frozen: Frozen, rows: Rows, views: int, progress: Progress) 
         raise BadInput(
             f"the frozen features cannot be written ({error.strerror or error})",
             where=str(frozen.root),
-            remedy="free some space and resume",
+            remedy="free some space, then resume",
         ) from None
     computed = sum(n for _, n in found)
     return Features(tuple(v for v, _ in found), len(rows) * views - computed, computed)
@@ -179,7 +179,8 @@ def _view(
         found = find_rows(folder, key, ids, progress)
         if len(found.absent):
             raise BadInput(
-                "the features are damaged as soon as they are written", where=str(folder)
+                "the features are damaged immediately after writing; check the disk",
+                where=str(folder),
             )
         ranks.wait()
     return found, len(absent)

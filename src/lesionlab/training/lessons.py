@@ -36,7 +36,7 @@ class Lessons:
             raise BadInput(
                 f"the {error.what} was not finite {len(self.skipped)} times, last at {where}",
                 where=str(folder),
-                remedy="lower the rate (--set stages.0.max_lr=...) or clip the gradient",
+                remedy="lower the learning rate (--set stages.0.max_lr=...) or clip gradients",
             ) from None
         self.notes.append(f"the {error.what} was not finite at {where}: that batch was skipped")
         return f"{self.notes[-1]}; going on from the last checkpoint"

@@ -121,9 +121,9 @@ def chosen_rate(curve: RateCurve, stage: str, number: int) -> float:
     rate = curve.suggestions["valley"] or curve.suggestions["minimum_10"]
     if rate is None:
         raise BadInput(
-            f"stage '{stage}': {curve.fault or 'the loss does not fall at any rate'}",
+            f"stage '{stage}': {curve.fault or 'the loss does not fall at any learning rate'}",
             where="max_lr = 'auto'",
-            remedy=f"or give a rate: --set stages.{number}.max_lr=1e-3",
+            remedy=f"give a learning rate: --set stages.{number}.max_lr=1e-3",
         )
     return rate
 
