@@ -78,7 +78,7 @@ def test_ham10000_from_folder_and_archive(tmp_path: Path, packed: bool) -> None:
     assert row["sha256"] == hashlib.sha256(data).hexdigest()
     assert dataset.info.forbidden_inputs == ("dx_type",)
     assert dataset.info.counts["classes"]["nv"] == 2
-    assert "3 images where 10015 were published" in dataset.info.notes
+    assert "3 images where 10015 instead of the published" in dataset.info.notes
 
 
 def test_nested_kaggle_layout(tmp_path: Path) -> None:
@@ -304,4 +304,4 @@ def test_ham10000_imports_with_the_published_counts(shared: Path, tmp_path: Path
     assert counts["classes"] == {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113,
                                  "nv": 6705, "vasc": 142}  # fmt: skip
     assert any("2 images are byte-identical" in n for n in dataset.info.notes)
-    assert not any("were published" in n for n in dataset.info.notes)
+    assert not any("instead of the published" in n for n in dataset.info.notes)

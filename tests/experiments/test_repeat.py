@@ -201,7 +201,7 @@ def test_a_crashed_run_is_tried_again_named_and_costs_no_other(
     assert told["retried"] == ["fold1-seed0"]
     assert any("fold1-seed0 failed before" in line for line in lines.said)
     named = r"fold1-seed0 (failed before (RuntimeError: the disk\nfell off), crashed once)"
-    assert f"Begun again: {named}. " in (out / "table.md").read_text()
+    assert f"Restarted: {named}. " in (out / "table.md").read_text()
     assert set(told["out_of_fold"]) == {"0"}
 
 

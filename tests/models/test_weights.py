@@ -93,10 +93,10 @@ def as_onnx(path: Path, tensors: dict[str, Tensor]) -> None:
 
 SAFETENSORS = {
     "plain": (state, ""),
-    "module": (lambda: prefixed("module."), "'module.' taken off"),
-    "model": (lambda: prefixed("model."), "'model.' taken off"),
-    "backbone": (lambda: prefixed("backbone."), "'backbone.' taken off"),
-    "two": (lambda: prefixed("module.model."), "'module.model.' taken off"),
+    "module": (lambda: prefixed("module."), "'module.' removed from"),
+    "model": (lambda: prefixed("model."), "'model.' removed from"),
+    "backbone": (lambda: prefixed("backbone."), "'backbone.' removed from"),
+    "two": (lambda: prefixed("module.model."), "'module.model.' removed from"),
     "head7": (seven, "classifier of 7 classes is left out"),
 }
 
@@ -109,7 +109,7 @@ def test_safetensors_of_a_wrapped_network(tmp_path: Path, kind: str) -> None:
     lines = load_body(loaded, tmp_path / "w.safetensors")
     assert same_as_the_file(loaded)
     assert said in "\n".join(lines)
-    assert "left out" in "\n".join(lines)
+    assert "is ignored" in "\n".join(lines)
 
 
 NESTED: dict[str, tuple[Callable[[], Any], str]] = {
@@ -117,7 +117,7 @@ NESTED: dict[str, tuple[Callable[[], Any], str]] = {
     "nested": (lambda: {"state_dict": state(), "epoch": 3}, "'state_dict'"),
     "ema": (lambda: {"state_dict_ema": state(), "state_dict": seven()}, "'state_dict_ema'"),
     "twice": (lambda: {"model": {"state_dict": prefixed("module.")}}, "'model'"),
-    "renamed": (renamed, "taken by their order"),
+    "renamed": (renamed, "assigned by order"),
 }
 
 
@@ -280,7 +280,7 @@ def test_the_fallback_is_taken_and_said() -> None:
     settings, found = settle(recipe(**model), None, said.append)
     assert settings.model.name == found.network == "tf_efficientnet_lite0"
     assert found.origin == "package"
-    assert "tf_efficientnet_lite0 is taken instead of mobilenetv2_100" in said[0]
+    assert "tf_efficientnet_lite0 is used instead of mobilenetv2_100" in said[0]
 
 
 def test_without_weights_the_line_says_what_was_tried_and_what_to_do() -> None:

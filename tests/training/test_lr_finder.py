@@ -135,7 +135,9 @@ def test_a_test_that_is_too_noisy_says_so(monkeypatch: pytest.MonkeyPatch, lines
         chosen_rate(curve, "head", 2)
 
 
-@pytest.mark.parametrize(("n", "words"), [(0, "even at the lowest rate"), (9, "after 9 of 100")])
+@pytest.mark.parametrize(
+    ("n", "words"), [(0, "even at the lowest learning rate"), (9, "after 9 of 100")]
+)
 def test_a_loss_that_is_not_finite_is_told_from_noise(
     n: int, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,13 +27,13 @@ def test_interrupted_is_exit_130_with_the_command_that_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(*_: object, **__: object) -> None:
-        raise Interrupted("stopped and saved; go on with: lesionlab resume runs/x")
+        raise Interrupted("stopped and saved; continue with: lesionlab resume runs/x")
 
     monkeypatch.setattr("lesionlab.api.train.resume", stopped)
     assert run(["resume", "runs/x"]) == 130
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err == "lesionlab: stopped and saved; go on with: lesionlab resume runs/x\n"
+    assert told.err == "lesionlab: stopped and saved; continue with: lesionlab resume runs/x\n"
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_a_sheet_that_cannot_be_written_is_one_line(data: Path, tiny: Recipe) ->
         ({"precision": "float16"}, "float16 training needs a GPU"),
         (
             {"model": CONCAT, "micro_batch": 1},
-            "stage all needs at least two images; .*micro_batch",
+            "stage all needs at least two images per micro-batch; .*micro_batch",
         ),
         ({"model": CONCAT, "batch_size": 1}, "batch_size: .*stage head needs at least two images"),
         (
@@ -224,6 +224,6 @@ def test_one_image_at_a_time_is_refused_where_a_batch_norm_would_see_one_value(
     data: Path, tiny: Recipe, tmp_path: Path, changes: dict[str, Any], key: str
 ) -> None:
     settings = tiny(stages=[ALL], **changes)
-    with pytest.raises(BadInput, match=f"{key}: .*single places.* needs at least two images"):
+    with pytest.raises(BadInput, match=f"{key}: .*a single cell.* needs at least two images"):
         lesionlab.train(data, settings, tmp_path / "run", threads=1)
     assert not (tmp_path / "run").exists()

@@ -213,7 +213,7 @@ def _cloud(case: Case, mine: Float32) -> pd.DataFrame:
     places = np.arange(len(mine))
     if len(places) > MOST:
         places = np.sort(philox(case.asked.seed, "cloud").permutation(places)[:MOST])
-    case.progress.say(f"laying out {len(places):,} images ({case.asked.projection})")
+    case.progress.say(f"projecting {len(places):,} images ({case.asked.projection})")
     xy = plane(mine[places], case.asked.seed, case.asked.projection)
     ids = case.dataset.table["image_id"].iloc[case.rows[places]].to_numpy()
     return pd.DataFrame({"image_id": ids, "x": xy[:, 0].round(5), "y": xy[:, 1].round(5)})
@@ -241,7 +241,7 @@ def _numbers(
             "draws": question.draws,
             "methods": names,
             "refused": {n: r for n, m in METHODS.items() if (r := m.refusal(network))},
-            "explains": "logit of the called class less the mean of the others",
+            "explains": "logit of the predicted class minus the mean of the others",
             "study": [row.to_json() for row in rows],
             "masks": _mask_facts(case),
             "parts": parts,

@@ -65,7 +65,7 @@ def comparable(other: Dataset, run: Run) -> tuple[Dataset, list[str]]:
     table = other.table.assign(label=other.table["label"].map(named))
     notes = [
         f"class '{name}' ({int((other.table['label'] == name).sum())} images) has no counterpart"
-        " and is left out"
+        " and is excluded"
         for name, counterpart in named.items()
         if counterpart is None
     ]
@@ -74,7 +74,9 @@ def comparable(other: Dataset, run: Run) -> tuple[Dataset, list[str]]:
         notes.append("read as: " + ", ".join(f"{a} as {b}" for a, b in renamed.items()))
     seen = _seen(other.table, run)
     if seen.any():
-        notes.append(f"{int(seen.sum())} images stand in the run's own data set and are left out")
+        notes.append(
+            f"{int(seen.sum())} images are also in the data set of the run and are excluded"
+        )
     kept = table[table["label"].notna() & ~seen]
     if kept.empty:
         raise BadInput(

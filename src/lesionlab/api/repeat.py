@@ -217,7 +217,7 @@ def _done(
     waiting = list(unfinished(jobs))
     for job, known in waiting:
         if known:
-            progress.say(f"{job.name} {known}: it is tried again")
+            progress.say(f"{job.name} {known}: retrying")
     progress.say(f"{plan.name()}: {len(jobs) - len(waiting)} of {len(jobs)} runs are finished")
     cluster = Cluster(how["address"], how["workers"], max(plan.threads, 1))
     named = [(job.name, job) for job, _ in waiting]
@@ -258,7 +258,7 @@ def _told(
         if not path.is_file() and (out / "failures" / f"{name}.json").is_file()
     }
     if not results:
-        first = next(iter(failed.items()), ("", "no run was done"))
+        first = next(iter(failed.items()), ("", "no run finished"))
         raise BadInput(f"no run finished; {first[0]}: {first[1]}", where=str(out))
     together = {}
     for seed in plan.seeds:

@@ -9,7 +9,7 @@ from lesionlab import files
 from lesionlab.errors import BadInput
 from lesionlab.experiments.reproductions import NOT_MEASURED, collect, page, read_rows
 
-MACHINE = "2 shared cores, AMX and AVX-512 BF16, other work beside it: times are upper bounds"
+MACHINE = "2 shared cores, AMX and AVX-512 BF16, shared with other work; times are upper bounds"
 
 
 def reproductions(

@@ -220,5 +220,5 @@ def _leak(was: bool, reason: str, allowed: bool, crossed: int) -> dict[str, Any]
         return {"leaky": was, "leak_reason": reason}
     return {
         "leaky": True,
-        "leak_reason": f"split with --allow-leak: {crossed} groups cross the parts",
+        "leak_reason": f"split with --allow-leak: {crossed} groups cross the splits",
     }

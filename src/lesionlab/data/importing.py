@@ -307,7 +307,7 @@ def spelt_apart(table: pd.DataFrame) -> list[str]:
             few = ", ".join(f"'{i}'" for i in sorted(twice)[:4])
             lines.append(
                 f"{len(twice)} values of {column} differ from another only by case, spaces or '.0' "
-                f"({few}): they count as different; make them one in the source if they are"
+                f"({few}): they count as different values; correct the source if they mean the same"
             )
     return lines
 
@@ -338,7 +338,7 @@ def differences(counts: Mapping[str, Any], expected: Mapping[str, Any]) -> list[
     for name, n in expected.get("classes", {}).items():
         if counts["classes"].get(name, 0) != n:
             found = counts["classes"].get(name, 0)
-            lines.append(f"{found} images of class {name} where {n} were published")
+            lines.append(f"{found} images of class {name} instead of the published {n}")
     return lines
 
 

@@ -245,7 +245,10 @@ def _info(datasets: Sequence[Dataset], merged: Merged, table: pd.DataFrame) -> D
         counts={**count(table, merged.classes), "rejected": rejected},
         leaky=any(i.leaky for i in infos),
         leak_reason=joined([i.leak_reason for i in infos]),
-        notes=(*notes, f"{merged.united} rows were pictures of an earlier set and were united"),
+        notes=(
+            *notes,
+            f"{merged.united} rows were duplicates of an earlier data set and were merged",
+        ),
         lesionlab_version=__version__,
     )
 

@@ -142,7 +142,9 @@ def _in_order(
         return dict(tensors), []
     rest = {f"classifier.{k}": v for k, v in theirs[len(wanted) :]}
     named = {mine: value for (_, value), (mine, _) in pairs}
-    return {**named, **rest}, [f"{len(wanted)} tensors taken by their order: its names are others"]
+    return {**named, **rest}, [
+        f"{len(wanted)} tensors were assigned by order, because their names differ"
+    ]
 
 
 def _kind(name: str) -> str:
@@ -168,7 +170,7 @@ def _without_prefixes(
         prefix = name.removesuffix(short)
         if prefix:
             taken[prefix] = taken.get(prefix, 0) + 1
-    return bare, [f"prefix '{prefix}' taken off {n} names" for prefix, n in taken.items()]
+    return bare, [f"prefix '{prefix}' removed from {n} names" for prefix, n in taken.items()]
 
 
 def _bare(name: str, own: Mapping[str, Tensor]) -> str:
@@ -214,7 +216,7 @@ def _remedy(path: Path, missing: Iterable[str], known: Mapping[str, Tensor]) -> 
             "its batch norms were folded into its convolutions when it was exported: give the .pth "
             "or .safetensors that it was made from"
         )
-    return "these are the weights of another network: name it by --set model.name=NAME"
+    return "these are the weights of another network; name it with --set model.name=NAME"
 
 
 def _is_classifier(name: str) -> bool:
@@ -226,7 +228,7 @@ def _left_out(tensors: Mapping[str, Tensor], own: Iterable[str]) -> list[str]:
     rest = {k: v for k, v in tensors.items() if k not in own and not k.endswith(COUNTER)}
     rows = [len(v) for k, v in rest.items() if k.endswith("weight") and v.ndim == 2]
     classes = f" of {rows[-1]} classes" if rows else ""
-    return [f"its classifier{classes} is left out ({', '.join(sorted(rest))})"] if rest else []
+    return [f"its classifier{classes} is ignored ({', '.join(sorted(rest))})"] if rest else []
 
 
 def _fitted(body: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

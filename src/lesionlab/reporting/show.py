@@ -95,9 +95,9 @@ def _box(roi: Roi, half: float, scale: float) -> tuple[float, float, float, floa
 def counts(dataset: Dataset) -> pd.DataFrame:
     """Rows by part (or "all"), columns by class; training before balancing where it was cut."""
     table = dataset.table
-    parts = table["split"].where(table["split"] != "", "no part")
-    if (parts == "no part").all():
-        parts = parts.replace("no part", "all")
+    parts = table["split"].where(table["split"] != "", "no split")
+    if (parts == "no split").all():
+        parts = parts.replace("no split", "all")
     elif "dropped" in table:
         cut = table["dropped"].str.startswith("left out to balance")
         if cut.any():
@@ -108,7 +108,7 @@ def counts(dataset: Dataset) -> pd.DataFrame:
 
 
 def _crosstab(parts: pd.Series, labels: pd.Series, dataset: Dataset) -> pd.DataFrame:
-    order = [BEFORE, *SPLITS, "all", "no part"]
+    order = [BEFORE, *SPLITS, "all", "no split"]
     found = pd.crosstab(parts, labels).reindex(columns=list(dataset.info.classes), fill_value=0)
     return found.loc[[p for p in order if p in found.index]]
 

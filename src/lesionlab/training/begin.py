@@ -114,7 +114,7 @@ def refuse_single_values(network: Classifier, settings: Settings, images: int) -
             with torch.no_grad():
                 probe.feature_map(blank)
         except ValueError:  # torch: expected more than one value per channel
-            why = f"the last maps of {side} px images are single places"
+            why = f"the last maps of {side} px images have a single cell"
             raise _needs_two(settings, number, images, why) from None
 
 
@@ -209,7 +209,7 @@ def decide_input(
         progress.say(chosen.describe())
     shown = settings.input.resolved(chosen.native)
     differ = [] if chosen.path is None and run is None else disagreements(shown, chosen.native)
-    lines = [f"warning: not the input of the weights ({whose}): {', '.join(differ)}"]
+    lines = [f"warning: differs from the input of the weights ({whose}): {', '.join(differ)}"]
     return settings.with_input(shown), chosen, lines if differ else []
 
 
@@ -386,13 +386,14 @@ def _stage_line(settings: Settings, stage: Stage, parts: Parts, network: Classif
     rates = f"{rate[0]:g} to {rate[1]:g}" if isinstance(rate, tuple) else f"{rate}"
     views = f" on {stage.cached_views} cached view(s)" if stage.cached_views else ""
     if stage.cached_views and stage.augment != AugmentSettings():
-        views += " (which its augment leaves as they are)"
+        views += " (its augment does not apply to them)"
     size = f" at {stage.size} px" if stage.size else ""
     return (
         f"{stage.name}, {stage.epochs} epochs of {len(parts.train) // batch} steps{size}, "
-        f"{stage.trainable} ({moving:,} parameters){views}, {stage.schedule} with rate {rates}"
+        f"{stage.trainable} ({moving:,} parameters){views}, {stage.schedule} with learning rate "
+        f"{rates}"
     )
 
 
 def _batch_line(settings: Settings) -> str:
-    return f"{settings.batch_size} images a step in micro-batches of {settings.micro_batch}"
+    return f"{settings.batch_size} images per step in micro-batches of {settings.micro_batch}"

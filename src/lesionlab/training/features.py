@@ -196,7 +196,7 @@ def _say(root: Path, folder: Path, sizes: tuple[int, int, int, int], progress: P
         f"computed ({need * views / 2**20:.0f} MiB for {views} view(s))"
     )
     if dropped:
-        progress.say(f"dropped {len(dropped)} older feature store(s) to stay in bounds")
+        progress.say(f"dropped {len(dropped)} older feature store(s) to stay within the limit")
 
 
 def _compute(

@@ -39,7 +39,7 @@ class Lessons:
                 remedy="lower the learning rate (--set stages.0.max_lr=...) or clip gradients",
             ) from None
         self.notes.append(f"the {error.what} was not finite at {where}: that batch was skipped")
-        return f"{self.notes[-1]}; going on from the last checkpoint"
+        return f"{self.notes[-1]}; continuing from the last checkpoint"
 
     def halve(self, settings: Settings, images: int, state: State, folder: Path) -> str:
         """Halve the micro-batch after memory ran out; the batch of a step stays the same.

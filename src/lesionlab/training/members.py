@@ -91,7 +91,7 @@ def _no_network(record: EnsembleRecord) -> str:
     if record.method == "stack":
         return "a stack ends in boosted trees"
     if any(m.kind == "handmade" for m in record.members):
-        return "hand-made features are no network"
+        return "handcrafted features are not a network"
     if record.out_of_fold:
         return "fold runs have seen every image that could calibrate a bundle"
     return ""

@@ -194,7 +194,7 @@ class Trainer:
         self.machine, self.state, self.stop = machine, found.state, stop
         self.folder, self.on_epoch = run.folder, on_epoch
         self.progress = progress
-        self.how_to_go_on = f"stopped and saved; go on with: lesionlab resume {run.folder}"
+        self.how_to_go_on = f"stopped and saved; continue with: lesionlab resume {run.folder}"
         # Of several processes none leaves a loop alone: all stop together, at the next step.
         alone = machine.ranks.world == 1
         self.watchful = Watchful(progress, stop, self.how_to_go_on) if alone else progress
