@@ -49,10 +49,10 @@ CHINESE = {
     "敏感度": "灵敏度",
     "特异性": "特异度",
 }
-GENERATED = {"reproductions.md", "coverage.md"}  # tables between words of their generators
+
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
-    *(p for p in sorted((ROOT / "docs").glob("*.md")) if p.name not in GENERATED),
+    *sorted((ROOT / "docs").glob("*.md")),
 ]
 
 
