@@ -19,7 +19,7 @@ import torch
 from lesionlab.config import InputSettings, ModelSettings
 from lesionlab.data.images import Preprocessing
 from lesionlab.explanation.evidence import evidence
-from lesionlab.explanation.methods import BATCH, Subject, maps_of
+from lesionlab.explanation.methods import BATCH, ExplainedNetwork, maps_of
 from lesionlab.models.classifier import build
 
 
@@ -34,7 +34,7 @@ class Drawn:
         return draw.integers(0, 255, (len(rows), 224, 224, 3), np.uint8)
 
 
-def passes(subject: Subject, rows: np.ndarray, target: np.ndarray) -> None:
+def passes(subject: ExplainedNetwork, rows: np.ndarray, target: np.ndarray) -> None:
     """A forward pass and a backward pass to the input and all weights."""
     for i in range(0, len(rows), BATCH):
         images = subject.images(subject.views(rows[i : i + BATCH])).requires_grad_(True)
@@ -43,7 +43,7 @@ def passes(subject: Subject, rows: np.ndarray, target: np.ndarray) -> None:
         evidence(subject.network(images), classes).sum().backward()
 
 
-def maps(subject: Subject, rows: np.ndarray, target: np.ndarray) -> None:
+def maps(subject: ExplainedNetwork, rows: np.ndarray, target: np.ndarray) -> None:
     """Grad-CAM, a chunk at a time, as `explain` does it: nothing grows with the images."""
     for i in range(0, len(rows), 64):
         maps_of(subject, "gradcam", rows[i : i + 64], target[i : i + 64])
@@ -60,7 +60,7 @@ def main() -> None:
     torch.manual_seed(0)
     settings = ModelSettings(name="mobilenetv2", pretrained=False)
     network = build(settings, InputSettings(size=224), 7).eval()
-    subject = Subject(network, Drawn(), Preprocessing())
+    subject = ExplainedNetwork(network, Drawn(), Preprocessing())
     rows = np.arange(options.images)
     target = rows % 7
     seconds: dict[str, list[float]] = {"passes": [], "gradcam": []}

@@ -72,7 +72,7 @@ def by_python(predictor: Predictor, images: list[bytes]) -> list[dict[str, Any]]
     for data in images:
         view = read_view(data, predictor.how)
         answer = answers(predictor, predictor.predict(view.pixels[None]), point)[0]
-        said.append({"pixels": view.pixels, **answer.to_json()})
+        said.append({"pixels": view.pixels, **answer.model_dump()})
     return said
 
 

@@ -134,7 +134,7 @@ def check_verify(lesionlab: Path, demo: Path, folder: Path) -> None:
 def check_demo(lesionlab: Path, folder: Path) -> None:
     """The demo needs torch, says so in one line, and leaves nothing behind."""
     done = call(lesionlab, "demo", "--out", folder / "demo")
-    one_line = done.stderr.count("\n") == 1 and "lesionlab[train]" in done.stderr
+    one_line = done.stderr.count("\n") == 1 and "the extra 'train'" in done.stderr
     claim(done.returncode == 2 and one_line, f"demo: {done.stderr.strip()}")
     claim(not (folder / "demo").exists() and not done.stdout, "demo leaves nothing behind")
 

@@ -4,10 +4,10 @@
 
 COMMIT is checked out beside the tree, and both run the same commands on this machine, because
 processors differ in the last bits: the demo, and, where FOLDER holds `ham10000.zip`, a frozen run
-on 600 images of it with evaluate, compare, explain, export, predict, repeat (2 folds x 1 epoch), one
-answer of the server and one of the browser's code. Times, paths, dates, the environment and hashes
-of such things are left out; words are not compared, only numbers. Prints what differs, and leaves
-with 1 where something does.
+on 600 images of it with evaluate, compare, explain, export, predict, repeat (2 folds x 1 epoch),
+one answer of the server and one of the browser's code. Times, paths, dates, the environment and
+hashes of such things are left out; words are not compared, only numbers. Prints what differs, and
+leaves with 1 where something does.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def compared(options: argparse.Namespace, work: Path) -> int:
 def git(*words: str) -> str:
     """The answer of git, in one line."""
     return subprocess.run(
-        ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", *words], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     ).stdout.strip()
 
 

@@ -6,15 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-TRAIN_EXTRA = ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript")
+import pytest
 
+from lesionlab.extras import MODULES
 
 HIDE = f"""
 import sys
 from importlib.machinery import PathFinder
 found = PathFinder.find_spec
 def without(name, *rest):
-    return None if name.split(".")[0] in {TRAIN_EXTRA!r} else found(name, *rest)
+    return None if name.split(".")[0] in {MODULES["train"]!r} else found(name, *rest)
 PathFinder.find_spec = without
 """
 
@@ -25,15 +26,17 @@ def without_torch(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
 
 
+@pytest.mark.slow
 def test_the_demo_names_the_extra_in_one_line(tmp_path: Path) -> None:
     code = "from lesionlab.cli.main import main; main(['demo', '--out', 'here'])"
     done = without_torch(code, tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
-    assert "lesionlab[train]" in done.stderr
+    assert "demo needs the extra 'train' (torch is not installed)" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_every_verb_is_reached(tmp_path: Path) -> None:
     """Help and the Python function of each verb; none needs torch to be looked at."""
     code = (

@@ -11,6 +11,8 @@ from lesionlab.errors import BadInput
 
 BASE = Settings(stages=(Stage(name="head", trainable="head", epochs=3),))
 
+INPUT = "size, fit, channels, mean, std, interpolation, crop"
+
 
 @pytest.mark.parametrize(
     ("assignment", "words"),
@@ -18,20 +20,59 @@ BASE = Settings(stages=(Stage(name="head", trainable="head", epochs=3),))
         ("stages.0.max_lr=0", "--set: stages.0.max_lr: Input should be greater than 0 (given: 0)"),
         ("stages.0.max_lr=inf", "--set: stages.0.max_lr: Input should be a finite number"),
         ("stages.0.max_lr=[1e-4,nan]", "--set: stages.0.max_lr.1: Input should be a finite number"),
-        ("stages.0.max_lr=fast", "--set: stages.0.max_lr: Input should be a valid number"),
+        (
+            "stages.0.max_lr=fast",
+            "--set: stages.0.max_lr must be a number, a list in brackets or 'auto' (given: 'fast')",
+        ),
         ("optim.weight_decay=inf", "--set: optim.weight_decay: Input should be a finite number"),
         ("input.std=[0,0,0]", "--set: input.std.0: Input should be greater than 0"),
         ("input.mean=[0,nan,0]", "--set: input.mean.1: Input should be a finite number"),
-        ("input.interpolation=nearest", "--set: input.interpolation: Input should be 'bilinear'"),
+        (
+            "input.interpolation=nearest",
+            "--set: input.interpolation must be 'bilinear', 'bicubic' or 'auto' (given",
+        ),
         ("input.crop=0", "--set: input.crop: Input should be greater than 0 (given: 0)"),
         ("input.crop=1.1", "--set: input.crop: Input should be less than or equal to 1"),
-        ("tracking=wandb", "--set: tracking: Input should be 'tensorboard' or 'mlflow'"),
+        ("tracking=wandb", "--set: tracking must be 'tensorboard' or 'mlflow' (given: 'wandb')"),
+        ("input=automatic", f"--set: input must be 'auto' or a table of {INPUT} (given: 'auto"),
+        (
+            "input=3",
+            f"--set: input must be 'auto' or a table of {INPUT} (given: 3); to set one of ",
+        ),
+        ("model=abc", "--set: model must be a table of name, pretrained, fallback, head, head_hid"),
+        ("stages.0=abc", "--set: stages.0 must be a table of name, trainable, epochs, max_lr, sch"),
+        ("stages.0.augment=true", "--set: stages.0.augment must be a table of flips, rotation, "),
+        ("stages=3", "--set: stages must be a list in brackets (given: 3)"),
+        ("stages=[]", "--set: stages must be a list of at least 1 (given: [])"),
+        ("stages.0.max_lr=[1,2,3]", "--set: stages.0.max_lr must be a list of at most 2 (given: "),
+        ("stages.0.max_lr={a=1}", "--set: stages.0.max_lr must be a number, a list in brackets or"),
+        ("input.mean=3", "--set: input.mean must be a list in brackets or 'auto' (given: 3)"),
+        ("input.size=big", "--set: input.size must be a whole number or 'auto' (given: 'big')"),
+        ("stages.0.epochs=1.5", "--set: stages.0.epochs must be a whole number (given: 1.5)"),
+        ("prior_bias=abc", "--set: prior_bias must be true or false (given: 'abc')"),
+        ("model.name=3", "--set: model.name must be text (given: 3)"),
     ],
 )
 def test_a_wrong_value_is_named_by_the_users_own_key(assignment: str, words: str) -> None:
     with pytest.raises(BadInput) as caught:
         with_overrides(BASE, [assignment])
     assert str(caught.value).startswith(words)
+
+
+SECTIONS = ["input", "model", "loss", "optim", "stages.0", "stages.0.augment"]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("value", ["3", "abc", "[1]", "true", "1.5"])
+def test_no_name_of_a_type_of_ours_is_said(section: str, value: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        with_overrides(BASE, [f"{section}={value}"])
+    line = str(caught.value)
+    for word in ("Settings", "Requested", "dictionary", "instance", "tuple", "model_type"):
+        assert word not in line
+    example = line.rpartition("to set one of them: ")[2]
+    key = example.removesuffix("=VALUE").removeprefix(f"{section}.")
+    assert f" {key}," in line
 
 
 def test_the_option_that_was_given_is_named() -> None:

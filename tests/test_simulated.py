@@ -154,6 +154,7 @@ def test_the_simulation_refuses(code: str, error: str, tmp_path: Path) -> None:
     assert plain.returncode == 0, plain.stderr
 
 
+@pytest.mark.slow
 @LINUX
 def test_the_base_install_is_imported_without_torch(tmp_path: Path) -> None:
     code = """
@@ -162,7 +163,8 @@ from importlib.machinery import PathFinder
 found = PathFinder.find_spec
 HIDDEN = {"torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "captum"}
 PathFinder.find_spec = lambda name, *r: None if name.split(".")[0] in HIDDEN else found(name, *r)
-import lesionlab.run, lesionlab.deployment.predictor, lesionlab.api.predict, lesionlab.api.split
+import lesionlab.run_folder, lesionlab.deployment.predictor, lesionlab.api.predict
+import lesionlab.api.split
 import lesionlab.api.evaluate, lesionlab.api.verify, lesionlab.data.feature_store
 from lesionlab import platforms
 assert platforms.WINDOWS and platforms.usable_cpus() >= 1 and not platforms.keep_memory()

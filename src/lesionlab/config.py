@@ -276,36 +276,92 @@ def parse(kind: type[S], values: Mapping[str, Any], where: str = "settings") -> 
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        path, first = _first_wrong(error, values)
-        place = ".".join(str(p) for p in path)
+        path, found = _first_wrong(error, values)
+        place, first = ".".join(str(p) for p in path), found[0]
         if first["type"] == "extra_forbidden":
             known = sorted(_known_keys(kind, first["loc"][:-1]))
             hint = nearest(str(first["loc"][-1]), known)
             raise BadInput(f"unknown setting '{place}'", where=where, remedy=hint) from None
-        message = first["msg"].removeprefix("Value error, ")
         given = "" if isinstance(first["input"], Mapping) else f" (given: {first['input']!r})"
-        raise BadInput(f"{place}: {message}{given}" if place else message, where=where) from None
+        what = _in_words(kind, path, found)
+        line = f"{place}{what}{given}".removeprefix(": ")
+        raise BadInput(line, where=where, remedy=_one_key(kind, path, first)) from None
 
 
 Path = tuple[int | str, ...]
 
+# What a value must be, by pydantic's name for what it is not; its other errors are bounds.
+WANTED: Final = {
+    "tuple_type": "a list in brackets",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "literal_error": "",  # the words themselves
+}
 
-def _first_wrong(error: ValidationError, values: Mapping[str, Any]) -> tuple[Path, ErrorDetails]:
-    """The first wrong setting; where it may be of several kinds, what came nearest to one."""
-    found = [(_path(each["loc"], values), each) for each in error.errors()]
+
+def _first_wrong(
+    error: ValidationError, values: Mapping[str, Any]
+) -> tuple[Path, list[ErrorDetails]]:
+    """The first wrong setting; where it may be of several kinds, what came nearest to one, or
+    what each kind says of it."""
+    found = [(_path(each, values), each) for each in error.errors()]
     setting = found[0][0]
-    return max((f for f in found if f[0][: len(setting)] == setting), key=lambda f: len(f[0]))
+    nearest_one = max((p for p, _ in found if p[: len(setting)] == setting), key=len)
+    errors = [each for path, each in found if path == nearest_one]
+    bounds = [each for each in errors if each["type"] not in WANTED]
+    return nearest_one, bounds[:1] or errors
 
 
-def _path(loc: Path, values: Any) -> Path:
+def _in_words(kind: type[BaseModel], path: Path, found: Sequence[ErrorDetails]) -> str:
+    """What goes after the name of a setting: all that it may be, or the bound that it breaks."""
+    first = found[0]
+    if first["type"] in WANTED:
+        kinds = [word for each in found for word in _may_be(kind, path, each)]
+        *others, last = dict.fromkeys(kinds)
+        return f" must be {', '.join(others)} or {last}" if others else f" must be {last}"
+    if first["type"] in ("too_short", "too_long"):
+        most = first["type"] == "too_long"
+        number = first["ctx"]["max_length" if most else "min_length"]
+        return f" must be a list of {'at most' if most else 'at least'} {number}"
+    return ": " + first["msg"].removeprefix("Value error, ")
+
+
+def _may_be(kind: type[BaseModel], path: Path, error: ErrorDetails) -> list[str]:
+    """What a value of one kind may be, for the user."""
+    if error["type"] == "literal_error":
+        return str(error["ctx"]["expected"]).replace(" or ", ", ").split(", ")
+    if error["type"].startswith("model_"):
+        whole = [f"'{AUTO}'"] if error["ctx"]["class_name"] == RequestedInput.__name__ else []
+        return [*whole, f"a table of {', '.join(_known_keys(kind, path))}"]
+    return [WANTED[error["type"]]]
+
+
+def _one_key(kind: type[BaseModel], path: Path, error: ErrorDetails) -> str:
+    """How one setting of a table is set, where a table was wanted and something else given."""
+    if not path or not error["type"].startswith("model_"):
+        return ""
+    place = ".".join(map(str, path))
+    return f"to set one of them: {place}.{_known_keys(kind, path)[0]}=VALUE"
+
+
+def _path(error: ErrorDetails, values: Any) -> Path:
     """A place as the user wrote it, without pydantic's words for the kinds a value may be of.
 
-    >>> _path(("stages", 0, "max_lr", "constrained-float"), {"stages": [{"max_lr": 0}]})
+    >>> found = {"loc": ("stages", 0, "max_lr", "constrained-float"), "type": "greater_than"}
+    >>> _path(found, {"stages": [{"max_lr": 0}]})
     ('stages', 0, 'max_lr')
     """
     kept: list[int | str] = []
-    for part in loc:
-        if isinstance(values, Mapping) and isinstance(part, str):
+    for part in error["loc"]:
+        if isinstance(values, Mapping) and (part in values or error["type"] == "missing"):
             values = values.get(part)
         elif isinstance(values, list | tuple) and isinstance(part, int):
             values = values[part] if part < len(values) else None
@@ -315,7 +371,7 @@ def _path(loc: Path, values: Any) -> Path:
     return tuple(kept)
 
 
-def _known_keys(kind: type[BaseModel], path: Sequence[int | str]) -> set[str]:
+def _known_keys(kind: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     """Field names of the model that lies at `path` below `kind`."""
     for part in path:
         if isinstance(part, int):
@@ -327,7 +383,7 @@ def _known_keys(kind: type[BaseModel], path: Sequence[int | str]) -> set[str]:
         if not models:
             break
         kind = models[0]
-    return set(kind.model_fields)
+    return list(kind.model_fields)
 
 
 def with_overrides(

@@ -45,7 +45,18 @@ def read_json(path: Path) -> Any:
 
 @contextlib.contextmanager
 def stage_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`; on success it is synced and moved there, else removed."""
+    """Yield a path beside `path`; on success it is synced and moved there, else removed.
+
+    A device or a pipe (`/dev/null`, `/dev/stdout`) is written into: a move would take its place.
+    Raises `BadInput` where `path` is a folder.
+    """
+    if path.is_dir():
+        raise BadInput("is a folder", where=str(path), remedy="name a file in it")
+    if path.exists() and not path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / path.name
+            path.write_bytes((Path(folder) / path.name).read_bytes())
+        return
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield aside

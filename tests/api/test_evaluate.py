@@ -20,7 +20,7 @@ from lesionlab.data import ledger
 from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo, write_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions, read_predictions, write_predictions
-from lesionlab.run import DatasetReference, RunConfig, read_run, write_config, write_history
+from lesionlab.run_folder import DatasetReference, RunConfig, read_run, write_config, write_history
 
 CLASSES = ("mel", "bcc", "nv")
 PRIOR = np.array([0.25, 0.2, 0.55])
@@ -77,7 +77,14 @@ def run(tmp_path: Path, data: Path) -> Path:
     prior = dict(zip(CLASSES, PRIOR.tolist(), strict=True))
     files.write_json(
         folder / "calibration.json",
-        {"temperature": 1.2, "prior": prior, "train_prior": prior, "fitted_on": "valid"},
+        {
+            "temperature": 1.2,
+            "prior": prior,
+            "train_prior": prior,
+            "fitted_on": "valid",
+            "n": 150,
+            "groups": 75,
+        },
     )
     for part in ("valid", "test"):
         write_predictions(folder / f"predictions-{part}.csv", PARTS[part])
@@ -113,6 +120,7 @@ def test_opening_test_is_written_down_and_the_point_is_applied_unchanged(
     assert result["n"] == 150
     assert result["operating_points"][0]["threshold"] == before
     entry = ledger.openings(data)[0]
+    assert ledger.has_seen_test(run, None)
     metrics = json.loads((run / "metrics-test.json").read_text())
     assert (entry["run"], entry["split"]) == ("a", "test")
     assert entry["result"] == ledger.digest(metrics)
@@ -120,7 +128,7 @@ def test_opening_test_is_written_down_and_the_point_is_applied_unchanged(
     assert len(ledger.openings(data)) == 2
     text = (run / "report.html").read_text(encoding="utf-8")
     assert "accessed 2 time(s), by 1 model(s)" in text
-    assert "Do not choose a threshold" in text
+    assert "Do not choose a threshold here" in text
 
 
 def test_no_number_of_test_is_shown_before_the_ledger_is_written(
@@ -254,7 +262,7 @@ def test_readers_votes_are_laid_beside_and_refused_on_training_images(
     result = evaluate(run, readers=[tmp_path / "study.csv"], published=True, **FAST)
     assert result["readers"][0]["point"]["same_images"]
     text = (run / "report.html").read_text(encoding="utf-8")
-    assert "minus that of the pooled reader" in text
+    assert "minus that of the pooled reader was" in text
     assert "157 dermatologists" in text
     write_predictions(run / "predictions-train.csv", PARTS["train"])
     with pytest.raises(BadInput, match="not used in training"):

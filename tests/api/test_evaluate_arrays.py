@@ -19,8 +19,9 @@ from lesionlab import files
 from lesionlab.cli.main import run as run_cli
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.from_arrays import predictions_from_arrays
+from lesionlab.evaluation.metric_table import HeadlineMeasures
 from lesionlab.evaluation.predictions import write_predictions
-from lesionlab.reporting.array_evaluation import COLUMNS, ArrayEvaluation, Headline
+from lesionlab.reporting.array_evaluation import COLUMNS, ArrayEvaluation
 
 CLASSES = ("bcc", "mel", "nv")
 FEW = 100  # resamples
@@ -121,7 +122,7 @@ def test_two_classes_from_one_column_are_those_of_two(tmp_path: Path) -> None:
 
 def test_every_metric_is_an_attribute_with_its_interval() -> None:
     two = measured(y_true=Y2, y_prob=PROB2, classes=("nv", "mel"))
-    assert set(Headline.__annotations__) == set(two.metrics)
+    assert set(HeadlineMeasures.__annotations__) == set(two.metrics)
     assert two.roc_auc is two.metrics["roc_auc"]
     auc = two.roc_auc
     assert auc.value is not None
@@ -220,7 +221,7 @@ def test_a_prior_corrects_the_decision() -> None:
         ({"unit": "lesion"}, "no row has a lesion_id"),
         ({"resamples": 3}, "3 resamples are too few"),
         ({"positive": CLASSES}, "all classes are malignant"),
-        ({"y_true": [None] * N}, "no row has a label"),
+        ({"y_true": [None] * N}, "no case has a label"),
         ({"y_prob": None}, "y_prob is missing"),
         ({"source": "runs/a"}, "both a source and arrays"),
     ],
@@ -275,3 +276,42 @@ def test_tables_of_pandas_go_straight_in() -> None:
     )  # fmt: skip
     assert found.classes == ("nv", "mel", "bcc")
     assert found.accuracy == measured().accuracy
+
+
+SAME = {"y_true": Y, "y_prob": PROB}
+
+
+@pytest.mark.parametrize("options", [{}, {"sets": "lac"}, {"calibration": "platt"},
+                                     {"policy": "youden"}])  # fmt: skip
+def test_the_measured_rows_do_not_calibrate_themselves(options: dict[str, Any]) -> None:
+    turned = np.random.default_rng(0).permutation(N)
+    renamed = SAME | {"image_ids": [f"x{i}" for i in range(N)], "groups": np.arange(N) + 5000}
+    fewer = {k: v[:90] for k, v in SAME.items()}
+    for calib in (SAME, {k: v[turned] for k, v in SAME.items()}, renamed, fewer):
+        with pytest.raises(BadInput, match="calib: it holds the rows that are measured"):
+            measured(groups=None, positive="mel", calib=calib, **options)
+
+
+def test_some_measured_rows_among_those_that_calibrate_are_said() -> None:
+    def mixed(copies: int) -> dict[str, np.ndarray]:
+        return {k: np.concatenate([SAME[k][:copies], OTHER[k][copies:]]) for k in SAME}
+
+    found = measured(groups=None, positive="mel", calib=mixed(60), sets="lac")
+    said = f"60 of {N} measured rows occur in the data that calibrate too"
+    assert any(said in note for note in found.notes)
+    assert any(said in note for note in found.content.notes)  # thus on the page
+    other = measured(groups=None, positive="mel", calib=mixed(0))
+    assert not any("occur in the data that calibrate" in note for note in other.notes)
+
+
+def test_a_renamed_table_does_not_calibrate_itself(tmp_path: Path) -> None:
+    path = written(tmp_path, groups=None)
+    other = written(tmp_path, "other", groups=None, prefix="again")
+    with pytest.raises(BadInput, match="it holds the rows that are measured"):
+        lesionlab.evaluate(path, calib=other, out=tmp_path / "e", resamples=FEW)
+
+
+def test_how_calib_was_read_is_said() -> None:
+    other = OTHER | {"groups": np.where(np.arange(N) < 10, "nan", OTHER["groups"])}
+    notes = measured(positive="mel", calib=other).notes
+    assert "calib: patient_id 'nan' in 10 rows is read as not known" in notes

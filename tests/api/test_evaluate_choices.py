@@ -18,7 +18,7 @@ from lesionlab.data import ledger
 from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo, write_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions, write_predictions
-from lesionlab.run import DatasetReference, RunConfig, write_config, write_history
+from lesionlab.run_folder import DatasetReference, RunConfig, write_config, write_history
 
 CLASSES = ("mel", "nv")
 PRIOR = np.array([0.35, 0.65])
@@ -56,7 +56,14 @@ def make_run(folder: Path, data: Path, seed: int) -> Path:
     prior = dict(zip(CLASSES, PRIOR.tolist(), strict=True))
     files.write_json(
         folder / "calibration.json",
-        {"temperature": 1.2, "prior": prior, "train_prior": prior, "fitted_on": "valid"},
+        {
+            "temperature": 1.2,
+            "prior": prior,
+            "train_prior": prior,
+            "fitted_on": "valid",
+            "n": 150,
+            "groups": 75,
+        },
     )
     for part, first in (("valid", 10), ("test", 20), ("calib", 30)):
         write_predictions(folder / f"predictions-{part}.csv", draw(part[0], 400, first + seed))
@@ -243,8 +250,8 @@ def test_the_unit_of_a_threshold_is_that_of_the_table_but_a_run_decides_by_image
     p = draw("v", 400, 1)
     pairs = p.y_true.copy()
     pairs[1::2] = pairs[::2]  # the images of a lesion carry one label
-    for name, prefix in (("valid", "v"), ("test", "e")):
-        q = draw(prefix, 400, 1)
+    for name, prefix, seed in (("valid", "v", 1), ("test", "e", 2)):
+        q = draw(prefix, 400, seed)
         write_predictions(tmp_path / f"{name}.csv", Predictions(
             q.image_id, q.patient_id, q.lesion_id, CLASSES, pairs, q.y_prob))  # fmt: skip
     found = {

@@ -63,7 +63,7 @@ def test_without_the_extra_it_is_named(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
-    with pytest.raises(BadInput, match=r"lesionlab\[figures\]"):
+    with pytest.raises(BadInput, match="needs the extra 'figures'"):
         figures(table, tmp_path / "out", formats=("svg", "pdf"))
     assert not (tmp_path / "out").exists()
 

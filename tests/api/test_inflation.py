@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from lesionlab.api.import_dataset import import_dataset
-from lesionlab.api.inflation import chosen, inflation
+from lesionlab.api.inflation import inflation
 from lesionlab.api.split import split
 from lesionlab.data.manifest import read_dataset
 from lesionlab.errors import BadInput
-from lesionlab.run import CONFIG
+from lesionlab.experiments.inflation import metrics_of
+from lesionlab.run_folder import CONFIG
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_the_metrics_that_are_compared() -> None:
         "malignant": ["mel", "bcc"],
         "per_class": {"mel": {"sensitivity": {"value": 0.8}}},
     }
-    assert chosen(evaluation) == {"roc_auc": 0.9, "sensitivity_mel": 0.8}
+    assert metrics_of(evaluation) == {"roc_auc": 0.9, "sensitivity_mel": 0.8}
 
 
 def test_an_interrupted_arm_goes_on(lesions: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lesionlab.data.archive import Limits, open_tree
+from lesionlab.data.archive import ArchiveLimits, open_tree
 from lesionlab.errors import BadInput
 
 
@@ -123,17 +123,21 @@ def test_case_collisions_are_refused_unless_the_files_are_the_same(tmp_path: Pat
 def test_bombs_are_refused(tmp_path: Path) -> None:
     zeros = b"\0" * 200_000
     bomb = make_zip(tmp_path / "x.zip", {"zeros.txt": zeros}, zipfile.ZIP_DEFLATED)
-    small = Limits(ratio_from=100_000)
+    small = ArchiveLimits(ratio_from=100_000)
     with pytest.raises(BadInput, match="bomb"):
         read_all(bomb, limits=small)
     with pytest.raises(BadInput, match="bomb"):
         read_all(make_tar(tmp_path / "x.tar.gz", {"zeros.txt": zeros}, "w:gz"), limits=small)
     with pytest.raises(BadInput, match="bomb"):
-        read_all(bomb, limits=Limits(total_bytes=1000))
+        read_all(bomb, limits=ArchiveLimits(total_bytes=1000))
     with pytest.raises(BadInput, match="more than 1 entries"):
-        read_all(make_zip(tmp_path / "n.zip", {"1": b"", "2": b""}), limits=Limits(entries=1))
+        read_all(
+            make_zip(tmp_path / "n.zip", {"1": b"", "2": b""}), limits=ArchiveLimits(entries=1)
+        )
     with pytest.raises(BadInput, match="more than 1 entries"):
-        read_all(make_tar(tmp_path / "n.tar", {"1": b"", "2": b""}), limits=Limits(entries=1))
+        read_all(
+            make_tar(tmp_path / "n.tar", {"1": b"", "2": b""}), limits=ArchiveLimits(entries=1)
+        )
 
 
 def forge_size(path: Path, size: int) -> None:

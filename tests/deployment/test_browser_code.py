@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ from lesionlab.config import InputSettings
 from lesionlab.data.images import FILTERS, Preprocessing, normalise, prepare
 from lesionlab.deployment.answers import answers
 from lesionlab.deployment.bundle import read_bundle
+from lesionlab.deployment.heatmap import overlay
 from lesionlab.deployment.predictor import Outputs, Predictor
-from lesionlab.deployment.schema import Conformal
 from lesionlab.deployment.web import page_files
 
 WEB = Path(__file__).parents[2] / "src" / "lesionlab" / "deployment" / "web"
@@ -115,6 +117,34 @@ def test_the_sides_and_margins_are_those_of_python() -> None:
     assert node(code, asked) == [[how.resized_side, how.margin] for how in hows]
 
 
+@pytest.mark.parametrize("offset", [[0, 0], [0.5, -0.5], [-0.25, 1.25], None])
+def test_the_places_of_a_map_lie_where_python_draws_them(offset: list[float] | None) -> None:
+    """In a picture of 448 pixels: the hottest place, and what moves in at the edges."""
+    code = """
+    const { placed } = await import(`${browser}/picture.js`);
+    const moved = placed(given.map, [0, 0, 448, 448], given.offset ?? undefined);
+    console.log(JSON.stringify(moved));
+    """
+    cam = np.random.default_rng(0).random((7, 7)).astype(np.float32)
+    cam[2, 4] = 3
+    found = node(code, {"map": cam.tolist(), "offset": offset})
+    grid, (left, top, width, height) = np.array(found["map"]), found["place"]
+    assert width / grid.shape[1] == height / grid.shape[0] == 64
+    row, column = np.argwhere(grid == 3)[0]
+    black = np.zeros((448, 448, 3), np.uint8)
+    both = np.stack([cam, np.zeros_like(cam)])
+    given = (0.0, 0.0) if offset is None else (offset[0], offset[1])
+    shown = np.asarray(overlay(black, both, 0, given), np.float64).sum(2)
+    hottest = np.argwhere(shown >= shown.max() - 1).mean(0) + 0.5
+    drawn = (top + (row + 0.5) * 64, left + (column + 0.5) * 64)
+    assert drawn == pytest.approx(hottest.tolist(), abs=4)
+    assert left <= 0
+    assert top <= 0
+    assert left + width >= 448
+    assert top + height >= 448
+    assert (grid[0] == grid[1]).all() or offset in ([0, 0], None)  # the place at the edge
+
+
 def test_the_heat_map_lies_where_the_network_looked() -> None:
     """A 300 x 200 picture: 224 of 256 pixels a side are kept, 16 are left out at each edge."""
     code = """
@@ -131,9 +161,7 @@ def test_the_heat_map_lies_where_the_network_looked() -> None:
 @pytest.mark.parametrize("method", ["lac", "aps", "raps"])
 def test_answers(bundle_folder: Path, abstain: str, method: str) -> None:
     bundle = read_bundle(bundle_folder)
-    rule = Conformal.model_validate(
-        {**bundle.info.conformal[0].model_dump(), "method": method, "quantile": (0.7, 0.9, None)}
-    )
+    rule = replace(bundle.info.conformal[0], method=method, quantile=(0.7, 0.9, math.inf))
     info = bundle.info.model_copy(update={"conformal": (rule,)})
     predictor = Predictor(bundle)
     predictor.info = info
@@ -145,7 +173,7 @@ def test_answers(bundle_folder: Path, abstain: str, method: str) -> None:
     )
     outputs = Outputs(logits, predictor.probabilities(logits), embedding)
     point = info.operating_points[0]
-    wanted = [a.to_json() for a in answers(predictor, outputs, point, abstain)]
+    wanted = [a.model_dump() for a in answers(predictor, outputs, point, abstain)]
     rows = zip(logits.tolist(), embedding.tolist(), strict=True)
     found = node(
         ANSWER,
@@ -159,6 +187,9 @@ def test_answers(bundle_folder: Path, abstain: str, method: str) -> None:
     said = {a["decision"]["positive"] for a in wanted}
     assert said >= ({True, False} if abstain == "none" else {None})
     for ours, theirs in zip(wanted, found, strict=True):
+        assert set(ours) == set(theirs)
+        assert set(ours["decision"]) == set(theirs["decision"])
+        assert set(ours["ood"]) == set(theirs["ood"])
         assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-6)
         assert ours["decision"]["positive"] == theirs["decision"]["positive"]
         assert ours["decision"]["reason"] == theirs["decision"]["reason"]

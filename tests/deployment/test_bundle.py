@@ -327,3 +327,43 @@ def test_random_damage_never_escapes_as_another_error(folder: Path) -> None:
             check(cut, "fuzz")
         except BadInput:
             continue
+
+
+SINCE_2 = ("interpolation", "crop")
+
+
+def as_of_0_1_0(folder: Path) -> Path:
+    """The bundle as 0.1.0 wrote it: version 1, without the keys that came later."""
+    raw = json.loads((folder / "bundle.json").read_text())
+    raw["schema_version"] = 1
+    raw["preprocessing"] = {k: v for k, v in raw["preprocessing"].items() if k not in SINCE_2}
+    raw["training"].pop("weights")
+    raw.pop("cam_offset")
+    (folder / "bundle.json").write_text(json.dumps(raw))
+    return folder
+
+
+def test_a_bundle_of_0_1_0_opens_and_answers_as_it_did(folder: Path, tiny: Any) -> None:
+    wanted = Predictor(read_bundle(folder))
+    old = Predictor(read_bundle(as_of_0_1_0(folder)))
+    assert (old.how.interpolation, old.how.crop) == ("bilinear", 1.0)
+    assert old.info.cam_offset == (0.0, 0.0)
+    assert old.info.training.weights == {}
+    old.self_test()
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *[tiny.SIZE] * 2, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(old.predict(pixels).logits, wanted.predict(pixels).logits)
+
+
+def test_what_0_1_0_cannot_read_tells_it_to_upgrade(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reader looks at the version first; a key it does not know would be "not a setting"."""
+    assert json.loads((folder / "bundle.json").read_text())["schema_version"] == 2
+    monkeypatch.setattr(bundles, "SCHEMA_VERSION", 1)
+    refused(folder, "schema_version 2 is newer than 1; upgrade lesionlab")
+    read_bundle(as_of_0_1_0(folder))
+
+
+def test_the_map_s_offset_is_a_place_or_two(folder: Path) -> None:
+    rewrite(folder, {"cam_offset": [0.5, 40]})
+    refused(folder, "cam_offset")

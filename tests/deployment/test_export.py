@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lesionlab.config import InputSettings, ModelSettings
 from lesionlab.data.images import Preprocessing, normalise
 from lesionlab.deployment.export import Exported, has_cam, to_onnx, torch_logits
 from lesionlab.deployment.onnx_check import check_onnx
-from lesionlab.models.classifier import Classifier, ConcatPooling
+from lesionlab.explanation.offset import place_offset
+from lesionlab.models.classifier import Classifier, ConcatPooling, build
 
 HOW = Preprocessing(size=16)
 
@@ -91,3 +93,22 @@ def test_a_head_that_only_looks_linear_gets_no_map() -> None:
     images = torch.randn(2, 3, 16, 16)
     assert has_cam(model, images)
     assert not has_cam(Classifier(model.body, Most(), model.head, "linear").eval(), images)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("mobilenetv2_100", -0.5), ("tf_efficientnet_lite0", 0.5)]
+)
+def test_where_the_places_of_the_map_lie_goes_along(name: str, wanted: float) -> None:
+    """Padded on all sides they look up and to the left, as TensorFlow pads down and right."""
+    torch.manual_seed(0)
+    settings = ModelSettings(name=name, pretrained=False)
+    network = build(settings, InputSettings(size=64), 2).eval()
+    exported = to_onnx(network, Preprocessing(size=64))
+    assert "cam" in exported.outputs
+    assert exported.cam_offset == pytest.approx((wanted, wanted), abs=0.25)
+    assert exported.cam_offset == place_offset(network, (3, 64, 64))
+
+
+def test_a_network_of_no_known_layer_says_no_offset() -> None:
+    assert to_onnx(classifier("linear"), HOW).cam_offset == (0.0, 0.0)
+    assert to_onnx(classifier("flatten_dense"), HOW).cam_offset == (0.0, 0.0)

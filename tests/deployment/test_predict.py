@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from PIL import Image
 from lesionlab.api.predict import predict
 from lesionlab.cli.main import run
 from lesionlab.deployment import table as tables
-from lesionlab.deployment.heatmap import evidence, file_name
+from lesionlab.deployment.heatmap import evidence, file_name, overlay
 from lesionlab.deployment.inputs import find_items
 from lesionlab.errors import BadInput
 
@@ -79,18 +80,18 @@ def test_a_broken_off_table_is_gone_on_with(
     bundle_folder: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predict(bundle_folder, photos, csv=tmp_path / "whole.csv")
-    add, count = tables.Table.add, []
+    add, count = tables.PredictionsTable.add, []
 
-    def failing(self: tables.Table, result: Any) -> None:
+    def failing(self: tables.PredictionsTable, result: Any) -> None:
         count.append(1)
         if len(count) == 4:
             raise KeyboardInterrupt
         add(self, result)
 
-    monkeypatch.setattr(tables.Table, "add", failing)
+    monkeypatch.setattr(tables.PredictionsTable, "add", failing)
     with pytest.raises(KeyboardInterrupt):
         predict(bundle_folder, photos, csv=tmp_path / "out.csv")
-    monkeypatch.setattr(tables.Table, "add", add)
+    monkeypatch.setattr(tables.PredictionsTable, "add", add)
     assert not (tmp_path / "out.csv").exists()
     with (tmp_path / "out.csv.partial").open("a") as stream:
         stream.write("p1,torn ro")  # a row that the crash cut
@@ -102,11 +103,11 @@ def test_a_broken_off_table_is_gone_on_with(
 def test_rows_of_other_settings_are_not_mixed(
     bundle_folder: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(self: tables.Table, result: Any) -> None:
+    def failing(self: tables.PredictionsTable, result: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tables.Table, "add", failing)
+        patch.setattr(tables.PredictionsTable, "add", failing)
         with pytest.raises(KeyboardInterrupt):
             predict(bundle_folder, photos, csv=tmp_path / "out.csv")
     with pytest.raises(BadInput, match="another bundle or other settings"):
@@ -214,6 +215,36 @@ def test_evidence_ignores_what_all_classes_share() -> None:
     np.testing.assert_allclose(evidence(cam, 1), evidence(cam + shared, 1), atol=1e-6)
 
 
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (0.5, -0.5), (-0.25, 1.25)])
+def test_the_map_lies_where_its_places_look(offset: tuple[float, float]) -> None:
+    """The middle of the only place that speaks, in pixels of a 448 pixel picture; 7 places."""
+    cam = np.zeros((2, 7, 7), np.float32)
+    cam[0, 2, 4] = 1
+    black = np.zeros((448, 448, 3), np.uint8)
+    shown = np.asarray(overlay(black, cam, 0, offset), np.float64).sum(2)
+    pixels = np.arange(448) + 0.5
+    found = [(shown.sum(axis) * pixels).sum() / shown.sum() for axis in (1, 0)]
+    wanted = [(place + 0.5 + moved) * 64 for place, moved in zip((2, 4), offset, strict=True)]
+    assert found == pytest.approx(wanted, abs=1)
+    corner = np.zeros((2, 7, 7), np.float32)
+    corner[0, 0, 0] = 1
+    assert np.asarray(overlay(black, corner, 0, (1.0, 1.0)))[0, 0].sum() > 100  # to the edge
+
+
+def test_a_bundle_s_offset_moves_its_pictures(
+    make_bundle: Any, bundle_folder: Path, tmp_path: Path, tiny: Any
+) -> None:
+    plain = tiny.tiny_network(tiny.tiny_weights())
+    make_bundle(tmp_path / "moved", network=replace(plain, cam_offset=(1.0, 0.0)))
+    tiny.picture("mel", np.random.default_rng(0), 64).save(tmp_path / "a.png")
+    drawn = {}
+    for bundle in (bundle_folder, tmp_path / "moved"):
+        predict(bundle, tmp_path / "a.png", heatmaps=tmp_path / f"maps-{bundle.name}")
+        (path,) = (tmp_path / f"maps-{bundle.name}").iterdir()
+        drawn[bundle.name] = path.read_bytes()
+    assert len(set(drawn.values())) == 2
+
+
 def test_a_dicom_file_is_read(bundle_folder: Path, tmp_path: Path, tiny: Any) -> None:
     """15, 16: burned-in text is said; what names a person is not read and not logged."""
     pydicom = pytest.importorskip("pydicom")
@@ -300,6 +331,7 @@ def test_57_a_name_cannot_forge_a_line(
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_no_torch_on_the_way(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:
     """What predicts at a clinic has no torch, no onnx, no timm: they must not even be asked for."""
     shutil.copytree(bundle_folder, tmp_path / "b")

@@ -5,8 +5,9 @@ import pytest
 
 from lesionlab.evaluation import bootstrap as boot
 from lesionlab.evaluation import metrics
+from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.ranking import rank, ranked_counts, roc_auc
-from lesionlab.evaluation.statistics import Cases, Statistics
+from lesionlab.evaluation.statistics import Statistics
 
 
 def cases(groups: int = 60, per_group: int = 3, seed: int = 0, ties: bool = False) -> Cases:
@@ -115,12 +116,6 @@ def test_a_replicate_without_a_class_is_undefined_not_wrong() -> None:
 def test_group_codes_number_groups_as_they_appear() -> None:
     codes, count = boot.group_codes(np.array(["b", "a", "b"], dtype=object))
     assert (codes.tolist(), count) == ([0, 1, 0], 2)
-
-
-def test_percentile_interval_counts_the_undefined() -> None:
-    low, high, undefined = boot.percentile_interval(np.array([0.0, 1.0, np.nan]))
-    assert (low, high, undefined) == (pytest.approx(0.025), pytest.approx(0.975), 1)
-    assert boot.percentile_interval(np.array([np.nan]))[2] == 1
 
 
 @pytest.mark.parametrize("ties", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.foreign import read_any
 from lesionlab.evaluation.from_arrays import FromArrays, predictions_from_arrays
 
 CLASSES = ("bcc", "mel", "nv")
@@ -137,6 +139,45 @@ def test_missing_labels_are_unknown_and_missing_groups_stand_alone() -> None:
     ]  # fmt: skip
     assert any("3 of 6 cases have no group" in note for note in found.notes)
     assert any("no groups were given" in note for note in read(LABELS, PROB).notes)
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "<NA>", "NA", "null", "unknown", " ", "-"])
+def test_ids_that_say_nothing_are_no_one_patient(word: str, tmp_path: Path) -> None:
+    """As an import reads them, and as a CSV with them is read."""
+    ids = ["p1", word, word, "p3", word, "p1"]
+    found = read(LABELS, PROB, classes=CLASSES, groups=ids, image_ids=list("abcdef"))
+    wanted = [
+        "patient:p1", "image:b", "image:c", "patient:p3", "image:e", "patient:p1",
+    ]  # fmt: skip
+    assert found.predictions.groups.tolist() == wanted
+    said = f"patient_id '{word}' in 3 rows is read as not known"
+    assert said in found.notes
+    assert any("3 of 6 cases have no group" in note for note in found.notes)
+    table = pd.DataFrame(PROB, columns=[f"prob_{c}" for c in CLASSES])
+    table.insert(0, "image_id", list("abcdef"))
+    table.insert(1, "patient_id", ids)
+    for prefix in ("prob_", "p_"):  # our columns, and another software's
+        table.columns = table.columns.str.replace("prob_", prefix)
+        table.to_csv(tmp_path / "p.csv", index=False)
+        by_table, notes = read_any(tmp_path / "p.csv")
+        assert by_table.groups.tolist() == wanted
+        assert said in notes or not word.strip()  # a blank cell of a CSV is an empty one
+
+
+def test_a_float_nan_among_numbers_or_texts_is_no_patient() -> None:
+    for ids in (np.array([1, np.nan, np.nan, 3, np.nan, 1]), np.array(["1", np.nan] * 3)):
+        found = read(LABELS, PROB, classes=CLASSES, groups=ids)
+        assert sum(g.startswith("image:") for g in found.predictions.groups) == 3
+    nothing = read(LABELS, PROB, classes=CLASSES, groups={"patient_id": ["nan"] * 6})
+    assert any("no case has a group: every case" in note for note in nothing.notes)
+
+
+def test_a_missing_label_among_texts_is_no_class() -> None:
+    labels = np.array(["mel", "nv", np.nan, "nv", "mel", "mel"])
+    with pytest.raises(BadInput, match="a label is the text 'nan'"):
+        read(labels, PROB)
+    with pytest.raises(BadInput, match="label 'nan' is not a class"):
+        read(labels, PROB, classes=CLASSES)
 
 
 def test_groups_may_be_lesions_or_both() -> None:

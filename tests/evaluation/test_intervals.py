@@ -4,25 +4,26 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lesionlab.evaluation import intervals
+from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.intervals import (
-    clopper_pearson,
     clustered_proportion,
+    correlations,
+    harmonic,
+    log_limits,
+    logit_limits,
     lower_bound,
+    mean_limits,
     measure,
     proportion_measure,
     wilson,
 )
 from lesionlab.evaluation.measured import measure_cases
-from lesionlab.evaluation.statistics import Cases
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (10, 10), (81, 263), (59, 59)])
-def test_wilson_and_clopper_pearson_agree_with_scipy(hits: int, n: int) -> None:
+def test_wilson_agrees_with_scipy(hits: int, n: int) -> None:
     test = stats.binomtest(hits, n)
     ours, theirs = wilson(hits / n, n), test.proportion_ci(method="wilson")
-    assert ours == pytest.approx((theirs.low, theirs.high), abs=1e-12)
-    ours, theirs = clopper_pearson(hits, n), test.proportion_ci(method="exact")
     assert ours == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
@@ -104,10 +105,6 @@ def test_nan_never_reaches_json() -> None:
     assert measure(0.1, nan, nan, 5, "x").to_json()["low"] is None
 
 
-def test_the_table_of_fewest_groups_names_every_family() -> None:
-    assert min(intervals.FEWEST.values()) >= 5
-
-
 def test_a_predictive_value_hangs_on_the_scarcer_groups_too() -> None:
     """30 groups called negative are enough for a share; 10 groups of positives are not."""
     y_true = np.r_[np.ones(10, int), np.zeros(60, int)]
@@ -124,3 +121,58 @@ def test_a_predictive_value_hangs_on_the_scarcer_groups_too() -> None:
     assert npv.value == pytest.approx(60 / 62)
     assert npv.low is None
     assert npv.method == "too few to say: 10 groups, 25 needed"
+
+
+def test_logit_limits_by_hand() -> None:
+    found = logit_limits(0.8, 0.05**2, 11)
+    half = stats.t.ppf(0.975, 10) * 0.05 / 0.16
+    centre = np.log(4)
+    expected = [1 / (1 + np.exp(-(centre + s * half))) for s in (-1, 1)]
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_other_bounds_are_a_change_of_scale() -> None:
+    plain = logit_limits(0.8, 0.01, 30)
+    wide = logit_limits(0.6, 0.04, 30, (-1.0, 1.0))
+    assert (wide.low, wide.high) == pytest.approx((2 * plain.low - 1, 2 * plain.high - 1))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_at_the_border_each_group_counts_as_one_case(value: float) -> None:
+    found = logit_limits(value, 0.0, 20)
+    assert found.method == "Wilson on groups"
+    assert found.high - found.low == pytest.approx(1.96**2 / (20 + 1.96**2), rel=1e-3)
+    assert 0 <= found.low <= value <= found.high <= 1
+
+
+def test_log_limits_stay_positive() -> None:
+    found = log_limits(0.3, 0.2**2, 5)
+    assert 0 < found.low < 0.3 < found.high
+    assert np.isnan(log_limits(0.0, 0.0, 5).low)
+
+
+def test_mean_limits_of_independent_normal_parts_are_those_of_the_mean() -> None:
+    values, half = np.array([0.4, 0.6, 0.8]), np.array([0.1, 0.2, 0.05])
+    found = mean_limits(values, values - half, values + half, np.eye(3))
+    expected = np.sqrt((half**2).sum()) / 3
+    assert (found.low, found.high) == pytest.approx((0.6 - expected, 0.6 + expected))
+
+
+def test_mean_limits_of_identical_parts_are_those_of_one() -> None:
+    values = np.full(4, 0.7)
+    found = mean_limits(values, values - 0.1, values + 0.2, np.ones((4, 4)))
+    assert (found.low, found.high) == pytest.approx((0.6, 0.9))
+
+
+def test_correlations_ignore_what_is_undefined_or_constant() -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=500)
+    drawn = np.stack([x, x, np.ones(500)], axis=1)
+    drawn[:7] = np.nan
+    np.testing.assert_allclose(correlations(drawn), [[1, 1, 0], [1, 1, 0], [0, 0, 1]], atol=1e-9)
+    np.testing.assert_array_equal(correlations(np.full((5, 2), np.nan)), np.eye(2))
+
+
+def test_the_harmonic_mean_is_ruled_by_the_rarest() -> None:
+    assert harmonic(np.array([10, 10])) == 10
+    assert harmonic(np.array([5, 1000])) < 10

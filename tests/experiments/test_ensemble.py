@@ -81,6 +81,8 @@ def test_it_evaluates_exports_and_predicts_like_a_run(
     made = lesionlab.export(tmp_path / "e", tmp_path / "b")
     assert made["parity"]["max_probability_difference"] < 1e-4
     assert made["parity"]["max_difference_to_run"] < 1e-3  # the views are those of the run too
+    assert made["operating_points"] == [p["chosen"] for p in shown["operating_points"]] == []
+    assert made["no_operating_point"] in shown["notes"]  # the bundle says what the report says
     lesionlab.predict(tmp_path / "b", lesions / "images", csv=tmp_path / "p.csv")
     assert (tmp_path / "p.csv").is_file()
 
@@ -98,19 +100,19 @@ def test_turns_and_flips_of_a_single_run(runs: list[Path], tmp_path: Path) -> No
 def test_test_predictions_come_from_the_members(
     runs: list[Path], lesions: Path, tmp_path: Path
 ) -> None:
-    from lesionlab.api.ensemble import ensemble_part
-    from lesionlab.run import read_run
-    from lesionlab.training.predict import predict_part
+    from lesionlab.experiments.ensemble_folder import ensemble_predictions
+    from lesionlab.run_folder import read_run
+    from lesionlab.training.inference import predict_split
 
     for method in ("mean", "rank"):
         ensemble(runs, tmp_path / method, method=method, **HOW)  # type: ignore[arg-type]
-        found = ensemble_part(read_run(tmp_path / method), "test")
+        found = ensemble_predictions(read_run(tmp_path / method), "test")
         assert set(found.image_id) == set(read_dataset(lesions).part("test")["image_id"])
         assert found.y_prob.sum(1) == pytest.approx(1)
         with pytest.raises(BadInput, match="were trained on 'train'"):
-            ensemble_part(read_run(tmp_path / method), "train")
-    mean = ensemble_part(read_run(tmp_path / "mean"), "test")
-    network = predict_part(tmp_path / "mean", "test")  # the one network of `export`
+            ensemble_predictions(read_run(tmp_path / method), "train")
+    mean = ensemble_predictions(read_run(tmp_path / "mean"), "test")
+    network = predict_split(tmp_path / "mean", "test")  # the one network of `export`
     assert network.y_prob == pytest.approx(mean.y_prob, abs=1e-4)
 
 
@@ -143,7 +145,7 @@ def test_members_that_do_not_fit_are_named(
 ) -> None:
     from lesionlab.api.split import split
 
-    with pytest.raises(BadInput, match="r0: was given twice"):
+    with pytest.raises(BadInput, match="r0: is given twice"):
         ensemble([runs[0], runs[1], runs[0]], tmp_path / "e", **HOW)
     ensemble(runs, tmp_path / "e", **HOW)
     with pytest.raises(BadInput, match="e: is an ensemble itself"):
@@ -158,10 +160,10 @@ def test_members_that_do_not_fit_are_named(
 def test_options_are_refused_before_torch_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def imported() -> None:
+    def imported(what: str) -> None:
         raise AssertionError("torch is imported")
 
-    monkeypatch.setattr("lesionlab.api.train.need_torch", imported)
+    monkeypatch.setattr("lesionlab.extras.need_torch", imported)
     for how, told in (
         ({}, "more than one member"),
         ({"facts": ["age"], "tta": True}, "no clinical"),
@@ -184,16 +186,15 @@ def test_folds_of_a_data_set_that_was_split_again_are_refused(
     from lesionlab.api.split import split
     from lesionlab.data.groups import united_groups
     from lesionlab.experiments.ensemble import Context, refuse_sealed
-    from lesionlab.experiments.heldout import in_order
     from lesionlab.progress import SILENT
-    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.device import choose_machine
 
     data = Path(shutil.copytree(lesions, tmp_path / "data", symlinks=True))
     repeat(data, tiny(), tmp_path / "r", folds=2, train_part=False, **HOW)
     split(data, test=0.3, valid=0.2, seed=5)
-    with pytest.raises(BadInput, match="it was split again, or edited"):
+    with pytest.raises(BadInput, match="it was split again, or changed"):
         ensemble([tmp_path / "r"], tmp_path / "e", tta=True, **HOW)
-    dataset = in_order(read_dataset(data))
+    dataset = read_dataset(data).in_order()
     context = Context(dataset, choose_machine("cpu", "float32", 1), SILENT)
     groups = united_groups(dataset.table)
     train = np.flatnonzero(dataset.table["split"] == "train")
@@ -214,10 +215,11 @@ def test_out_of_fold_predictions_must_be_those_of_the_folds(
         ensemble([copy, repeats[1]], tmp_path / "e", **HOW)
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_a_leaking_repeat_is_leaky(
     lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
-    from lesionlab.run import read_run
+    from lesionlab.run_folder import read_run
 
     repeat(lesions, tiny(), tmp_path / "r", folds=2, allow_leak=True, train_part=False, **HOW)
     ensemble([tmp_path / "r"], tmp_path / "e", handmade=True, **HOW)
@@ -285,17 +287,18 @@ def test_trees_are_fitted_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None
     assert after == {2}  # the networks keep their threads
 
 
+@pytest.mark.slow
 def test_fold_models_are_averaged_on_test_and_not_exported(
     repeats: list[Path], tmp_path: Path
 ) -> None:
-    from lesionlab.api.ensemble import ensemble_part
-    from lesionlab.run import read_run
+    from lesionlab.experiments.ensemble_folder import ensemble_predictions
+    from lesionlab.run_folder import read_run
 
     for method in ("mean", "stack"):
         ensemble(repeats, tmp_path / method, method=method, handmade=True, **HOW)  # type: ignore[arg-type]
-        found = ensemble_part(read_run(tmp_path / method), "test")
+        found = ensemble_predictions(read_run(tmp_path / method), "test")
         assert found.y_prob.sum(1) == pytest.approx(1)
-        again = ensemble_part(read_run(tmp_path / method), "test")
+        again = ensemble_predictions(read_run(tmp_path / method), "test")
         assert (again.y_prob == found.y_prob).all()  # the trees are fitted again, to the same bits
     ensemble(repeats, tmp_path / "folds", tta=True, **HOW)
     with pytest.raises(BadInput, match="fold runs have seen every image"):
@@ -305,14 +308,14 @@ def test_fold_models_are_averaged_on_test_and_not_exported(
 def test_changed_weights_are_found(
     runs: list[Path], lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
-    from lesionlab.api.ensemble import ensemble_part
-    from lesionlab.run import read_run
+    from lesionlab.experiments.ensemble_folder import ensemble_predictions
+    from lesionlab.run_folder import read_run
 
     copies = [Path(shutil.copytree(r, tmp_path / r.name)) for r in runs]
     ensemble(copies, tmp_path / "e", **HOW)
     shutil.copy(copies[1] / "best.safetensors", copies[0] / "best.safetensors")
     with pytest.raises(BadInput, match="have changed since the ensemble was made"):
-        ensemble_part(read_run(tmp_path / "e"), "test")
+        ensemble_predictions(read_run(tmp_path / "e"), "test")
 
 
 def test_colours_are_shares() -> None:

@@ -99,7 +99,7 @@ def test_a_column_of_numbers_gives_folds_or_is_refused(lesions: Path) -> None:
 def test_another_process_in_the_same_folder_is_refused(
     repeated: Path, lesions: Path, tiny: Tiny
 ) -> None:
-    from lesionlab.run import locked
+    from lesionlab.run_folder import locked
 
     with locked(repeated), pytest.raises(BadInput, match="another process"):
         repeat(lesions, tiny(), repeated, folds=2, seeds=2, device="cpu", threads=1)
@@ -224,6 +224,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     assert (out / "oof-seed0.csv").read_bytes() == (repeated / "oof-seed0.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_two_presets_share_folds_and_are_compared(
     lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -249,6 +250,7 @@ def test_two_presets_share_folds_and_are_compared(
         repeat(lesions, recipes, tmp_path / "o" / "tiny", **how)
 
 
+@pytest.mark.slow
 def test_the_test_part_opens_once_on_request(tiny: Tiny, tmp_path: Path) -> None:
     from lesionlab.api.import_dataset import import_dataset
     from lesionlab.api.split import split

@@ -49,7 +49,7 @@ def spotting(gain: float = 400.0) -> Classifier:
 
 def test_insertion_and_deletion_reward_the_right_map() -> None:
     array, masks = spots(6)
-    subject = methods.Subject(spotting(), CachedPixels(array), HOW)
+    subject = methods.ExplainedNetwork(spotting(), CachedPixels(array), HOW)
     rows, target = np.arange(6), np.zeros(6, np.int64)
     right = faithfulness.curves(subject, masks.astype(np.float32), rows, target)
     wrong = faithfulness.curves(subject, 1 - masks.astype(np.float32), rows, target)
@@ -70,7 +70,7 @@ def test_a_shift_moves_the_picture_and_the_map_is_moved_back() -> None:
     array, _ = spots(4)
     moved = faithfulness.shifted(2)(array)
     assert (moved[:, 2:, 2:] == array[:, :-2, :-2]).all()
-    subject = methods.Subject(spotting(), CachedPixels(array), HOW)
+    subject = methods.ExplainedNetwork(spotting(), CachedPixels(array), HOW)
     rows, target = np.arange(4), np.zeros(4, np.int64)
     maps = methods.maps_of(subject, "integrated_gradients", rows, target)
     stable = faithfulness.stability(subject, "integrated_gradients", maps, rows, target)
@@ -113,7 +113,7 @@ def test_shuffling_keeps_the_values_and_touches_nothing_else() -> None:
 def test_settled_norms_hold_the_statistics_of_the_images() -> None:
     network = small_network()
     array = np.random.default_rng(0).integers(0, 255, (40, 64, 64, 3)).astype(np.uint8)
-    subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
+    subject = methods.ExplainedNetwork(network, CachedPixels(array), Preprocessing(size=64))
     seen = []
     norm = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
     hook = norm.register_forward_hook(lambda m, i, o: seen.append(i[0].mean((0, 2, 3))))
@@ -156,7 +156,7 @@ def test_several_heads_are_those_that_are_fitted_alone() -> None:
 def test_norms_settle_on_33_images_and_stay_as_they_are_for_one() -> None:
     network = small_network()
     array = np.random.default_rng(0).integers(0, 255, (33, 64, 64, 3)).astype(np.uint8)
-    subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
+    subject = methods.ExplainedNetwork(network, CachedPixels(array), Preprocessing(size=64))
     sizes: list[int] = []
     hook = network.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
     randomise.settle(network, subject, np.arange(33))
@@ -165,12 +165,13 @@ def test_norms_settle_on_33_images_and_stay_as_they_are_for_one() -> None:
     assert sizes == [17, 16]
 
 
+@pytest.mark.slow
 def test_everything_is_drawn_several_times_and_one_network_lives_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     network, alive = small_network(), []
     array = np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3)).astype(np.uint8)
-    subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
+    subject = methods.ExplainedNetwork(network, CachedPixels(array), Preprocessing(size=64))
     made: list[weakref.ref[Classifier]] = []
     shuffle = randomise.shuffled
 

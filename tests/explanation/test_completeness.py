@@ -36,14 +36,14 @@ class Cliff(nn.Module):
         return torch.sigmoid(60 * (images - 0.3))
 
 
-def asked(body: nn.Module) -> methods.Subject:
+def asked(body: nn.Module) -> methods.ExplainedNetwork:
     """The body on one channel, averaged; pictures of one bright grey each."""
     network = toys.squaring()
     tutorial = Tutorial(OrderedDict(body=body))
     network = Classifier(tutorial, TimmPooling(tutorial), network.head, "linear").eval()
     grey = np.linspace(150, 250, 12).astype(np.uint8)
     array = np.broadcast_to(grey[:, None, None, None], (12, 8, 8, 1)).copy()
-    return methods.Subject(network, CachedPixels(array), HOW)
+    return methods.ExplainedNetwork(network, CachedPixels(array), HOW)
 
 
 def test_the_square_adds_up_with_two_steps_and_needs_no_more() -> None:

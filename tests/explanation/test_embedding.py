@@ -23,12 +23,14 @@ def network(head: str, *, facts: bool = False, name: str = "test_resnet") -> Cla
     return build(settings, InputSettings(size=SIDE), 3, unknown_facts=unknown).eval()
 
 
-def asked(model: Classifier, facts: np.ndarray | None = None) -> methods.Subject:
+def asked(model: Classifier, facts: np.ndarray | None = None) -> methods.ExplainedNetwork:
     array = np.random.default_rng(0).integers(0, 255, (3, SIDE, SIDE, 3)).astype(np.uint8)
-    return methods.Subject(model, CachedPixels(array), Preprocessing(size=SIDE), facts=facts)
+    return methods.ExplainedNetwork(
+        model, CachedPixels(array), Preprocessing(size=SIDE), facts=facts
+    )
 
 
-def read_by_the_head(subject: methods.Subject) -> torch.Tensor:
+def read_by_the_head(subject: methods.ExplainedNetwork) -> torch.Tensor:
     """(n, D): what truly enters the head's first layer with weights."""
     kept: list[torch.Tensor] = []
     layer = next(m for m in subject.network.head.modules() if isinstance(m, torch.nn.Linear))

@@ -285,7 +285,7 @@ def test_maps_do_not_depend_on_the_batch_and_leave_the_network_as_it_was(
     for p in model.body.parameters():
         p.requires_grad_(False)
     array = np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3)).astype(np.uint8)
-    subject = methods.Subject(model, CachedPixels(array), Preprocessing(size=64))
+    subject = methods.ExplainedNetwork(model, CachedPixels(array), Preprocessing(size=64))
     rows, target = np.array([4, 0, 3]), np.array([0, 1, 2])
     monkeypatch.setattr(methods, "BATCH", 3)
     together = methods.maps_of(subject, name, rows, target)
@@ -330,7 +330,7 @@ def test_tokens_that_are_no_square_are_refused() -> None:
 
 
 def test_an_empty_request_gives_no_maps() -> None:
-    subject = methods.Subject(toys.averaging(), SimpleNamespace(), Preprocessing())  # type: ignore[arg-type]
+    subject = methods.ExplainedNetwork(toys.averaging(), SimpleNamespace(), Preprocessing())  # type: ignore[arg-type]
     none = np.zeros(0, np.int64)
     assert len(methods.maps_of(subject, "saliency", none, none)) == 0
 

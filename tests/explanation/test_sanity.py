@@ -15,13 +15,13 @@ from lesionlab.explanation.sanity import Alike, alike, judged, similarity
 from lesionlab.models.classifier import Classifier, build
 
 
-def small_subject(n: int) -> tuple[methods.Subject, np.ndarray, np.ndarray, np.ndarray]:
+def small_subject(n: int) -> tuple[methods.ExplainedNetwork, np.ndarray, np.ndarray, np.ndarray]:
     """An untrained network with batch norms and noise; rows, classes and groups."""
     torch.manual_seed(0)
     settings = ModelSettings(name="test_resnet", pretrained=False)
     network = build(settings, InputSettings(size=64), 3).eval()
     array = np.random.default_rng(0).integers(0, 255, (n, 64, 64, 3)).astype(np.uint8)
-    subject = methods.Subject(network, CachedPixels(array), Preprocessing(size=64))
+    subject = methods.ExplainedNetwork(network, CachedPixels(array), Preprocessing(size=64))
     return subject, np.arange(n), np.zeros(n, np.int64), np.arange(n).astype(object)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesionlab.evaluation.intervals import FEWEST
+from lesionlab.evaluation.intervals import MINIMUM_GROUPS
 from lesionlab.explanation.statistics import (
     FEWEST_MEAN,
     SHARE,
@@ -71,8 +71,11 @@ def test_one_lesion_with_forty_images_is_worth_one_lesion() -> None:
     assert hit_measure(np.ones(30), named([1] * 30)).low is not None
 
 
+PROPORTION = MINIMUM_GROUPS["proportion"]
+
+
 @pytest.mark.parametrize(("measured", "needed"), [(mean_measure, FEWEST_MEAN),
-                                                  (hit_measure, FEWEST["share"])])  # fmt: skip
+                                                  (hit_measure, PROPORTION)])  # fmt: skip
 def test_equal_groups_count_fully(measured, needed: int) -> None:
     values = np.random.default_rng(0).random(3 * needed)
     assert measured(values, named([3] * needed)).low is not None

@@ -13,7 +13,7 @@ import torch
 from lesionlab.data.cache import CachedPixels
 from lesionlab.data.images import Preprocessing
 from lesionlab.explanation import methods
-from lesionlab.explanation.study import Question, Row, prepared, study
+from lesionlab.explanation.study import MethodRow, Question, prepared, study
 from lesionlab.models.classifier import Classifier
 
 spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
@@ -27,10 +27,10 @@ HOW = Preprocessing(size=SIDE, channels=2, mean=(0.0, 0.0), std=(1.0, 1.0))
 Tensor = torch.Tensor
 
 
-def subject() -> methods.Subject:
+def subject() -> methods.ExplainedNetwork:
     """The averaging toy on noise of two channels."""
     array = np.random.default_rng(0).integers(0, 255, (N, SIDE, SIDE, 2)).astype(np.uint8)
-    return methods.Subject(toys.averaging().eval(), CachedPixels(array), HOW)
+    return methods.ExplainedNetwork(toys.averaging().eval(), CachedPixels(array), HOW)
 
 
 def question(**more: object) -> Question:
@@ -40,7 +40,7 @@ def question(**more: object) -> Question:
     )  # type: ignore[arg-type]
 
 
-def studied(name: str, **more: object) -> Row:
+def studied(name: str, **more: object) -> MethodRow:
     return study(subject(), [name], question(**more))[-1]
 
 

@@ -186,7 +186,8 @@ def test_positions_are_resampled_for_another_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "invalid header"),
+        (b"", r"is empty \(0 bytes\)"),
+        (b"short", "invalid header"),
         (b"\xff" * 64, "invalid header"),
         (b"\x08\0\0\0\0\0\0\0notjson!", "not a readable safetensors"),
     ],

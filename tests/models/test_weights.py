@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import timm
 import torch
-from onnx import helper, numpy_helper
 from safetensors.torch import save_file
-from torch import Tensor, nn
 
+from helpers.toy_weights import state
 from lesionlab.config import (
     InputSettings,
     ModelSettings,
@@ -47,181 +43,6 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing here asks a hub, or sees what this machine has in its caches."""
     monkeypatch.setattr(module, "hub_answers", lambda address: False)
     monkeypatch.setattr(module, "cache_folders", lambda: [tmp_path / "cache"])
-
-
-def network(classes: int = 1000) -> nn.Module:
-    torch.manual_seed(1)
-    made: nn.Module = timm.create_model("test_resnet", pretrained=False, num_classes=classes)
-    return made.eval()
-
-
-def state() -> dict[str, Tensor]:
-    return {k: v.contiguous().clone() for k, v in network().state_dict().items()}
-
-
-def body() -> nn.Module:
-    torch.manual_seed(9)
-    return create_body("test_resnet", channels=3, drop_path=0.0, size=64).eval()
-
-
-def same_as_the_file(loaded: nn.Module) -> bool:
-    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        theirs = network().forward_features(x)  # type: ignore[operator]
-        return torch.equal(loaded.forward_features(x), theirs)  # type: ignore[operator]
-
-
-def prefixed(prefix: str) -> dict[str, Tensor]:
-    return {prefix + k: v for k, v in state().items()}
-
-
-def renamed() -> OrderedDict[str, Tensor]:
-    """Another author's names in timm's order; what a name ends in stays."""
-    pairs = enumerate(state().items())
-    return OrderedDict((f"layer{i}.{k.rpartition('.')[2]}", v) for i, (k, v) in pairs)
-
-
-def seven() -> dict[str, Tensor]:
-    return {**state(), "fc.weight": torch.zeros(7, 96), "fc.bias": torch.zeros(7)}
-
-
-def as_onnx(path: Path, tensors: dict[str, Tensor]) -> None:
-    initialisers = [numpy_helper.from_array(v.numpy(), k) for k, v in tensors.items()]
-    graph = helper.make_graph([], "graph", [], [], initialisers)
-    onnx.save(helper.make_model(graph), str(path))
-
-
-SAFETENSORS = {
-    "plain": (state, ""),
-    "module": (lambda: prefixed("module."), "'module.' removed from"),
-    "model": (lambda: prefixed("model."), "'model.' removed from"),
-    "backbone": (lambda: prefixed("backbone."), "'backbone.' removed from"),
-    "two": (lambda: prefixed("module.model."), "'module.model.' removed from"),
-    "head7": (seven, "classifier of 7 classes is left out"),
-}
-
-
-@pytest.mark.parametrize("kind", SAFETENSORS)
-def test_safetensors_of_a_wrapped_network(tmp_path: Path, kind: str) -> None:
-    make, said = SAFETENSORS[kind]
-    save_file(make(), tmp_path / "w.safetensors")
-    loaded = body()
-    lines = load_body(loaded, tmp_path / "w.safetensors")
-    assert same_as_the_file(loaded)
-    assert said in "\n".join(lines)
-    assert "is ignored" in "\n".join(lines)
-
-
-NESTED: dict[str, tuple[Callable[[], Any], str]] = {
-    "plain": (state, ""),
-    "nested": (lambda: {"state_dict": state(), "epoch": 3}, "'state_dict'"),
-    "ema": (lambda: {"state_dict_ema": state(), "state_dict": seven()}, "'state_dict_ema'"),
-    "twice": (lambda: {"model": {"state_dict": prefixed("module.")}}, "'model'"),
-    "renamed": (renamed, "assigned by order"),
-}
-
-
-@pytest.mark.parametrize("kind", NESTED)
-def test_pth_files_are_read_without_their_code(tmp_path: Path, kind: str) -> None:
-    make, said = NESTED[kind]
-    torch.save(make(), tmp_path / "w.pth")
-    loaded = body()
-    lines = load_body(loaded, tmp_path / "w.pth")
-    assert same_as_the_file(loaded)
-    assert said in "\n".join(lines)
-
-
-class Payload:
-    """What a hostile file runs when it is unpickled."""
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return (Path.touch, (Path("ran-their-code"),))  # type: ignore[return-value]
-
-
-def test_a_pth_file_with_code_is_refused_unread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({"state_dict": state(), "extra": Payload()}, "w.pth")
-    with pytest.raises(BadInput, match=r"could run code.*state_dict\(\) alone"):
-        load_body(body(), Path("w.pth"))
-    assert not Path("ran-their-code").exists()
-    torch.save(network(), "whole.pth")
-    with pytest.raises(BadInput, match="could run code"):
-        load_body(body(), Path("whole.pth"))
-
-
-def test_onnx_initialisers_map_by_name(tmp_path: Path) -> None:
-    as_onnx(tmp_path / "w.onnx", prefixed("body."))
-    loaded = body()
-    load_body(loaded, tmp_path / "w.onnx")
-    assert same_as_the_file(loaded)
-    folded = {k: v for k, v in state().items() if "bn" not in k}
-    as_onnx(tmp_path / "folded.onnx", folded)
-    with pytest.raises(BadInput, match=r"missing.*folded into its convolutions"):
-        load_body(body(), tmp_path / "folded.onnx")
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "not a readable weights file"),
-        (b"PK\x03\x04junk", "not a readable weights file"),
-        (b"not a pickle at all", "not a readable|could run code"),
-    ],
-)
-@pytest.mark.parametrize("name", ["w.pth", "w.ckpt"])
-def test_damaged_files_are_one_line(tmp_path: Path, name: str, content: bytes, said: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(BadInput, match=said) as caught:
-        load_body(body(), tmp_path / name)
-    assert "\n" not in str(caught.value)
-    (tmp_path / "w.onnx").write_bytes(content or b"\xff")
-    with pytest.raises(BadInput):
-        load_body(body(), tmp_path / "w.onnx")
-
-
-def test_another_network_is_refused_and_nothing_is_loaded(tmp_path: Path) -> None:
-    other = timm.create_model("resnet10t", pretrained=False).state_dict()
-    save_file({k: v.contiguous() for k, v in other.items()}, tmp_path / "w.safetensors")
-    torch.save(other, tmp_path / "w.pth")
-    for path in (tmp_path / "w.safetensors", tmp_path / "w.pth"):
-        loaded, before = body(), body().state_dict()
-        with pytest.raises(BadInput, match=r"of another network: name it by --set model.name"):
-            load_body(loaded, path)
-        assert all(torch.equal(before[k], v) for k, v in loaded.state_dict().items())
-
-
-def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
-    save_file({k: v.int() for k, v in state().items()}, tmp_path / "w.safetensors")
-    with pytest.raises(BadInput, match="integers, as in a quantised network; give the"):
-        load_body(body(), tmp_path / "w.safetensors")
-
-
-def test_order_does_not_confuse_a_mean_with_a_variance(tmp_path: Path) -> None:
-    swapped = OrderedDict(
-        (
-            k.replace("running_mean", "x")
-            .replace("running_var", "running_mean")
-            .replace("x", "running_var"),
-            v,
-        )
-        if "running" in k
-        else (k, v)
-        for k, v in renamed().items()
-    )
-    torch.save(swapped, tmp_path / "w.pth")
-    with pytest.raises(BadInput, match="another network"):
-        load_body(body(), tmp_path / "w.pth")
-
-
-def test_a_name_under_two_prefixes_is_refused(tmp_path: Path) -> None:
-    save_file({**prefixed("student.model."), **prefixed("model.")}, tmp_path / "a.safetensors")
-    with pytest.raises(BadInput, match="unexpected"):
-        load_body(body(), tmp_path / "a.safetensors")
-    save_file({**prefixed("module."), **prefixed("model.")}, tmp_path / "b.safetensors")
-    with pytest.raises(BadInput, match="more than once"):
-        load_body(body(), tmp_path / "b.safetensors")
 
 
 @LITE
@@ -280,7 +101,7 @@ def test_the_fallback_is_taken_and_said() -> None:
     settings, found = settle(recipe(**model), None, said.append)
     assert settings.model.name == found.network == "tf_efficientnet_lite0"
     assert found.origin == "package"
-    assert "tf_efficientnet_lite0 is used instead of mobilenetv2_100" in said[0]
+    assert "tf_efficientnet_lite0 is taken instead of mobilenetv2_100" in said[0]
 
 
 def test_without_weights_the_line_says_what_was_tried_and_what_to_do() -> None:

@@ -26,7 +26,8 @@ CHARTS: dict[str, Markup] = {
     "confusion": plots.confusion("k", BAD, BAD, [BAD, "b"], [[3, 1], [0, 0]], "t", "c", "n"),
     "bars": plots.bars("k", BAD, BAD, [BAD, "b"], [("one", [3, 0], 0), ("two", [1, 2], 1)], "n"),
     "butterfly": plots.butterfly(
-        "k", BAD, BAD, Axis("p", 0, 1), [0, 0.5, 1], (BAD, [1, 3]), ("b", [0, 0])
+        "k", BAD, BAD,
+        plots.TwoHistograms(Axis("p", 0, 1), [0, 0.5, 1], (BAD, [1, 3]), ("b", [0, 0])),
     )[0],
     "reliability": plots.reliability("k", BAD, BAD, FRAME, BINS, [(0, 0.5, 3), (0.5, 1, 0)], "n"),
     "flow": plots.flow("k", BAD, BAD, (BAD, "9"), [((BAD, "4"), True), (("b", "5"), False)]),
@@ -72,9 +73,8 @@ def test_hollow_points_are_not_filled() -> None:
 
 
 def test_the_threshold_splits_the_histogram() -> None:
-    chart, frame = plots.butterfly(
-        "k", "t", "d", Axis("p", 0, 1), [0, 0.5, 1], ("m", [1, 3]), ("b", [2, 2]), threshold=0.25
-    )
+    both = plots.TwoHistograms(Axis("p", 0, 1), [0, 0.5, 1], ("m", [1, 3]), ("b", [2, 2]))
+    chart, frame = plots.butterfly("k", "t", "d", both, threshold=0.25)
     window = next(ElementTree.fromstring(str(chart)).iter(f"{SVG}clipPath"))[0]
     assert float(window.get("x", "0")) == pytest.approx(float(frame.px(0.25)), abs=0.1)
     end = float(window.get("x", "0")) + float(window.get("width", "0"))

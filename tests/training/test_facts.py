@@ -17,8 +17,8 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.training import step as step_module
 from lesionlab.training import train as engine
-from lesionlab.training.machine import Machine
-from lesionlab.training.predict import predict_part
+from lesionlab.training.device import Machine
+from lesionlab.training.inference import predict_split
 from lesionlab.training.train import resume, train
 
 Recipe = Callable[..., Settings]
@@ -48,7 +48,7 @@ def test_the_coding_is_in_the_run_folder(run: Path) -> None:
 
 def test_predictions_are_computed_with_the_facts(run: Path, data: Path, machine: Machine) -> None:
     stored = read_predictions(run / "predictions-valid.csv")
-    again = predict_part(run, "valid", machine=machine)
+    again = predict_split(run, "valid", machine=machine)
     assert stored.logits is not None
     assert again.logits is not None
     assert np.allclose(stored.logits, again.logits, atol=1e-5)
@@ -60,7 +60,7 @@ def test_the_facts_matter(run: Path, data: Path, machine: Machine, tmp_path: Pat
     table["age"] = "30"
     table.to_csv(other / "manifest.csv", index=False)
     with pytest.raises(BadInput, match="the data set has changed"):
-        predict_part(run, "valid", dataset_folder=other, machine=machine)
+        predict_split(run, "valid", dataset_folder=other, machine=machine)
 
 
 def test_it_resumes_to_the_same_bits(

@@ -81,7 +81,7 @@ def test_focal_loss_with_smoothed_labels_is_refused() -> None:
 
 
 def test_binary_needs_two_classes() -> None:
-    with pytest.raises(BadInput, match="two classes"):
+    with pytest.raises(BadInput, match="needs 2 classes"):
         value(name="binary")
 
 

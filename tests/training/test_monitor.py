@@ -19,8 +19,8 @@ from lesionlab.config import Settings
 from lesionlab.errors import BadInput
 from lesionlab.models.tensor_files import read_tensors
 from lesionlab.training import train as engine
-from lesionlab.training.average import Average
-from lesionlab.training.machine import Machine
+from lesionlab.training.device import Machine
+from lesionlab.training.ema import Average
 from lesionlab.training.monitor import (
     MONITORS,
     checked_monitor,
@@ -220,8 +220,8 @@ def test_rows_are_tracked_as_finite_numbers() -> None:
 def test_a_tracker_that_is_not_installed_names_its_extra(
     tiny: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lesionlab.training.tracking.find_spec", lambda _: None)
-    with pytest.raises(BadInput, match=r"pip install 'lesionlab\[mlflow\]'"):
+    monkeypatch.setattr("lesionlab.extras.find_spec", lambda _: None)
+    with pytest.raises(BadInput, match=r"needs the extra 'mlflow'.*install it: "):
         refuse_absent_trackers(tiny(tracking=["mlflow"]))
 
 

@@ -16,7 +16,6 @@ from lesionlab.api.train import stage_weights
 from lesionlab.cli.main import run
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput, Interrupted
-from lesionlab.training.machine import Machine
 
 Recipe = Callable[..., Settings]
 CONCAT = {"name": "test_efficientnet", "pretrained": False, "head": "concat_pool"}
@@ -83,12 +82,15 @@ def test_settings_by_hand_and_their_mistakes(
 
 
 def test_from_another_runs_stage(
-    data: Path, reference: Path, tiny: Recipe, machine: Machine, tmp_path: Path
+    data: Path, reference: Path, tiny: Recipe, tmp_path: Path, lines: Any
 ) -> None:
     settings = tiny(stages=[{"name": "all", "epochs": 1}])
     started = lesionlab.train(
-        data, settings, tmp_path / "run", start=f"{reference}@head", threads=1
+        data, settings, tmp_path / "run", start=f"{reference}@head", threads=1, progress=lines
     )
+    name = f"test_efficientnet starts from run {reference.name}, the end of its stage head"
+    assert lines.said.count(name) == 1
+    assert not any("random weights" in line for line in lines.said)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["weights"]["all"] == "head.safetensors"
     assert started["run"] == str(tmp_path / "run")
@@ -108,14 +110,56 @@ def test_from_a_run_of_another_network(
     tmp_path: Path,
     changes: dict[str, Any],
     words: str,
+    lines: Any,
 ) -> None:
     with pytest.raises(BadInput, match=words):
-        lesionlab.train(data, tiny(**changes), tmp_path / "run", start=str(reference))
+        lesionlab.train(
+            data, tiny(**changes), tmp_path / "run", start=str(reference), progress=lines
+        )
+    assert not any("starts from" in line for line in lines.said)
 
 
-def test_from_a_run_and_a_weights_file_are_not_both_the_first_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["train", "lr_find"])
+def test_what_was_refused_started_from_nothing(
+    data: Path, tiny: Recipe, tmp_path: Path, verb: str, lines: Any
+) -> None:
+    (tmp_path / "w.pth").write_bytes(b"PK cut short")
+    with pytest.raises(BadInput, match=r"w\.pth"):
+        getattr(lesionlab, verb)(
+            data, tiny(), tmp_path / "out", weights=tmp_path / "w.pth", progress=lines
+        )
+    assert lines.said == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("stage", ["", "@head"])
+def test_the_range_test_says_what_it_starts_from(
+    data: Path,
+    reference: Path,
+    tiny: Recipe,
+    tmp_path: Path,
+    lines: Any,
+    stage: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ended(*_: object) -> None:
+        raise Interrupted("before the first step")
+
+    monkeypatch.setattr("lesionlab.training.prepared_stage.rate_curve", ended)
+    with pytest.raises(Interrupted):
+        lesionlab.lr_find(
+            data, tiny(), tmp_path / "x", start=f"{reference}{stage}", threads=1, progress=lines
+        )
+    place = "the end of its stage head" if stage else "its best"
+    assert f"test_efficientnet starts from run {reference.name}, {place}" in lines.said
+
+
+@pytest.mark.parametrize("verb", ["train", "lr_find"])
+def test_from_a_run_and_a_weights_file_are_not_both_the_first_weights(
+    tmp_path: Path, verb: str
+) -> None:
     with pytest.raises(BadInput, match=r"--weights auto --from runs/a: .*give one of the two"):
-        lesionlab.train("data", preset="demo", out=tmp_path, start="runs/a", weights="auto")
+        getattr(lesionlab, verb)("data", "demo", tmp_path, start="runs/a", weights="auto")
 
 
 def test_from_a_stage_that_is_not_there(
@@ -150,6 +194,23 @@ def test_a_run_that_is_not_there_says_what_to_give(tmp_path: Path) -> None:
         stage_weights(str(tmp_path / "none"))
 
 
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("stages/head.safetensors", r"give --from .*run@head"),
+        ("best.safetensors", r"give --from .*run$"),
+        ("mine.pth", r"give --weights .*mine\.pth, or --from RUN"),
+    ],
+)
+def test_a_file_is_no_run_and_the_line_says_what_to_type(
+    tmp_path: Path, file: str, words: str
+) -> None:
+    folder = run_with_stage(tmp_path / "run")
+    (folder / "mine.pth").touch()
+    with pytest.raises(BadInput, match=rf"is a file, not a run; {words}"):
+        stage_weights(str(folder / file))
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write")
 def test_a_sheet_that_cannot_be_written_is_one_line(data: Path, tiny: Recipe) -> None:
     with pytest.raises(BadInput, match=r"^/proc/y\.png: cannot be written"):
@@ -169,7 +230,7 @@ def test_a_sheet_that_cannot_be_written_is_one_line(data: Path, tiny: Recipe) ->
         ({"precision": "float16"}, "float16 training needs a GPU"),
         (
             {"model": CONCAT, "micro_batch": 1},
-            "stage all needs at least two images per micro-batch; .*micro_batch",
+            "stage all needs at least two images; .*micro_batch",
         ),
         ({"model": CONCAT, "batch_size": 1}, "batch_size: .*stage head needs at least two images"),
         (
@@ -224,6 +285,6 @@ def test_one_image_at_a_time_is_refused_where_a_batch_norm_would_see_one_value(
     data: Path, tiny: Recipe, tmp_path: Path, changes: dict[str, Any], key: str
 ) -> None:
     settings = tiny(stages=[ALL], **changes)
-    with pytest.raises(BadInput, match=f"{key}: .*a single cell.* needs at least two images"):
+    with pytest.raises(BadInput, match=f"{key}: .*a single cell.* needs two images"):
         lesionlab.train(data, settings, tmp_path / "run", threads=1)
     assert not (tmp_path / "run").exists()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.errors import BadInput, nearest
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ def augmentations(
     file of its own there. Returns `{out, folder, stage, images: [image_id], views}`. Raises
     `BadInput` where the data set is not split or `out` is not a .png.
     """
-    from lesionlab.api.train import need_torch
 
-    need_torch()
+    extras.need_torch("augmentations")
     from lesionlab.config import with_overrides
     from lesionlab.data.manifest import read_dataset
     from lesionlab.experiments.presets import load_preset

@@ -10,7 +10,7 @@ from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from lesionlab.api.source import Source
+    from lesionlab.api._inputs import PredictionSource
 
 
 def compare(
@@ -33,7 +33,7 @@ def compare(
     test, verdict, mcnemar}], statement, notes, ...}`. Raises `BadInput` where the tables do not
     belong together.
     """
-    from lesionlab.api.source import open_source
+    from lesionlab.api._inputs import open_source
     from lesionlab.evaluation.compare import compare_predictions
 
     paths = [Path(s) for s in sources]
@@ -56,7 +56,7 @@ def _names(names: list[str], paths: list[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(p) for p in paths]
 
 
-def _malignant(found: list[Source], given: tuple[str, ...]) -> tuple[str, ...]:
+def _malignant(found: list[PredictionSource], given: tuple[str, ...]) -> tuple[str, ...]:
     known = {f.malignant for f in found if f.malignant}
     if given or not known:
         return given
@@ -67,7 +67,7 @@ def _malignant(found: list[Source], given: tuple[str, ...]) -> tuple[str, ...]:
     return known.pop()
 
 
-def _notes(found: list[Source], names: list[str]) -> list[str]:
+def _notes(found: list[PredictionSource], names: list[str]) -> list[str]:
     notes = []
     for source, name in zip(found, names, strict=True):
         if source.leaky:

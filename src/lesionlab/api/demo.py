@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.progress import SILENT, Progress
 
 LESIONS = 600
@@ -31,9 +31,9 @@ def demo(
     from lesionlab.api.import_dataset import import_dataset
     from lesionlab.api.predict import predict
     from lesionlab.api.split import split
-    from lesionlab.api.train import need_torch, train
+    from lesionlab.api.train import train
 
-    need_torch()
+    extras.need_torch("demo")
     out = Path(out)
     files.refuse_existing(out)
     data, run, bundle, answer = out / "data", out / "run", out / "bundle", out / "prediction.json"

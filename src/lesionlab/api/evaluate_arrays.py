@@ -10,13 +10,12 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-from lesionlab.api.calibrating import calibrating_rows, recalibrated
-from lesionlab.api.operating_points import Choice, operating_points
-from lesionlab.api.sets import sets_of
-from lesionlab.api.subject import Subject, report_content
+from lesionlab.api._inputs import report_content
+from lesionlab.api.array_options import check_options, shares
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.arrays import Array, text
-from lesionlab.evaluation.conformal import ALPHA
+from lesionlab.evaluation.bootstrap import Resampling
+from lesionlab.evaluation.conformal import ALPHA, SetOptions, sets_of
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.from_arrays import (
     FromArrays,
@@ -24,8 +23,12 @@ from lesionlab.evaluation.from_arrays import (
     Label,
     predictions_from_arrays,
 )
+from lesionlab.evaluation.locked_points import Choice, operating_points
 from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.recalibration import calibrating_rows, recalibrated
+from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.units import Unit
+from lesionlab.evaluation.wording import argument
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.array_evaluation import ArrayEvaluation
 
@@ -71,24 +74,23 @@ def evaluate_arrays(
     progress: Progress = SILENT,
 ) -> ArrayEvaluation:
     """Measure arrays as the command measures a predictions table; `evaluate` has the arguments."""
+    check_options(
+        split=split, unit=unit, policy=policy, target=target, threshold=threshold, calib=calib,
+        calibration=calibration, sets=sets, alpha=alpha, rare=rare, prevalences=prevalences,
+        title=title, resamples=resamples, seed=seed, progress=progress,
+    )  # fmt: skip
     read = predictions_from_arrays(
         y_true, y_prob, classes=classes, groups=groups, positive=positive, image_ids=image_ids
     )
-    if split not in (None, "valid", "test", "train", "calib"):
-        raise BadInput(
-            f"no split '{split}'",
-            where="split",
-            remedy=nearest(str(split), ("valid", "test", "train", "calib")),
-        )
     subject = _subject(read, split, prior, title)
     subject = _with_calibrating(subject, calib, calibration)
     points, refusal = operating_points(subject, Choice(policy, target, threshold), unit)
     found = evaluate_predictions(
         subject.predictions, malignant=subject.malignant, prior=subject.prior,
-        operating_points=points, unit=unit, prevalences=prevalences, resamples=resamples,
-        seed=seed, progress=progress,
+        operating_points=points, unit=unit, prevalences=prevalences,
+        resampling=Resampling(resamples, seed, progress),
     )  # fmt: skip
-    conformal = sets_of(subject, sets, alpha, rare, unit, seed)
+    conformal = sets_of(subject, SetOptions(sets, alpha, rare), unit, seed)
     twin = {**found.to_json(), "conformal": conformal}
     content = report_content(
         subject, [(subject.part, subject.predictions, twin)], None, False, refusal
@@ -110,6 +112,7 @@ def _subject(read: FromArrays, split: Part | None, prior: Prior | None, title: s
         chooser=(split, p) if split in ("valid", "calib") else None,
         provenance={"predictions": "arrays", "predictions_sha256": digest(p)},
         notes=read.notes,
+        wording=argument,
     )
 
 
@@ -122,12 +125,14 @@ def _prior(prior: Prior, classes: tuple[str, ...]) -> Floats:
             what = f"class '{odd[0]}' has none" if odd[0] in classes else f"no class '{odd[0]}'"
             raise BadInput(what, where="prior", remedy=nearest(odd[0], classes))
         prior = [named[c] for c in classes]
-    values = np.asarray(prior, np.float64)
+    remedy = "give one per class, in the order of classes or by name"
+    values = shares("prior", prior, remedy)
     if values.shape != (len(classes),) or not (values > 0).all() or abs(values.sum() - 1) > 1e-3:
         raise BadInput(
-            f"{len(classes)} positive proportions that sum to 1 are needed", where="prior",
-            remedy="give one per class, in the order of classes or by name",
-        )  # fmt: skip
+            f"{len(classes)} positive proportions that sum to 1 are needed",
+            where="prior",
+            remedy=remedy,
+        )
     return np.asarray(values / values.sum())
 
 
@@ -143,20 +148,23 @@ def _with_calibrating(
                 remedy="give them: calib={'y_true': ..., 'y_prob': ..., 'groups': ...}",
             )
         return subject
-    other = calibrating_rows(_other(calib, subject), subject.predictions, "calib")
-    predictions, other, said = recalibrated(subject.predictions, other, calibration)
+    read = _other(calib, subject)
+    other, notes = calibrating_rows(read.predictions, subject.predictions, "calib")
+    predictions, other, said = recalibrated(
+        subject.predictions, other, calibration, argument("calib")
+    )
     return dataclasses.replace(
         subject,
         predictions=predictions,
         chooser=("calib", other),
         provenance=subject.provenance | {"calib": digest(other)},
-        notes=(*subject.notes, *said),
+        notes=(*subject.notes, *(f"calib: {note}" for note in read.notes), *notes, *said),
     )
 
 
-def _other(calib: CalibratingArrays, subject: Subject) -> Predictions:
+def _other(calib: CalibratingArrays, subject: Subject) -> FromArrays:
     known = (*CalibratingArrays.__required_keys__, *CalibratingArrays.__optional_keys__)
-    unknown = sorted(set(calib) - set(known))
+    unknown = sorted(str(name) for name in set(calib) - set(known))
     missing = sorted(CalibratingArrays.__required_keys__ - set(calib))
     if unknown or missing:
         what = f"'{missing[0]}' is missing" if missing else f"no array '{unknown[0]}'"
@@ -167,7 +175,7 @@ def _other(calib: CalibratingArrays, subject: Subject) -> Predictions:
             classes=subject.predictions.classes,
             positive=subject.malignant or None,
             prefix="calib:",
-        ).predictions
+        )
     except BadInput as error:
         raise BadInput(str(error), where="calib") from None
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.data import ledger
+from lesionlab.data.archive import open_tree
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import BEST
 
 SCHEMA_VERSION = 1
 PICTURES = "explanations"  # the folder of overlays, and the stem of the numbers' file
@@ -47,15 +47,17 @@ def explain(
     Returns the content of `explanations-<part>.json` with `page`, its path. Raises `BadInput`
     for an unfinished run, changed data, a method that does not apply, and masks that fit no image.
     """
-    from lesionlab.api.explain_case import Asked
-    from lesionlab.api.explain_gather import gathered
-    from lesionlab.api.subject import of_run
-    from lesionlab.api.train import need_torch
+    from lesionlab.api._inputs import of_run
     from lesionlab.reporting.explanations import write_page
+    from lesionlab.reporting.explanations_cards import overlays
     from lesionlab.reporting.explanations_link import link_report, page_name
+    from lesionlab.reporting.explanations_page import page_content
     from lesionlab.reporting.language import language
 
-    need_torch()
+    extras.need_torch("explain")
+    from lesionlab.explanation.session import ExplainOptions, open_session
+    from lesionlab.explanation.summary import explained
+
     language(lang)
     _check(limit, checks, draws, projection)
     folder = Path(run)
@@ -66,29 +68,35 @@ def explain(
             where=str(folder),
             remedy="give it with --data DIR",
         )
-    with contextlib.ExitStack() as stack:
-        tree = None
-        if masks is not None:
-            from lesionlab.data.archive import open_tree
-
-            tree = stack.enter_context(open_tree(Path(masks)))
-        asked = Asked(tuple(methods), limit, checks, projection, seed, lang, threads, draws)
-        found = gathered(subject, asked, tree, progress)
-    numbers = {"schema_version": SCHEMA_VERSION, **found.numbers}
-    openings = _open(subject, numbers)
-    subject.out.mkdir(parents=True, exist_ok=True)
-    pictures = subject.out / PICTURES / subject.part
-    for name, picture in found.pictures.items():
-        path = pictures / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_bytes(path, picture)
-    for name, text in found.tables.items():
-        files.write_text(subject.out / name, text)
-    files.write_json(subject.out / f"{PICTURES}-{subject.part}.json", numbers)
+    options = ExplainOptions(tuple(methods), limit, checks, draws, projection, seed, threads)
+    with contextlib.nullcontext() if masks is None else open_tree(Path(masks)) as tree:
+        session = open_session(
+            *(subject.run, subject.dataset, subject.predictions, subject.prior),
+            *(options, tree, progress),
+        )
+        found = explained(session)
+        numbers = {"schema_version": SCHEMA_VERSION, **found.to_json(subject.title, subject.part)}
+        openings = _open(subject, numbers)  # before anything is written or shown
+        content = page_content(found, numbers, openings, lang)
+        _write(subject, found.tables(subject.part), overlays(found), numbers)
     page = subject.out / page_name(subject.part)
-    write_page(page, found.content(openings), lang)
+    write_page(page, content, lang)
     linked = link_report(subject.out / "report.html", subject.part, lang)
     return {**numbers, "page": str(page), "linked": linked}
+
+
+def _write(
+    subject: Any, tables: dict[str, str], pictures: dict[str, bytes], numbers: dict[str, Any]
+) -> None:
+    """The overlays, the tables and the numbers."""
+    subject.out.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        path = subject.out / PICTURES / subject.part / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(path, picture)
+    for name, text in tables.items():
+        files.write_text(subject.out / name, text)
+    files.write_json(subject.out / f"{PICTURES}-{subject.part}.json", numbers)
 
 
 def _check(limit: int, checks: int, draws: int, projection: str) -> None:
@@ -99,25 +107,13 @@ def _check(limit: int, checks: int, draws: int, projection: str) -> None:
     if projection not in ("tsne", "umap"):
         raise BadInput(f"no projection '{projection}'", remedy="known: tsne, umap")
     if projection == "umap":
-        from importlib.util import find_spec
-
-        if find_spec("umap") is None:
-            raise BadInput(
-                "UMAP is not installed", where="--projection", remedy="pip install umap-learn"
-            )
+        extras.need_package("umap", "umap-learn", "UMAP", "--projection")
 
 
 def _open(subject: Any, numbers: dict[str, Any]) -> int:
     """How often test was opened; this time among them where test is what is explained."""
     folder = subject.dataset.folder
     if subject.part == "test":
-        entry = {
-            "event": "opened",
-            "run": subject.title,
-            "split": "test",
-            "result": ledger.digest(numbers),
-        }
-        if (subject.run.folder / BEST).is_file():
-            entry["model"] = files.sha256_file(subject.run.folder / BEST)
-        ledger.append(folder, entry)
+        runs = (subject.run.folder,)
+        return len(ledger.record_test_access(folder, subject.title, numbers, runs))
     return len(ledger.openings(folder))

@@ -6,18 +6,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lesionlab import files
-from lesionlab.api.subject import Subject, is_current, of_run, of_table, report_content
+from lesionlab import extras, files
+from lesionlab.api._inputs import is_current, of_run, of_table, report_content
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput, nearest
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.subject import Subject
 from lesionlab.platforms import safe_name
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.figures import standalone, table_csv
 from lesionlab.reporting.language import language
 from lesionlab.reporting.report import charts
-from lesionlab.run import read_run
+from lesionlab.run_folder import read_run
 
 FORMATS = ("svg", "png", "pdf")
 PNG_SCALE = 4  # 288 dots an inch at the natural size of 72
@@ -73,7 +75,9 @@ def _evaluated(
     if not source.is_dir():
         subject = of_table(source, None, split, malignant, data, None)
         measured = evaluate_predictions(
-            subject.predictions, malignant=subject.malignant, progress=progress
+            subject.predictions,
+            malignant=subject.malignant,
+            resampling=Resampling(progress=progress),
         )
         return subject, [(subject.part, subject.predictions, measured.to_json())]
     run, part = read_run(source), split or "valid"
@@ -97,14 +101,9 @@ def _converters(formats: Sequence[str]) -> dict[str, Callable[[str], bytes]]:
         raise BadInput(f"no format '{name}'", where="--format", remedy=nearest(name, FORMATS))
     if set(formats) == {"svg"}:
         return {"svg": _svg}
-    try:
-        import vl_convert
-    except ImportError:
-        raise BadInput(
-            "PNG and PDF need the extra 'figures'",
-            where="--format",
-            remedy="install it: pip install 'lesionlab[figures]'; SVG needs no extra",
-        ) from None
+    extras.need("figures", "PNG or PDF", "--format", "SVG needs no extra")
+    import vl_convert
+
     known: dict[str, Callable[[str], bytes]] = {
         "svg": _svg,
         "png": lambda svg: bytes(vl_convert.svg_to_png(svg, scale=PNG_SCALE)),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.errors import BadInput, nearest
 from lesionlab.progress import SILENT, Progress
 
@@ -37,13 +37,14 @@ def lr_find(
     `{stage, suggestions: {steepest, minimum_10, valley, plateau}, auto, steps, figure, table}`.
     Judge the figure by eye: no rule is right for every curve.
     """
-    from lesionlab.api.train import need_torch, stage_weights
+    from lesionlab.api.train import refuse_two_starts, stage_weights
     from lesionlab.reporting.rates import rate_figure
 
-    need_torch()
+    refuse_two_starts(weights, start)
+    extras.need_torch("lr_find")
     from lesionlab.config import with_overrides
     from lesionlab.experiments.presets import load_preset
-    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.device import choose_machine
 
     settings = load_preset(preset) if isinstance(preset, str) else preset
     settings = with_overrides(settings, overrides)
@@ -85,10 +86,15 @@ def _curve(
 ) -> RateCurve:
     import torch
 
-    from lesionlab.data.facts import fit_coding
-    from lesionlab.training.begin import decide_input, initial_network, refuse_impossible
+    from lesionlab.data.clinical_metadata import fit_coding
+    from lesionlab.training.begin import (
+        decide_input,
+        initial_network,
+        refuse_impossible,
+        starts_from,
+    )
     from lesionlab.training.checkpoint import State
-    from lesionlab.training.leg import Materials, batches, rate_curve, stage_inputs
+    from lesionlab.training.prepared_stage import StageResources, batches, rate_curve, stage_inputs
     from lesionlab.training.setup import open_parts
 
     parts = open_parts(dataset)
@@ -97,15 +103,17 @@ def _curve(
     facts = settings.model.metadata
     coding = fit_coding(parts.dataset.table.iloc[parts.train], facts) if facts else None
     network, _, said = initial_network(settings, parts, coding, chosen, start)
-    for line in (*lines, *said):
+    for line in (starts_from(settings, chosen, start), *lines, *said):
         progress.say(line)
     network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with tempfile.TemporaryDirectory() as folder:
-        made = Materials(Path(folder), settings, parts, coding, network, machine, progress)
+        resources = StageResources(
+            Path(folder), settings, parts, coding, network, machine, progress
+        )
         state = State()
-        inputs = stage_inputs(made, number, state)
-        batch, micro = batches(made, settings.stages[number], state)
-        return rate_curve(made, number, inputs, batch, micro)
+        inputs = stage_inputs(resources, number, state)
+        batch, micro = batches(resources, settings.stages[number], state)
+        return rate_curve(resources, number, inputs, batch, micro)
 
 
 def _table(curve: RateCurve) -> str:

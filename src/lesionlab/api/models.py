@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from lesionlab import extras
 from lesionlab.config import InputSettings, ModelSettings, parse
 from lesionlab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 
 def list_models(*, measure: bool = False, progress: Progress = SILENT) -> list[dict[str, Any]]:
@@ -18,9 +22,8 @@ def list_models(*, measure: bool = False, progress: Progress = SILENT) -> list[d
     "package", "cache", "hub" (to be downloaded) or "none". `ms_per_image` is null unless
     `measure`: the median forward pass in float32 at that size, here and now.
     """
-    from lesionlab.api.train import need_torch
 
-    need_torch()
+    extras.need_torch("models")
     from lesionlab.models.zoo import ARCHITECTURES, OWN
 
     names = (*ARCHITECTURES, *OWN)
@@ -58,11 +61,15 @@ def _native(name: str) -> InputSettings:
 def _measured(name: str) -> float:
     """Median milliseconds an image of a forward pass, in float32."""
     from lesionlab.models.zoo import create_body
-    from lesionlab.training.machine import milliseconds_an_image
 
     size, channels = _native(name).size, _channels(name)
-    body = create_body(name, channels=channels, drop_path=0.0, size=size)
-    return milliseconds_an_image(body, (channels, size, size))
+    return _timed(create_body(name, channels=channels, drop_path=0.0, size=size), channels, size)
+
+
+def _timed(network: Module, channels: int, size: int) -> float:
+    from lesionlab.training.device import milliseconds_an_image
+
+    return milliseconds_an_image(network, (channels, size, size))
 
 
 def _channels(name: str) -> Literal[1, 3]:
@@ -78,16 +85,18 @@ def describe_model(
     classes: int = 2,
     channels: int | None = None,
     output: str = "softmax",
+    measure: bool = False,
 ) -> dict[str, Any]:
     """One network, layer by layer, with random weights.
 
-    Returns `{name, size, head, parameters, trainable, statistics, layers: [{name, kind, output,
-    parameters, statistics, trainable}], groups: [{name, parameters, trainable}]}`. `size` and
-    `head` default to the network's own. Raises `BadInput` for what it cannot be built with.
+    Returns `{name, size, head, parameters, trainable, statistics, ms_per_image, layers: [{name,
+    kind, output, parameters, statistics, trainable}], groups: [{name, parameters, trainable}]}`.
+    `size` and `head` default to the network's own. `ms_per_image` is null unless `measure`: the
+    median forward pass in float32 of this network, head and all, here and now. Raises `BadInput`
+    for what it cannot be built with.
     """
-    from lesionlab.api.train import need_torch
 
-    need_torch()
+    extras.need_torch("models")
     from lesionlab.models.classifier import build
     from lesionlab.models.freeze import freeze, groups
     from lesionlab.models.layers import layer_table
@@ -112,6 +121,7 @@ def describe_model(
         "parameters": sum(sizes.values()),
         "trainable": sum(sizes[n] for n in moving),
         "statistics": sum(layer.statistics for layer in layers),
+        "ms_per_image": _timed(network, channels, size) if measure else None,
         "layers": [asdict(layer) for layer in layers],
         "groups": [
             {

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from lesionlab.api.subject import Subject
+from lesionlab import extras
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import counterparts
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.truth import stem
 from lesionlab.progress import Progress
 
 if TYPE_CHECKING:
-    from lesionlab.run import Run
+    from lesionlab.run_folder import Run
 
 SNAPSHOT = "dataset.csv"  # in the run folder: the rows it was trained on
 PART = "outside"
@@ -101,22 +102,9 @@ def _seen(table: pd.DataFrame, run: Run) -> pd.Series:
 
 
 def _predicted(run: Run, dataset: Dataset, progress: Progress) -> Predictions:
-    from lesionlab.api.train import need_torch
 
-    need_torch()
-    from lesionlab.data.cache import open_pixels
-    from lesionlab.data.facts import encode
-    from lesionlab.training.features import image_logits
-    from lesionlab.training.machine import choose_machine
-    from lesionlab.training.predict import load_network, predictions_of, read_calibration
-    from lesionlab.training.setup import preprocessing
+    extras.need_torch("predicting with a run")
+    from lesionlab.training.inference import load_run
 
-    how, machine = preprocessing(run.config.settings), choose_machine()
-    pixels = open_pixels(dataset, how, progress=progress)
-    facts = None if run.config.facts is None else encode(dataset.table, run.config.facts)
-    rows = np.arange(len(dataset.table))
-    logits = image_logits(
-        load_network(run).to(machine.device), pixels, rows, how, machine, progress,
-        "predicting outside data", facts=facts,
-    )  # fmt: skip
-    return predictions_of(dataset, rows, logits, read_calibration(run))
+    rows, loaded = np.arange(len(dataset.table)), load_run(run, dataset, progress=progress)
+    return loaded.predictions(rows, loaded.logits(rows, "predicting outside data"))

@@ -26,7 +26,7 @@ def submit(
     that balanced accuracy rewards. Returns `{out, format, rows, columns, notes, warnings}`.
     Raises `BadInput` where the predictions do not fit the format.
     """
-    from lesionlab.api.source import open_source
+    from lesionlab.api._inputs import open_source
     from lesionlab.evaluation.submission import (
         check_submission,
         make_submission,

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesionlab import files, numerics
+from lesionlab import extras, files
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from lesionlab.config import Settings
-    from lesionlab.run import Run
-    from lesionlab.training.machine import Machine
+    from lesionlab.run_folder import Run
+    from lesionlab.training.device import Machine
 
 
 def train(
@@ -42,16 +42,11 @@ def train(
     a note says where the run is not bit-exact, and why.
     Raises `BadInput` for what the user can mend.
     """
-    if start is not None and weights is not None:
-        raise BadInput(
-            "weights of another run and weights of a file cannot be combined",
-            where=f"--weights {weights} --from {start}",
-            remedy="give one of the two",
-        )
-    need_torch()
+    refuse_two_starts(weights, start)
+    extras.need_torch("train")
     from lesionlab.config import with_max_epochs, with_overrides
     from lesionlab.experiments.presets import load_preset
-    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.device import choose_machine
     from lesionlab.training.train import train as run_training
 
     settings = load_preset(preset) if isinstance(preset, str) else preset
@@ -90,9 +85,9 @@ def resume(
     `data` is the dataset folder, where it has moved. Another `device` or number of `threads`
     than the run began with is said to be "not bit-exact", and why.
     """
-    need_torch()
-    from lesionlab.run import read_run
-    from lesionlab.training.machine import choose_machine
+    extras.need_torch("resume")
+    from lesionlab.run_folder import read_run
+    from lesionlab.training.device import choose_machine
     from lesionlab.training.train import resume as resume_training
 
     config = read_run(Path(run)).config
@@ -114,24 +109,25 @@ def _answer(run: Run, machine: Machine, progress: Progress) -> dict[str, Any]:
     return result_of(run, progress) if machine.ranks.first else {}
 
 
-def need_torch() -> None:
-    """`BadInput` that names the extra where torch is not installed; asks for exact numerics."""
-    from importlib.util import find_spec
-
-    numerics.ask_for_exact_numerics()  # the last moment before a verb loads torch
-    if find_spec("torch") is None or find_spec("timm") is None:
+def refuse_two_starts(weights: Path | str | None, start: str | None) -> None:
+    """`BadInput` where both a weights file and another run are to give the first weights."""
+    if start is not None and weights is not None:
         raise BadInput(
-            "training needs the extra 'train'", remedy="install it: pip install 'lesionlab[train]'"
+            "weights of another run and weights of a file cannot be combined",
+            where=f"--weights {weights} --from {start}",
+            remedy="give one of the two",
         )
 
 
 def stage_weights(start: str) -> Path:
     """The weights file of `RUN` (its best) or `RUN@STAGE` (at the end of that stage)."""
     from lesionlab.errors import nearest
-    from lesionlab.run import BEST
+    from lesionlab.run_folder import BEST
 
     if (Path(start) / BEST).is_file():  # a folder may have an @ in its name
         return Path(start) / BEST
+    if Path(start).is_file():
+        raise BadInput("is a file, not a run", where=f"--from {start}", remedy=_instead(start))
     folder, sign, stage = start.rpartition("@")
     folder = folder if sign else start
     stages = {p.stem: p for p in sorted(Path(folder).glob("stages/*.safetensors"))}
@@ -141,17 +137,34 @@ def stage_weights(start: str) -> Path:
     return stages[stage]
 
 
+def _instead(start: str) -> str:
+    """What to type for a file: the stage of the run that it lies in, or `--weights`."""
+    from lesionlab.run_folder import BEST, STAGES
+
+    file = Path(start)
+    run = file.parent.parent
+    if file.suffix == ".safetensors" and file.parent.name == STAGES and (run / BEST).is_file():
+        return f"give --from {run}@{file.stem}"
+    if file.name == BEST:
+        return f"give --from {file.parent}"
+    return f"give --weights {start}, or --from RUN"
+
+
 def result_of(run: Run, progress: Progress) -> dict[str, Any]:
     """Measure a finished run on validation, with intervals, and keep `metrics-valid.json`."""
+    from lesionlab.evaluation.bootstrap import Resampling
     from lesionlab.evaluation.evaluate import evaluate_predictions
     from lesionlab.evaluation.predictions import read_predictions
-    from lesionlab.run import SUMMARY
-    from lesionlab.training.predict import read_calibration
+    from lesionlab.run_folder import SUMMARY
+    from lesionlab.training.calibration import read_calibration
 
     predictions = read_predictions(run.predictions_path("valid"))
     prior = read_calibration(run).prior
     evaluation = evaluate_predictions(
-        predictions, malignant=run.config.dataset.malignant, prior=prior, progress=progress
+        predictions,
+        malignant=run.config.dataset.malignant,
+        prior=prior,
+        resampling=Resampling(progress=progress),
     ).to_json()
     summary = files.read_json(run.folder / SUMMARY)
     return {

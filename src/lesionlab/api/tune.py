@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesionlab import files
+from lesionlab import extras, files
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import locked
+from lesionlab.run_folder import locked
 
 if TYPE_CHECKING:
     from lesionlab.config import Settings
@@ -53,11 +53,10 @@ def tune(
     outside, monitor, trials: [...], recipe, pruned, failed, retried, sentence}`: `first` is the
     preset's own value, null where the space does not hold it (`outside` names the keys).
     """
-    from lesionlab.api.train import need_torch
     from lesionlab.experiments import tune as parts
     from lesionlab.experiments.engine import Cluster
 
-    need_torch()
+    extras.need_torch("tune")
     parts.need_optuna()
     opened, out = read_dataset(Path(dataset)), Path(out)
     opened.part("train"), opened.part("valid")

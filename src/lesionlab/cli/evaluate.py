@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
+from lesionlab.data.split_names import SPLITS
+from lesionlab.evaluation.policies import DEFAULT_POLICY, DEFAULT_TARGET, POLICIES
 
 EPILOG = """\b
 Examples:
@@ -20,14 +22,6 @@ Examples:
 
 Research use only. No number here is advice to a patient.
 """
-SHOWN = (
-    "balanced_accuracy_prior_corrected",
-    "balanced_accuracy",
-    "accuracy",
-    "majority_accuracy",
-    "roc_auc",
-    "average_precision",
-)
 
 
 @click.command("evaluate", epilog=EPILOG)
@@ -35,7 +29,7 @@ SHOWN = (
 @path_option("--truth", metavar="CSV", help="True labels for a predictions table: image_id, label.")
 @click.option(
     "--split",
-    type=click.Choice(["valid", "test", "train", "calib"]),
+    type=click.Choice(SPLITS),
     help="Split of the run (default valid); for a table, the split that it holds.",
 )
 @click.option("--malignant", default="", metavar="A,B", help="Malignant classes of a table.")
@@ -48,10 +42,10 @@ SHOWN = (
 )
 @click.option(
     "--policy",
-    type=click.Choice(["sensitivity_bound", "sensitivity", "specificity", "youden", "cost"]),
-    help="How the operating point is chosen, on validation (default: sensitivity_bound).",
+    type=click.Choice([p for p in POLICIES if p != "fixed"]),  # that is --threshold
+    help=f"How the operating point is chosen, on validation (default: {DEFAULT_POLICY}).",
 )
-@click.option("--target", type=float, help="Target of the policy, e.g. 0.95.")
+@click.option("--target", type=float, help=f"Target of the policy, e.g. {DEFAULT_TARGET}.")
 @click.option("--point-estimate", "point", is_flag=True,
               help="Choose by observed sensitivity instead of its lower bound.")  # fmt: skip
 @click.option("--threshold", type=float, help="A fixed threshold, chosen beforehand.")
@@ -129,6 +123,8 @@ def _show(result: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from lesionlab.evaluation.metric_table import highlighted
+
     console = Console()
     title = f"{result['source']}, {result['part']}: {result['n']:,} {result['unit']}s"
     table = Table(
@@ -139,7 +135,7 @@ def _show(result: dict[str, Any]) -> None:
     table.add_column("value", justify="right")
     table.add_column("low", justify="right")
     table.add_column("high", justify="right")
-    for name in SHOWN:
+    for name in highlighted():
         m = result["metrics"][name]
         table.add_row(name, *(_number(m[k]) for k in ("value", "low", "high")))
     for p in result["operating_points"]:
@@ -183,6 +179,8 @@ def _show_repeats(result: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from lesionlab.evaluation.metric_table import highlighted
+
     console, runs = Console(), list(result["runs"])
     varied = ", ".join(result["varied"]) or "nothing"
     table = Table(
@@ -191,7 +189,7 @@ def _show_repeats(result: dict[str, Any]) -> None:
     )
     for name in ("metric", "mean", "SD", *(escape(r) for r in runs)):
         table.add_column(name, justify="left" if name == "metric" else "right")
-    shown = {k: result["metrics"][k] for k in SHOWN if k in result["metrics"]}
+    shown = {k: result["metrics"][k] for k in highlighted() if k in result["metrics"]}
     points = {f"{k} at its own operating point": m for k, m in result["at_points"].items()}
     for name, m in (shown | points).items():
         values = [m["mean"], m["sd"], *(m["runs"][r] for r in runs)]

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+from lesionlab.data.split_names import SPLITS
 
 EPILOG = """\b
 Examples:
@@ -31,7 +32,7 @@ Examples:
 @click.option("--tables", is_flag=True, help="Also write the data of each figure, as CSV.")
 @click.option(
     "--split",
-    type=click.Choice(["valid", "test", "train", "calib"]),
+    type=click.Choice(SPLITS),
     help="Split of the run, already evaluated (default valid).",
 )
 @click.option("--malignant", default="", metavar="A,B", help="Malignant classes of a table.")

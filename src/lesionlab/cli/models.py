@@ -44,9 +44,7 @@ from lesionlab.cli.common import Bar, answer, json_option
     show_default=True,
     help="softmax, or sigmoid: one output for two classes.",
 )
-@click.option(
-    "--measure", is_flag=True, help="Measure milliseconds per image on this machine (for the list)."
-)
+@click.option("--measure", is_flag=True, help="Measure milliseconds per image on this machine.")
 @json_option
 def command(
     name: str | None, as_json: bool, channels: str | None, measure: bool, **options: Any
@@ -62,7 +60,7 @@ def command(
         answer({"schema_version": 1, "models": found}, as_json, lambda: show_list(found))
         return
     number = int(channels) if channels else None
-    described = describe_model(name, channels=number, **options)
+    described = describe_model(name, channels=number, measure=measure, **options)
     answer(described, as_json, lambda: show_layers(described))
 
 
@@ -105,3 +103,8 @@ def show_layers(described: dict[str, Any]) -> None:
         f"{described['parameters']:,} parameters, {described['trainable']:,} of them trainable, "
         f"{frozen:,} frozen; {described['statistics']:,} batch-norm statistics in addition"
     )
+    if described["ms_per_image"] is not None:
+        print(
+            f"{described['ms_per_image']:.1f} ms an image: a forward pass in float32 at "
+            f"{described['size']} px on this machine's processor"
+        )

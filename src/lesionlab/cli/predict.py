@@ -91,11 +91,15 @@ def _show(result: dict[str, Any]) -> None:
         print(f"{result['resumed']} rows were there already")
     if result["csv"]:
         print(f"{result['n']} images, {result['errors']} unreadable now: {result['csv']}")
+    if result["no_operating_point"]:
+        print(f"no decision, for the model has no operating point: {result['no_operating_point']}")
     if result["leaky"]:
-        print("LEAKY: this model was trained on data that cross its test set; do not report it")
+        print(
+            "LEAKY: this model was trained on data that overlap with its test set; do not report it"
+        )
     if result["synthetic"]:
-        print("This model has seen drawn pictures only: it knows nothing about skin.")
-    print("Research use only: not a medical device, no advice to a patient.")
+        print("This model was trained on synthetic images only: it knows nothing about skin.")
+    print("Research use only. Not a medical device. Nothing here is advice to a patient.")
 
 
 def _line(one: dict[str, Any]) -> str:

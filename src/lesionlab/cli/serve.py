@@ -80,4 +80,6 @@ def _show(ready: dict[str, Any], as_json: bool) -> None:
         print(json.dumps(ready), flush=True)
         return
     print(f"{ready['url']}  ({', '.join(ready['models'])}; Ctrl-C ends it)", flush=True)
-    print("Research use only: not a medical device, no advice to a patient.", flush=True)
+    print(
+        "Research use only. Not a medical device. Nothing here is advice to a patient.", flush=True
+    )

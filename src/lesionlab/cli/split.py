@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
+from lesionlab.data.split_names import SPLITS
 
 EPILOG = """\b
 Examples:
@@ -83,7 +84,7 @@ def command(
 
 
 def _show(result: dict[str, Any]) -> None:
-    parts = [p for p in ("train", "valid", "test", "calib") if p in result]
+    parts = [p for p in SPLITS if p in result]
     table = Table(title=f"{result['policy']} split: {result['groups_crossing']} groups cross")
     table.add_column("")
     for part in parts:

@@ -33,7 +33,7 @@ CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Limits:
+class ArchiveLimits:
     """What an archive may ask of us before it is refused as a bomb."""
 
     entries: int = 1_000_000  # ISIC 2024 has 401,059
@@ -44,7 +44,7 @@ class Limits:
     depth: int = 2  # a zip inside the zip, and one more
 
 
-LIMITS = Limits()
+LIMITS = ArchiveLimits()
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,9 @@ class Tree:
 
 
 @contextlib.contextmanager
-def open_tree(source: Path, limits: Limits = LIMITS, scratch: Path | None = None) -> Iterator[Tree]:
+def open_tree(
+    source: Path, limits: ArchiveLimits = LIMITS, scratch: Path | None = None
+) -> Iterator[Tree]:
     """Open a folder, an archive or a single file, with the archives inside it.
 
     `a/b.zip` inside is seen as the folder `a/b/`. Raises `BadInput` for `../`, absolute paths,
@@ -121,7 +123,12 @@ def _empty_folders(source: Path) -> tuple[str, ...]:
 
 
 def _open_any(
-    source: Path, label: str, limits: Limits, room: Path, stack: contextlib.ExitStack, depth: int
+    source: Path,
+    label: str,
+    limits: ArchiveLimits,
+    room: Path,
+    stack: contextlib.ExitStack,
+    depth: int,
 ) -> dict[str, Entry]:
     if source.is_dir():
         found = _folder(source, limits)
@@ -138,7 +145,7 @@ def _open_any(
 def _with_nested(
     entries: dict[str, Entry],
     label: str,
-    limits: Limits,
+    limits: ArchiveLimits,
     room: Path,
     stack: contextlib.ExitStack,
     depth: int,
@@ -234,7 +241,7 @@ def _read_file(path: Path) -> bytes:
         raise BadInput(f"cannot be read ({error.strerror})", where=str(path)) from None
 
 
-def _folder(root: Path, limits: Limits) -> dict[str, Entry]:
+def _folder(root: Path, limits: ArchiveLimits) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     visited: set[str] = set()
     for here, folders, names in os.walk(root, followlinks=True):
@@ -254,7 +261,9 @@ def _folder(root: Path, limits: Limits) -> dict[str, Entry]:
     return found
 
 
-def _zip(path: Path, label: str, limits: Limits, stack: contextlib.ExitStack) -> dict[str, Entry]:
+def _zip(
+    path: Path, label: str, limits: ArchiveLimits, stack: contextlib.ExitStack
+) -> dict[str, Entry]:
     try:
         archive = stack.enter_context(zipfile.ZipFile(path))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
@@ -284,14 +293,14 @@ def _zip(path: Path, label: str, limits: Limits, stack: contextlib.ExitStack) ->
     return _merged(found, label)
 
 
-def _check_totals(entries: int, size: int, label: str, limits: Limits) -> None:
+def _check_totals(entries: int, size: int, label: str, limits: ArchiveLimits) -> None:
     if entries > limits.entries:
         raise BadInput(f"more than {limits.entries} entries", where=label)
     if size > limits.total_bytes:
         raise BadInput(f"{size} bytes when unpacked: possibly a decompression bomb", where=label)
 
 
-def _check_member(name: str, size: int, packed: int, label: str, limits: Limits) -> None:
+def _check_member(name: str, size: int, packed: int, label: str, limits: ArchiveLimits) -> None:
     bomb = size > limits.ratio_from and size > limits.ratio * max(packed, 1)
     if size > limits.member_bytes or bomb:
         raise BadInput(
@@ -316,7 +325,7 @@ def _read_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> 
 
 
 def _tar(
-    path: Path, label: str, limits: Limits, room: Path, stack: contextlib.ExitStack
+    path: Path, label: str, limits: ArchiveLimits, room: Path, stack: contextlib.ExitStack
 ) -> dict[str, Entry]:
     plain = stack.enter_context(_unpacked_tar(path, label, limits, room).open("rb"))
     lock, found, total = threading.Lock(), [], 0
@@ -343,7 +352,7 @@ def _tar(
     return _merged(found, label)
 
 
-def _unpacked_tar(path: Path, label: str, limits: Limits, room: Path) -> Path:
+def _unpacked_tar(path: Path, label: str, limits: ArchiveLimits, room: Path) -> Path:
     """A plain tar file: `path` itself, or its decompressed copy in `room`, real bytes counted."""
     openers: dict[str, Callable[..., IO[bytes]]] = {
         ".tar.gz": gzip.open,  # type: ignore[dict-item]

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from lesionlab import extras
 from lesionlab.data.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE, UnreadableImage
-from lesionlab.errors import BadInput
 
 # What pixels need, and what a model may be told or a reader must know.
 PIXEL_TAGS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
@@ -73,12 +73,9 @@ def read_dicom(data: bytes, where: str, grouping: bool = False) -> DicomImage:
 
 
 def _pydicom() -> Any:
-    try:
-        import pydicom
-    except ImportError:
-        raise BadInput(
-            "DICOM files need pydicom", remedy="pip install 'lesionlab[dicom]'"
-        ) from None
+    extras.need("dicom", "a DICOM file")
+    import pydicom
+
     return pydicom
 
 

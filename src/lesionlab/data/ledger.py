@@ -11,18 +11,22 @@ import contextlib
 import getpass
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lesionlab import files, platforms
 from lesionlab.errors import BadInput
+from lesionlab.run_folder import model_sha256
 
 LEDGER = "ledger.jsonl"
 SCHEMA_VERSION = 1
 START = "0" * 64  # stands before the first line
 EVENTS = ("opened", "split")
+TEST_ACCESS = "test_access.json"  # in a run folder: its own record
+# What `evaluate --split test` leaves in a run folder: the only record that 0.1.0 kept there.
+TEST_METRICS = "metrics-test.json"
 
 
 def append(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +54,51 @@ def append(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         texts = [_canonical(known) for known in (*lines, line)]
         files.write_text(folder / LEDGER, "\n".join(texts) + "\n")
     return line
+
+
+def record_test_access(
+    dataset: Path, name: str, result: Any, runs: Sequence[Path] = (), model: str | None = None
+) -> list[dict[str, Any]]:
+    """Record that the sealed test split was seen: in the ledger, and in each run's own folder.
+
+    To be called before any number or picture of it is written or shown. `name` says whose
+    predictions they are, `result` is what will be shown (JSON; its digest is kept), `runs` are the
+    run folders that predicted. `model` is the SHA-256 of the weights; default: those of a single
+    run. Returns all accesses to this test split, this one last.
+
+    Raises `BadInput` where the ledger's chain is broken.
+    """
+    entry = {"event": "opened", "run": name, "split": "test", "result": digest(result)}
+    if model is None and len(runs) == 1:
+        model = model_sha256(runs[0])
+    line = append(dataset, entry | ({} if model is None else {"model": model}))
+    for run in runs:
+        _note_in_run(run, line)
+    return openings(dataset)
+
+
+def has_seen_test(run: Path, dataset: Path | None) -> bool:
+    """Whether a test access of this run's weights is recorded: in its folder, or in a ledger.
+
+    `dataset` is its data set's folder, None where that is not there. Either record suffices:
+    a removed file, or a moved data set, makes no unseen test split.
+
+    Raises `BadInput` where the ledger's chain is broken.
+    """
+    if (run / TEST_ACCESS).is_file() or (run / TEST_METRICS).is_file():
+        return True
+    if dataset is None or not (dataset / LEDGER).is_file():
+        return False
+    model = model_sha256(run)
+    return model is not None and any(e.get("model") == model for e in openings(dataset))
+
+
+def _note_in_run(run: Path, line: Mapping[str, Any]) -> None:
+    """Add a ledger's line to the run's own record, without the user's name."""
+    path = run / TEST_ACCESS
+    before = files.read_json(path)["accesses"] if path.is_file() else []
+    note = {key: line[key] for key in ("when", "run", "result", "hash")}
+    files.write_json(path, {"schema_version": SCHEMA_VERSION, "accesses": [*before, note]})
 
 
 def read_and_verify(folder: Path) -> list[dict[str, Any]]:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lesionlab import files
+from lesionlab.data.split_names import SPLITS
 from lesionlab.errors import BadInput, nearest
 
 SCHEMA_VERSION = 1
@@ -41,7 +44,6 @@ COLUMNS = (
     "phash",  # 64-bit perceptual hash, 16 hex digits
 )
 ORIGINAL = "original_file"  # a column of import's own: where the image lay in the source
-SPLITS = ("train", "valid", "test", "calib")
 
 
 class DatasetInfo(BaseModel):
@@ -96,6 +98,16 @@ class Dataset:
                 remedy=nearest(split, known),
             )
         return rows
+
+    def rows_of(self, split: str) -> npt.NDArray[np.int64]:
+        """Row numbers of one split in `table`; `BadInput` as `part`."""
+        self.part(split)
+        return np.flatnonzero(self.table["split"] == split)
+
+    def in_order(self) -> Dataset:
+        """A copy with its rows in the order of `image_id`, as every cache knows them."""
+        table = self.table.sort_values("image_id", kind="stable").reset_index(drop=True)
+        return replace(self, table=table)
 
     def image_path(self, relative: str) -> Path:
         """Where the image file of a row lies."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lesionlab.data.groups import Labels, crossing
 from lesionlab.data.randomness import philox
+from lesionlab.data.split_names import SPLITS
 from lesionlab.errors import BadInput
 
 Parts = npt.NDArray[np.object_]
@@ -164,7 +165,7 @@ def summary(table: pd.DataFrame, groups: Labels, classes: Sequence[str]) -> dict
     """`{part: {images, groups, classes: {name: n}}, ..., "groups_crossing": n}` of a table."""
     result: dict[str, Any] = {}
     parts = table["split"].to_numpy(object)
-    for part in ("train", "valid", "test", "calib"):
+    for part in SPLITS:
         here = parts == part
         if here.any():
             n = table.loc[here, "label"].value_counts()

@@ -12,7 +12,7 @@ import pandas as pd
 from lesionlab.data.images import SUFFIXES
 from lesionlab.errors import BadInput, nearest
 
-ABSENT = frozenset({"", "na", "n/a", "nan", "none", "null", "unknown", "unk", "-"})
+ABSENT = frozenset({"", "na", "n/a", "<na>", "nan", "nat", "none", "null", "unknown", "unk", "-"})
 
 
 def read_csv(

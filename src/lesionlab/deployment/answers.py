@@ -1,19 +1,23 @@
-"""What a person or a program is told about one image: probabilities and what follows."""
+"""What a person or a program is told about one image: probabilities and what follows.
+
+`Answer` is the one definition of a prediction's fields: the server's JSON and its OpenAPI
+description, the JSON of `predict` and the columns of its CSV all come from it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from lesionlab.deployment.predictor import Outputs, Predictor
-from lesionlab.deployment.schema import BundleInfo, Conformal, OperatingPoint
+from lesionlab.deployment.schema import BundledConformal, BundleInfo, point_name
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation import conformal
 from lesionlab.evaluation.conformal import prediction_sets
+from lesionlab.evaluation.operating_point import OperatingPoint
 
 NEIGHBOURS_SHOWN = 5
 ABSTENTION = {
@@ -25,35 +29,63 @@ DEFAULT_ABSTENTION = "ood"
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Positive or not at one operating point; None where the policy abstains."""
+class CsvColumn:
+    """The name of a field's column in the CSV of `predict`; None: the field is not in the CSV.
+
+    A field without it has a column of its own name. A mapping has a column for each of its
+    `keys`, the bundle's classes or its conformal rules, whose name replaces `{}`.
+    """
+
+    name: str | None
+    keys: Literal["", "classes", "rules"] = ""
+
+
+class Decision(BaseModel):
+    """Positive or not at one operating point; null where the policy abstains."""
+
+    model_config = ConfigDict(frozen=True)
 
     operating_point: str
-    score: float  # summed probability of the positive classes
+    score: float = Field(description="summed probability of the positive classes")
     threshold: float
-    positive: bool | None
-    reason: str = ""  # why there is no decision
+    positive: bool | None = Field(description="score >= threshold; null: no decision")
+    reason: Annotated[str, CsvColumn("abstained_because")] = Field(
+        description="why there is no decision"
+    )
 
 
-@dataclass(frozen=True)
-class Answer:
-    """All that is said about one image. `conformal`: "90 %" -> the classes in the set."""
+class OodScores(BaseModel):
+    """Distances over their thresholds; above 1 the image is not like the training images."""
 
-    logits: dict[str, float]
-    probabilities: dict[str, float]
-    class_at_dataset_prior: str
-    class_at_uniform_prior: str
+    model_config = ConfigDict(frozen=True)
+
+    score: Annotated[float, CsvColumn("ood_score")] = Field(description="the larger of the two")
+    mahalanobis: Annotated[float, CsvColumn(None)]
+    knn: Annotated[float, CsvColumn(None)]
+    flagged: Annotated[bool, CsvColumn("ood_flag")] = Field(description="score > 1")
+
+
+class Answer(BaseModel):
+    """All that is said about one image."""
+
+    model_config = ConfigDict(frozen=True)
+
+    probabilities: Annotated[dict[str, float], CsvColumn("prob_{}", "classes")] = Field(
+        description="calibrated, at the prevalence of the data set"
+    )
+    logits: Annotated[dict[str, float], CsvColumn("logit_{}", "classes")]
+    class_at_dataset_prior: str = Field(description="the most probable class")
+    class_at_uniform_prior: str = Field(
+        description="the most probable class, were all equally frequent"
+    )
     decision: Decision | None = None
-    conformal: dict[str, list[str]] = field(default_factory=dict)
-    ood: dict[str, Any] | None = None
-    similar: dict[str, int] | None = None  # classes of the nearest training images
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return {
-            **self.__dict__,
-            "decision": None if self.decision is None else dict(self.decision.__dict__),
-        }
+    conformal: Annotated[dict[str, list[str]], CsvColumn("set {}", "rules")] = Field(
+        default_factory=dict, description='conformal rule, e.g. "90 %": the classes in its set'
+    )
+    ood: OodScores | None = None
+    similar: Annotated[dict[str, int] | None, CsvColumn(None)] = Field(
+        None, description="classes of the nearest training images"
+    )
 
 
 def find_point(info: BundleInfo, name: str | None) -> OperatingPoint | None:
@@ -61,12 +93,14 @@ def find_point(info: BundleInfo, name: str | None) -> OperatingPoint | None:
     if name is None:
         return info.operating_points[0] if info.operating_points else None
     for point in info.operating_points:
-        if point.name == name:
+        if point_name(point) == name:
             return point
     raise BadInput(
         f"no operating point '{name}'",
         where=info.name,
-        remedy=nearest(name, [p.name for p in info.operating_points]) or "the bundle has none",
+        remedy=nearest(name, [point_name(p) for p in info.operating_points])
+        if info.operating_points
+        else f"the bundle has none: {info.no_operating_point or 'its maker gave no reason'}",
     )
 
 
@@ -92,7 +126,7 @@ def _answer(
     row: int,
     point: OperatingPoint | None,
     abstain: str,
-    ood: dict[str, Any] | None,
+    ood: OodScores | None,
     similar: dict[str, int] | None,
 ) -> Answer:
     prob = outputs.prob[row]
@@ -118,27 +152,28 @@ def _decide(
     prob: Any,
     point: OperatingPoint,
     abstain: str,
-    ood: Mapping[str, Any] | None,
-    sets: Mapping[str, Sequence[str]],
+    ood: OodScores | None,
+    sets: dict[str, list[str]],
 ) -> Decision:
     score = float(sum(float(prob[info.classes.index(c)]) for c in point.score))
     reason = ""
-    if abstain != "none" and ood is not None and ood["flagged"]:
+    if abstain != "none" and ood is not None and ood.flagged:
         reason = "not like the training images"
     elif abstain == "ood_or_set" and any(_both_sides(s, point) for s in sets.values()):
         reason = "the conformal set holds classes of both sides"
     positive = None if reason else score >= point.threshold
-    return Decision(point.name, score, point.threshold, positive, reason)
+    return Decision(
+        operating_point=point_name(point),
+        score=score,
+        threshold=point.threshold,
+        positive=positive,
+        reason=reason,
+    )
 
 
-def _members(rule: Conformal, prob: Any) -> list[str]:
-    found = prediction_sets(_rules(rule), prob[None])[0]
-    return [name for name, inside in zip(rule.classes, found, strict=True) if inside]
-
-
-@cache
-def _rules(rule: Conformal) -> conformal.Conformal:
-    return conformal.Conformal.from_json(rule.model_dump())
+def _members(rule: BundledConformal, prob: Any) -> list[str]:
+    members = prediction_sets(rule, prob[None])[0]
+    return [name for name, inside in zip(rule.classes, members, strict=True) if inside]
 
 
 def _both_sides(members: Sequence[str], point: OperatingPoint) -> bool:
@@ -152,7 +187,7 @@ def _named(info: BundleInfo, values: Any) -> dict[str, float]:
 
 def _surroundings(
     predictor: Predictor, outputs: Outputs
-) -> tuple[list[dict[str, Any] | None], list[dict[str, int] | None]]:
+) -> tuple[list[OodScores | None], list[dict[str, int] | None]]:
     """Out-of-distribution scores and the classes of the nearest training images, by image."""
     detector, limits = predictor.detector, predictor.info.ood
     if detector is None or limits is None:
@@ -162,7 +197,7 @@ def _surroundings(
     alone = distances[:, -1] / limits.knn_threshold
     score = np.maximum(far, alone)
     flags = [
-        {"score": float(s), "mahalanobis": float(m), "knn": float(k), "flagged": bool(s > 1)}
+        OodScores(score=float(s), mahalanobis=float(m), knn=float(k), flagged=bool(s > 1))
         for s, m, k in zip(score, far, alone, strict=True)
     ]
     classes = predictor.info.classes

@@ -1,4 +1,4 @@
-"""From a trained network to one ONNX file. The only file of this room that needs torch."""
+"""From a trained network to one ONNX file. Needs torch, as `from_run.py` does."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from lesionlab.data.images import Preprocessing, normalise
 from lesionlab.deployment.predictor import test_picture
+from lesionlab.explanation.offset import NONE, Offset, place_offset
+from lesionlab.explanation.targets import has_target
 from lesionlab.models.classifier import Classifier, last_linear
 from lesionlab.models.onnx_program import to_program
 
@@ -20,11 +22,15 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Exported:
-    """`data` is the ONNX file; `outputs` names what it answers; the embedding is (N, `width`)."""
+    """`data` is the ONNX file; `outputs` names what it answers; the embedding is (N, `width`).
+
+    `cam_offset`: where the places of its map lie (`explanation.offset`).
+    """
 
     data: bytes
     outputs: tuple[str, ...]
     width: int
+    cam_offset: Offset = NONE
 
 
 class Deployed(nn.Module):
@@ -79,7 +85,9 @@ def to_onnx(model: Classifier, how: Preprocessing, facts: int = 0) -> Exported:
         given["facts"] = torch.zeros(len(sample), facts)
     proto = to_program(Deployed(model, with_cam), given, outputs)
     width = proto.graph.output[1].type.tensor_type.shape.dim[1].dim_value
-    return Exported(_without_traces(proto), outputs, width)
+    known = with_cam and has_target(model)
+    offset = place_offset(model, (how.channels, how.size, how.size)) if known else NONE
+    return Exported(_without_traces(proto), outputs, width, offset)
 
 
 def _without_traces(proto: onnx.ModelProto) -> bytes:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from lesionlab import files
 from lesionlab.data.images import UInt8
+from lesionlab.deployment.batch import ImageResult
+from lesionlab.deployment.schema import BundleInfo
+from lesionlab.errors import BadInput
 
 SIDE = 448  # pixels of the written picture, at least
 STRENGTH = 0.6
@@ -26,18 +32,54 @@ def evidence(cam: npt.NDArray[np.float32], row: int) -> npt.NDArray[np.float32]:
     return np.asarray(cam[row] - others.mean(axis=0), np.float32)
 
 
-def overlay(pixels: UInt8, cam: npt.NDArray[np.float32], row: int) -> Image.Image:
-    """The network's view, (size, size, C) uint8, with the positive evidence laid over it."""
+def overlay(
+    pixels: UInt8,
+    cam: npt.NDArray[np.float32],
+    row: int,
+    offset: tuple[float, float] = (0.0, 0.0),
+) -> Image.Image:
+    """The network's view, (size, size, C) uint8, with the positive evidence laid over it.
+
+    The places of the map lie `offset` (down, right; in places) from equal parts of the side.
+    """
     side = max(SIDE, pixels.shape[0])
     shown = Image.fromarray(pixels.squeeze()).convert("RGB").resize((side, side))
     positive = np.maximum(evidence(cam, row), 0)
     scaled = (255 * positive / max(float(positive.max()), 1e-9)).astype(np.uint8)
-    heat = Image.fromarray(scaled).resize((side, side), Image.Resampling.BICUBIC)
+    heat = _enlarged(scaled, side, offset)
     share = np.asarray(heat, np.float64)[..., None] / 255
     colour = LOW + (HIGH - LOW) * share
     alpha = STRENGTH * share
     mixed = np.asarray(shown) * (1 - alpha) + colour * alpha
     return Image.fromarray(mixed.round().astype(np.uint8))
+
+
+def _enlarged(grid: UInt8, side: int, offset: tuple[float, float]) -> Image.Image:
+    """(h, w) as a picture; what moves in at an edge is the place at that edge."""
+    (down, right), (h, w) = offset, grid.shape
+    around = math.ceil(max(abs(down), abs(right)))
+    wide = Image.fromarray(np.pad(grid, around, mode="edge"))
+    left, top = around - right, around - down
+    return wide.resize((side, side), Image.Resampling.BICUBIC, (left, top, left + w, top + h))
+
+
+def write_heatmap(
+    folder: Path, result: ImageResult, info: BundleInfo, twins: frozenset[str]
+) -> None:
+    """Write the map of an image's most probable class, where there is one.
+
+    `twins` are the ids that differ from an earlier one by case alone.
+    """
+    if result.answer is None or result.pixels is None or result.cam is None:
+        return
+    name = result.answer.class_at_dataset_prior
+    picture = overlay(result.pixels, result.cam, info.classes.index(name), info.cam_offset)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        image_id = result.item.image_id
+        files.write_bytes(folder / file_name(image_id, name, image_id in twins), png(picture))
+    except OSError as error:
+        raise BadInput(f"cannot be written ({error.strerror})", where=str(folder)) from None
 
 
 def png(image: Image.Image) -> bytes:

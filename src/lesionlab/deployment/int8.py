@@ -12,11 +12,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab import extras
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.bootstrap import bootstrap, group_codes
 from lesionlab.evaluation.predictions import Floats, Predictions
@@ -42,10 +42,6 @@ class Cost:
     upper: float
     max_probability_difference: float
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return dict(self.__dict__)
-
 
 class _Images:
     """What onnxruntime's calibration reads from."""
@@ -61,14 +57,10 @@ def quantise(
     data: bytes, batches: Callable[[], Iterator[dict[str, Float32]]], per_channel: bool
 ) -> bytes:
     """The int8 version of an ONNX model; `batches()` yields its inputs by name."""
-    try:
-        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-    except ImportError as error:
-        raise BadInput(
-            f"--int8 needs the extra 'train' ({error.name} is not installed)",
-            remedy="install it with: pip install 'lesionlab[train]'",
-        ) from None
+    extras.need("train", "quantisation", "--int8")
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
     with tempfile.TemporaryDirectory() as room:
         plain, ready, small = (Path(room) / f"{n}.onnx" for n in ("plain", "ready", "small"))
         plain.write_bytes(data)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lesionlab.data.cache import Pixels
-from lesionlab.data.facts import encode
+from lesionlab.data.clinical_metadata import encode
 from lesionlab.data.images import Preprocessing, normalise
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.randomness import philox
 from lesionlab.deployment import int8, ood
 from lesionlab.deployment.bundle import Bundle
 from lesionlab.deployment.predictor import Outputs, Predictor
-from lesionlab.deployment.schema import Conformal, OperatingPoint, OutOfDistribution, Parity
+from lesionlab.deployment.schema import BundledConformal, OutOfDistribution, Parity
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.calibration import fit_temperature
 from lesionlab.evaluation.conformal import ALPHA, fit_conformal
 from lesionlab.evaluation.operating_point import choose_operating_point
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.progress import Progress
-from lesionlab.run import FactsCoding
+from lesionlab.run_folder import FactsCoding
 
 BATCH = 16
 TOLERANCE = 1e-4
@@ -111,10 +111,10 @@ def distance_to_run(
     return max((float(np.abs(p - r).max()) for p, r in found), default=None)
 
 
-def calibrate_sets(predictions: Predictions, part: str) -> Conformal:
+def calibrate_sets(predictions: Predictions, part: str) -> BundledConformal:
     """Prediction sets of the deployed model itself, on a part it was not trained on."""
     rule = fit_conformal(predictions, calibrated_on=part, alpha=ALPHA, rare="include")
-    return Conformal.model_validate({**rule.to_json(), "calibrated_on": part})
+    return BundledConformal(**vars(rule), calibrated_on=part)
 
 
 def fit_distances(
@@ -157,7 +157,7 @@ def to_int8(
         tried.append((cost.auc_int8, per_channel, cost, small, said))
     _, per_channel, cost, small, said = max(tried, key=lambda t: t[0])
     int8.refuse_costly(cost)
-    return _refitted(images, small, valid, said, {**cost.to_json(), "per_channel": per_channel})
+    return _refitted(images, small, valid, said, {**asdict(cost), "per_channel": per_channel})
 
 
 def _refitted(
@@ -170,15 +170,13 @@ def _refitted(
     prob = Predictor(warm).probabilities(said.logits)
     after = images.predictions(valid, prob)
     points = tuple(
-        OperatingPoint.model_validate(
-            choose_operating_point(
-                after,
-                score=p.score,
-                chosen_on="valid",
-                policy=p.policy,
-                target=p.target,
-                prior=p.prior,
-            ).to_json()
+        choose_operating_point(
+            after,
+            score=p.score,
+            chosen_on="valid",
+            policy=p.policy,
+            target=p.target,
+            prior=p.prior,
         )
         for p in info.operating_points
     )

@@ -2,68 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from lesionlab.config import InputSettings, Strict
-from lesionlab.run import FactsCoding
+from lesionlab.errors import BadInput
+from lesionlab.evaluation.conformal import SCORES, Conformal
+from lesionlab.evaluation.operating_point import OperatingPoint
+from lesionlab.run_folder import FactsCoding
 
-SCHEMA_VERSION = 1
-
-
-class Measure(Strict):
-    """A measured number with its 95 % interval; null where there is too little to say."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    method: str = ""
+# 2: filter and crop of the input, first weights, offset of the map (docs/decisions/0143).
+# A bundle of version 1 has none of them and is read with what 0.1.0 did: bilinear, whole, none.
+SCHEMA_VERSION = 2
 
 
-class OperatingPoint(Strict):
-    """A locked decision, as `evaluation.operating_point` writes it.
-
-    An image is positive where the summed probability of the classes in `score` >= `threshold`.
-    """
-
-    policy: str
-    target: float | None
-    threshold: float = Field(ge=0, le=2, allow_inf_nan=False)  # just above 1: nobody is positive
-    score: tuple[str, ...] = Field(min_length=1)
-    chosen_on: str
-    prior: dict[str, float] | None
-    positive_groups: int
-    negative_groups: int
-    sensitivity: Measure
-    specificity: Measure
-
-    @property
-    def name(self) -> str:
-        """How a person refers to it, e.g. "sensitivity_bound 0.95"."""
-        return self.policy if self.target is None else f"{self.policy} {self.target:g}"
+def point_name(point: OperatingPoint) -> str:
+    """How a person refers to an operating point, e.g. "sensitivity_bound 0.95"."""
+    return point.policy if point.target is None else f"{point.policy} {point.target:g}"
 
 
-class Conformal(Strict):
-    """Prediction sets, as `evaluation.conformal` writes them: class k where its score <= quantile.
+@dataclass(frozen=True)
+class BundledConformal(Conformal):
+    """The rule of the deployed model's prediction sets, and the split that calibrated it."""
 
-    A null quantile: too few groups to calibrate, the class is in every set.
-    """
-
-    method: Literal["lac", "aps", "raps"]
-    alpha: float = Field(gt=0, lt=1)
-    classes: tuple[str, ...]
-    quantile: tuple[float | None, ...]
-    groups: tuple[int, ...]  # calibration groups of each class
-    seed: int
-    warnings: tuple[str, ...]
     calibrated_on: str
 
     @property
     def name(self) -> str:
         """How a person refers to it, e.g. "90 %"."""
         return f"{100 * (1 - self.alpha):g} %"
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; an infinite quantile is null."""
+        return {**super().to_json(), "calibrated_on": self.calibrated_on}
+
+
+def _possible_point(point: OperatingPoint) -> OperatingPoint:
+    if not 0 <= point.threshold <= 2:  # just above 1: nobody is positive
+        raise ValueError(f"threshold {point.threshold:g} lies outside [0, 2]")
+    if not point.score:
+        raise ValueError("score names no class")
+    return point
+
+
+def _read_rule(value: Any) -> Any:
+    """From JSON, by the rule's own reader: pydantic would refuse its infinite quantiles."""
+    if not isinstance(value, Mapping):
+        return value
+    unknown = sorted(set(value) - {field.name for field in fields(BundledConformal)})
+    if unknown or "calibrated_on" not in value:
+        raise ValueError(f"unknown key '{unknown[0]}'" if unknown else "no key 'calibrated_on'")
+    try:
+        rule = Conformal.from_json(value)
+    except BadInput as error:
+        raise ValueError(str(error)) from None
+    return BundledConformal(**vars(rule), calibrated_on=str(value["calibrated_on"]))
+
+
+def _possible_rule(rule: BundledConformal) -> BundledConformal:
+    if rule.method not in SCORES:
+        raise ValueError(f"no conformal method '{rule.method}'")
+    if not 0 < rule.alpha < 1:
+        raise ValueError(f"alpha {rule.alpha:g} lies outside (0, 1)")
+    return rule
+
+
+Point = Annotated[OperatingPoint, AfterValidator(_possible_point)]
+ConformalRule = Annotated[
+    BundledConformal,
+    BeforeValidator(_read_rule),
+    AfterValidator(_possible_rule),
+    PlainSerializer(BundledConformal.to_json),
+]
 
 
 class OutOfDistribution(Strict):
@@ -107,6 +120,10 @@ class Training(Strict):
     weights: dict[str, str] = Field(default_factory=dict)
 
 
+# More than two places would be no picture of the network; it is measured to a quarter.
+CamOffset = Annotated[float, Field(ge=-2, le=2)]
+
+
 class FileRecord(Strict):
     """Length and hash of one file of the bundle."""
 
@@ -129,9 +146,12 @@ class BundleInfo(Strict):
     train_prior: dict[str, float]
     facts: FactsCoding | None = None  # of a network that also reads age, sex or site
     outputs: tuple[Literal["logits", "embedding", "cam"], ...]
+    # How far down and right of equal parts of the side the places of the map lie, in places.
+    cam_offset: tuple[CamOffset, CamOffset] = (0.0, 0.0)
     embedding_size: int = Field(ge=1)
-    operating_points: tuple[OperatingPoint, ...] = ()
-    conformal: tuple[Conformal, ...] = ()
+    operating_points: tuple[Point, ...] = ()
+    no_operating_point: str = ""  # why there is none, as the report of the run says it
+    conformal: tuple[ConformalRule, ...] = ()
     ood: OutOfDistribution | None = None
     training: Training
     parity: Parity

@@ -16,7 +16,7 @@ from lesionlab.data.ledger import START, digest
 from lesionlab.errors import BadInput
 
 
-class Audit:
+class AuditLog:
     """Appends to a JSON-lines file; each line holds the hash of the one before it."""
 
     def __init__(self, path: Path) -> None:

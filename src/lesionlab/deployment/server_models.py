@@ -24,7 +24,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
-class Model:
+class ServedModel:
     """One served bundle. The predictor's session runs in the calling thread."""
 
     id: str
@@ -33,7 +33,7 @@ class Model:
     stamp: Stamp
 
 
-def load_model(path: Path, key: Path | None = None) -> Model:
+def load_model(path: Path, key: Path | None = None) -> ServedModel:
     """Read, check and self-test a bundle; `key` is the public key that must have signed it."""
     stamp = stamp_of(path)
     bundle = read_bundle(path)
@@ -44,7 +44,7 @@ def load_model(path: Path, key: Path | None = None) -> Model:
         check_signature(bundle.identity, parse_signature(bundle.signature, where), key, where)
     predictor = Predictor(bundle, threads=1)
     predictor.self_test()
-    return Model(slug(bundle.info.name), path, predictor, stamp)
+    return ServedModel(slug(bundle.info.name), path, predictor, stamp)
 
 
 def slug(name: str) -> str:
@@ -73,7 +73,7 @@ class Models:
 
     def __init__(self, paths: Sequence[Path], key: Path | None = None) -> None:
         self._key = key
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, ServedModel] = {}
         self._failed: dict[str, Stamp] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -83,10 +83,10 @@ class Models:
                 raise BadInput(f"two bundles are called '{model.id}'", where=str(path))
             self._models[model.id] = model
 
-    def __iter__(self) -> Iterator[Model]:
+    def __iter__(self) -> Iterator[ServedModel]:
         return iter(tuple(self._models.values()))
 
-    def find(self, name: str | None) -> Model | None:
+    def find(self, name: str | None) -> ServedModel | None:
         """The model of that id; without a name, the first."""
         if name is None:
             return next(iter(self))
@@ -123,7 +123,7 @@ class Models:
                 continue
             self._failed.pop(model.id, None)
             # Under the old id: a client's address goes on working whatever the new name.
-            self._models[model.id] = Model(model.id, fresh.path, fresh.predictor, fresh.stamp)
+            self._models[model.id] = ServedModel(model.id, fresh.path, fresh.predictor, fresh.stamp)
             log.warning("replaced: %s", model.id)
             on_swap(model.id, True)
 

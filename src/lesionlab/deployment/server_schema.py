@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from lesionlab.deployment.cases import MAX_AGE
-from lesionlab.deployment.problems import PROBLEM
+from lesionlab.deployment.answers import Answer, Decision, OodScores
+from lesionlab.deployment.clinical_inputs import MAX_AGE
+from lesionlab.deployment.http_errors import PROBLEM
 
 
-class Ask(BaseModel):
+class PredictQuery(BaseModel):
     """What a request asks for, beside its images: the query of /v1/predict."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -27,41 +28,35 @@ class Ask(BaseModel):
     site: str | None = Field(None, max_length=100, description="in the words of the model")
 
 
-class DecisionShape(BaseModel):
+class DecisionShape(Decision):
     """Positive or not at one operating point; null where the policy abstains."""
 
-    operating_point: str
-    score: float
-    threshold: float
-    positive: bool | None
-    reason: str
 
-
-class OodShape(BaseModel):
+class OodShape(OodScores):
     """Distances over their thresholds; above 1 the image is not like the training images."""
 
-    score: float
-    mahalanobis: float
-    knn: float
-    flagged: bool
+
+def prediction_shape(answer: type[Answer] = Answer) -> type[BaseModel]:
+    """The fields of `answer`, absent where an image cannot be used, and those of the server."""
+    optional: dict[str, Any] = {
+        name: (field.annotation | None, Field(None, description=field.description))  # type: ignore[operator]
+        for name, field in answer.model_fields.items()
+    }
+    # Clients that are generated from the description know these two by their names.
+    optional |= {"decision": (DecisionShape | None, None), "ood": (OodShape | None, None)}
+    return create_model(
+        "PredictionShape",
+        __doc__="What is said about one image, or `error` and `status`.",
+        name=(str, ...),
+        error=(str | None, None),
+        status=(int, 200),
+        note=(str, ""),
+        **optional,
+        cam=(dict[str, list[list[float]]] | None, None),
+    )
 
 
-class PredictionShape(BaseModel):
-    """What is said about one image, or `error` and `status`."""
-
-    name: str
-    error: str | None = None
-    status: int = 200
-    note: str = ""
-    logits: dict[str, float] | None = None
-    probabilities: dict[str, float] | None = None
-    class_at_dataset_prior: str | None = None
-    class_at_uniform_prior: str | None = None
-    decision: DecisionShape | None = None
-    conformal: dict[str, list[str]] | None = None
-    ood: OodShape | None = None
-    similar: dict[str, int] | None = None
-    cam: dict[str, list[list[float]]] | None = None
+PredictionShape = prediction_shape()
 
 
 class PredictShape(BaseModel):
@@ -73,7 +68,7 @@ class PredictShape(BaseModel):
     research_only: bool
     leaky: bool
     synthetic: bool
-    predictions: list[PredictionShape]
+    predictions: list[PredictionShape]  # type: ignore[valid-type]
 
 
 class ModelShape(BaseModel):
@@ -85,6 +80,7 @@ class ModelShape(BaseModel):
     classes: list[str]
     malignant: list[str]
     operating_points: list[dict[str, Any]]
+    no_operating_point: str
     conformal: list[dict[str, Any]]
     outputs: list[str]
     leaky: bool
@@ -94,6 +90,7 @@ class ModelShape(BaseModel):
     facts: dict[str, Any] | None  # what it reads of age, sex and site
     fit: str  # also in `preprocessing`; it stands here for clients of 0.1.0
     preprocessing: dict[str, Any]  # how an image becomes its input
+    cam_offset: tuple[float, float]  # how far down and right the places of `cam` lie, in places
     training: dict[str, Any]
     card: str
 
@@ -179,7 +176,7 @@ PREDICT_BODY = {
 }
 
 
-class Limits(BaseModel):
+class ServerLimits(BaseModel):
     """What a server takes."""
 
     workers: int = Field(1, ge=1)

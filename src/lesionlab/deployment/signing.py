@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lesionlab import extras
 from lesionlab.errors import BadInput
 
 PREFIX = b"lesionlab bundle 1\n"  # so that a signature cannot be taken for one of anything else
-REMEDY = "install it with: pip install 'lesionlab[sign]'"
 MAKE_ONE = "make one with: openssl genpkey -algorithm ed25519 -out key.pem"
 
 
@@ -35,10 +35,9 @@ class Signature:
 
 
 def _ed25519() -> Any:
-    try:
-        from cryptography.hazmat.primitives.asymmetric import ed25519
-    except ImportError:
-        raise BadInput("signing needs the extra 'sign'", remedy=REMEDY) from None
+    extras.need("sign", "signing")
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
     return ed25519
 
 

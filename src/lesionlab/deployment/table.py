@@ -13,14 +13,18 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, reduce
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, get_args
+
+from pydantic import BaseModel
 
 from lesionlab import files, platforms
-from lesionlab.deployment.batch import Result
+from lesionlab.deployment.answers import Answer, CsvColumn
+from lesionlab.deployment.batch import ABOUT_IMAGE, ImageResult, PredictOptions, about_image
 from lesionlab.deployment.inputs import Item
-from lesionlab.deployment.schema import BundleInfo
+from lesionlab.deployment.schema import BundleInfo, point_name
 from lesionlab.errors import BadInput
 
 SYNC_ROWS = 64
@@ -36,48 +40,76 @@ def safe_cell(value: str) -> str:
     return "'" + value if value.startswith(FORMULA) else value
 
 
-def columns(info: BundleInfo, with_decision: bool) -> list[str]:
-    """The columns of the table, in order."""
-    names = ["image_id", "path", "error", "note"]
-    names += [f"prob_{c}" for c in info.classes] + [f"logit_{c}" for c in info.classes]
-    names += ["class_at_dataset_prior", "class_at_uniform_prior"]
-    if with_decision:
-        names += ["operating_point", "score", "threshold", "positive", "abstained_because"]
-    names += [f"set {rule.name}" for rule in info.conformal]
-    if info.ood is not None:
-        names += ["ood_score", "ood_flag"]
+def columns(info: BundleInfo, with_decision: bool, model: type[BaseModel] = Answer) -> list[str]:
+    """The columns of the table, in the order of the fields of `Answer`."""
+    keys = {"classes": info.classes, "rules": tuple(rule.name for rule in info.conformal)}
+    absent = {"decision": not with_decision, "ood": info.ood is None}
+    names = list(ABOUT_IMAGE)
+    for path, column in field_columns(model):
+        if absent.get(path[0]) or column.name is None:
+            continue
+        names += [column.name.format(key) for key in keys.get(column.keys, ("",))]
     return names
 
 
-def row(result: Result, names: Sequence[str]) -> list[str]:
+@cache
+def field_columns(model: type[BaseModel]) -> tuple[tuple[tuple[str, ...], CsvColumn], ...]:
+    """Each field of an answer, as the path to it, with its column; those of nested models too."""
+    found: list[tuple[tuple[str, ...], CsvColumn]] = []
+    for name, field in model.model_fields.items():
+        inner = _nested(field.annotation)
+        if inner is None:
+            own = next((m for m in field.metadata if isinstance(m, CsvColumn)), CsvColumn(name))
+            found.append(((name,), own))
+        else:
+            found += [((name, *path), column) for path, column in field_columns(inner)]
+    return tuple(found)
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    """The model in `Model` or `Model | None`."""
+    for one in (annotation, *get_args(annotation)):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
+    return None
+
+
+def row(result: ImageResult, names: Sequence[str]) -> list[str]:
     """The cells of one result; numbers round-trip, absent ones are empty."""
-    cells: dict[str, Any] = {
-        "image_id": safe_cell(result.item.image_id),
-        "path": safe_cell(result.item.path.as_posix()),
-        "error": safe_cell(result.error),
-        "note": safe_cell(result.note),
-    }
-    answer = result.answer
-    if answer is not None:
-        cells |= {f"prob_{c}": repr(p) for c, p in answer.probabilities.items()}
-        cells |= {f"logit_{c}": repr(z) for c, z in answer.logits.items()}
-        cells["class_at_dataset_prior"] = safe_cell(answer.class_at_dataset_prior)
-        cells["class_at_uniform_prior"] = safe_cell(answer.class_at_uniform_prior)
-        cells |= {f"set {a}": safe_cell(" ".join(s)) for a, s in answer.conformal.items()}
-        if answer.decision is not None:
-            d = answer.decision
-            cells["operating_point"] = safe_cell(d.operating_point)
-            cells["score"], cells["threshold"] = repr(d.score), repr(d.threshold)
-            cells["positive"] = "" if d.positive is None else str(int(d.positive))
-            cells["abstained_because"] = d.reason
-        if answer.ood is not None:
-            cells["ood_score"] = repr(answer.ood["score"])
-            cells["ood_flag"] = str(int(answer.ood["flagged"]))
-    return [str(cells.get(name, "")) for name in names]
+    values: dict[str, Any] = dict(about_image(result))
+    if result.answer is not None:
+        dumped = result.answer.model_dump()
+        for path, column in field_columns(type(result.answer)):
+            if column.name is None:
+                continue
+            value = reduce(lambda inner, key: inner and inner[key], path, dumped)
+            if column.keys:
+                values |= {column.name.format(key): v for key, v in value.items()}
+            else:
+                values[column.name] = value
+    return [cell(values.get(name)) for name in names]
+
+
+def cell(value: Any) -> str:
+    """A value as text that a spreadsheet reads as data.
+
+    >>> [cell(v) for v in (None, True, 0.25, ["mel", "nv"])]
+    ['', '1', '0.25', 'mel nv']
+    """
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(int(value))
+        case float():
+            return repr(value)
+        case list():
+            return safe_cell(" ".join(value))
+    return safe_cell(str(value))
 
 
 @dataclass(frozen=True)
-class Plan:
+class TablePlan:
     """What a table is made from; another plan cannot pick up its rows."""
 
     bundle: str  # identity
@@ -90,10 +122,25 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Table:
+def plan_table(
+    info: BundleInfo, identity: str, items: Sequence[Item], options: PredictOptions
+) -> TablePlan:
+    """The plan of a table of these images, with the clinical inputs that the model reads."""
+    settings = {
+        "operating_point": point_name(options.point) if options.point else "",
+        "abstain": options.abstain,
+        "draft": str(options.draft),
+    }
+    if info.facts is not None:
+        clinical = repr([item.clinical for item in items])
+        settings["cases"] = hashlib.sha256(clinical.encode()).hexdigest()
+    return TablePlan(identity, tuple(columns(info, options.point is not None)), settings)
+
+
+class PredictionsTable:
     """Writes rows to OUT.partial and moves it to OUT when all are there (a context manager)."""
 
-    def __init__(self, path: Path, plan: Plan) -> None:
+    def __init__(self, path: Path, plan: TablePlan) -> None:
         self.path = path
         self.plan = plan
         self.partial = path.with_name(path.name + ".partial")
@@ -143,7 +190,7 @@ class Table:
             raise BadInput(f"cannot be written ({error.strerror})", where=str(self.path)) from None
         return self
 
-    def add(self, result: Result) -> None:
+    def add(self, result: ImageResult) -> None:
         """Append one row; synced to the disk now and then."""
         self._write(row(result, self.plan.columns))
 

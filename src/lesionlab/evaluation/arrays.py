@@ -65,7 +65,7 @@ def plain_array(values: Array, name: str) -> Plain:
         raise BadInput("it is empty", where=name)
     names = None if columns is None else tuple(str(c) for c in columns)
     if found.dtype.kind == "O":
-        found = _python_values(found)
+        found = _python_values(found, name)
     if found.ndim == 2 and found.shape[1] == 1:
         found, names = found[:, 0], None
     return Plain(name, found, names, index if isinstance(index, pd.Index) else None)
@@ -97,7 +97,7 @@ def _dtype_of(values: Any) -> type | None:
     return None if nested or hasattr(values, "__array__") else object
 
 
-def _python_values(found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _python_values(found: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
     """Python's own numbers for NumPy's and for tensors of one value, as `list(array)` holds them:
     else they would be taken for texts, which are sorted by letters."""
     result = np.empty(found.shape, object)
@@ -105,6 +105,12 @@ def _python_values(found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         lone = isinstance(value, np.number | np.bool_) or (
             hasattr(value, "detach") and getattr(value, "ndim", None) == 0
         )
+        if isinstance(value, list | dict | set | np.ndarray):
+            raise BadInput(
+                f"a {type(value).__name__} is no single value",
+                where=at(Plain(name, found), place),
+                remedy="give one value a case",
+            )
         result[place] = value.item() if lone else value
     return result
 

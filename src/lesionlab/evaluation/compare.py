@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.intervals import Measure, too_few
 from lesionlab.evaluation.paired import holm
 from lesionlab.evaluation.predictions import Predictions
@@ -26,7 +27,6 @@ from lesionlab.evaluation.primary import (
     measured,
     primary_of,
 )
-from lesionlab.evaluation.statistics import Cases
 from lesionlab.evaluation.units import Unit, to_unit
 from lesionlab.progress import SILENT, Progress
 
@@ -183,7 +183,7 @@ def paired_rows(
     if len(set(names)) < len(names):
         raise BadInput(f"two models are called '{max(names, key=names.count)}'")
     first_name, first = models[0]
-    kept = np.flatnonzero(first.y_true >= 0)
+    kept = np.flatnonzero(first.is_labelled)
     if not len(kept):
         raise BadInput("no image has a label", where=first_name, remedy="add a column 'label'")
     rows = [first.take(kept)]

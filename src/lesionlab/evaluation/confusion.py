@@ -50,17 +50,6 @@ def specificity(counts: Floats) -> Floats:
     return ratio(total - row - column + hits(counts), total - row)
 
 
-def positive_predictive_value(counts: Floats) -> Floats:
-    """`(..., K)`: of the cases called a class, the share that is (precision); NaN: never called."""
-    return ratio(hits(counts), counts.sum(-2))
-
-
-def negative_predictive_value(counts: Floats) -> Floats:
-    """`(..., K)`: of the cases not called a class, the share that is not."""
-    total, row, column = counts.sum((-2, -1))[..., None], counts.sum(-1), counts.sum(-2)
-    return ratio(total - row - column + hits(counts), total - column)
-
-
 def f_beta(counts: Floats, beta: float = 1.0) -> Floats:
     """`(..., K)`: F-beta of each class; sensitivity weighs beta times as much as precision."""
     b = beta * beta

@@ -1,4 +1,10 @@
-"""ROC and precision-recall curves of one score, thinned for a report without changing shape."""
+"""ROC and precision-recall curves of one score: thinned for a report, with pointwise 95 % bands.
+
+Each point of a curve is a proportion, so its band is a proportion's interval: Wilson's, on the
+effective n that the variance of the replicates stands for, with a t quantile. There is none below
+the minimum number of groups, nor at the beginning of a precision-recall curve, where the precision
+depends on a few groups.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab.evaluation.confusion import ratio
+from lesionlab.evaluation.intervals import (
+    MINIMUM_GROUPS,
+    MOST_UNDEFINED,
+    t_quantile,
+    wilson_limits,
+)
+from lesionlab.evaluation.measured import Measured
+from lesionlab.evaluation.metric_table import RANKING_METRICS
 from lesionlab.evaluation.predictions import Floats, Ints
+from lesionlab.evaluation.statistics import FPR_GRID, RECALL_GRID
 
 POINTS = 200
+# kind -> (axis, its grid, the statistic, whose minimum number of groups holds)
+KINDS = {
+    "roc": ("fpr", FPR_GRID, "roc_band", "sensitivity_at_specificity_80"),
+    "pr": ("recall", RECALL_GRID, "pr_band", "average_precision"),
+}
 
 
 def counts_by_threshold(
@@ -82,3 +102,47 @@ def curve_json(
     }
     bands = bands or {}
     return {"roc": roc | {"band": bands.get("roc")}, "pr": pr | {"band": bands.get("pr")}}
+
+
+def bands(m: Measured, name: str) -> dict[str, Any]:
+    """`{roc: {fpr, low, high}, pr: {recall, low, high}}` of one score; None with too few groups."""
+    fewest = m.cases.scarcer_groups(name)
+    found: dict[str, Any] = {}
+    for kind, (axis, grid, key, metric) in KINDS.items():
+        drawn = m.replicates[f"{key}:{name}"]
+        if fewest < RANKING_METRICS[metric].minimum:
+            found[kind] = None
+            continue
+        low, high = wilson_band(m.point[f"{key}:{name}"], _variance(drawn), fewest)
+        if kind == "roc":  # everyone is called positive: nothing is left to chance
+            low[-1] = high[-1] = 1.0
+        else:
+            few = grid * fewest < MINIMUM_GROUPS["proportion"] - 1e-9
+            low[few] = high[few] = np.nan
+        found[kind] = {axis: grid.tolist(), "low": low, "high": high}
+    return found
+
+
+def _variance(drawn: Floats) -> Floats:
+    """(M,) variance of replicates (B, M); NaN where too many of them are undefined."""
+    defined = ~np.isnan(drawn)
+    n = defined.sum(axis=0)
+    centred = np.where(defined, drawn, 0.0)
+    mean = centred.sum(axis=0) / np.maximum(n, 1)
+    squares = (np.where(defined, drawn - mean, 0.0) ** 2).sum(axis=0)
+    enough = n >= max(2, (1 - MOST_UNDEFINED) * len(drawn))
+    return np.where(enough, squares / np.maximum(n - 1, 1), np.nan)
+
+
+def wilson_band(value: Floats, variance: Floats, fewest: float) -> tuple[Floats, Floats]:
+    """Limits (M,) around shares (M,) with these variances; NaN where either is.
+
+    Without any variation, as at 0 and 1, each of the scarcer side's `fewest` groups counts as one
+    case.
+    """
+    spread = value * (1 - value)
+    varies = (spread > 0) & (variance > 0)
+    n = np.where(varies, spread / np.where(varies, variance, 1.0), float(fewest))
+    low, high = wilson_limits(value, n, t_quantile(fewest - 1))
+    unknown = np.isnan(value) | np.isnan(variance)
+    return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)

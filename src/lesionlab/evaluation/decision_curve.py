@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from lesionlab.evaluation.intervals import FEWEST, effective_groups
+from lesionlab.evaluation.intervals import MINIMUM_GROUPS, effective_groups
 from lesionlab.evaluation.predictions import Floats, Ints
 
 THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
@@ -61,7 +61,7 @@ def decision_curve(
     fewer than 25 effective groups of either kind occur, or the model calls fewer positive. `gain`
     is the model's net benefit over the better of treating everyone and nobody.
     """
-    needed = FEWEST["share"]  # groups of a kind, or called so: fewer give no interval
+    needed = MINIMUM_GROUPS["proportion"]  # groups of a kind, or called so: fewer give no interval
     enough = min(_groups(positive, codes), _groups(~positive, codes)) >= needed
     weights = _weights(positive, prevalence)
     everyone = np.ones(len(score))

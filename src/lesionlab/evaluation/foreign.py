@@ -17,7 +17,12 @@ import pandas as pd
 from lesionlab.data import tables
 from lesionlab.data.taxonomy import counterparts, diagnosis
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation.predictions import Predictions, from_table, read_predictions
+from lesionlab.evaluation.predictions import (
+    Predictions,
+    from_table,
+    read_predictions,
+    without_absent_ids,
+)
 
 # our column -> what others call it; "image id", "Image_ID" and "imageId" are one name
 NAMES = {
@@ -42,9 +47,16 @@ MALIGNANT_ONE = ("malignant", "p_malignant", "prob_malignant", "malignancy")
 def read_any(path: Path) -> tuple[Predictions, tuple[str, ...]]:
     """A predictions CSV in our columns, or in another software's; and how it was read.
 
+    Ids of patients and lesions that say "nan", "NA" and the like are not known, and said.
     Raises `BadInput` as `read_predictions` does, and where the image's column or the
     probabilities cannot be told, or two columns answer to one name.
     """
+    found, notes = _read(path)
+    found, absent = without_absent_ids(found)
+    return found, (*notes, *absent)
+
+
+def _read(path: Path) -> tuple[Predictions, tuple[str, ...]]:
     try:
         table, odd = tables.read_csv(path.read_bytes(), str(path))
     except OSError:

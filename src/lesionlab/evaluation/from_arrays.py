@@ -23,9 +23,10 @@ from lesionlab.evaluation.arrays import (
     text,
     texts,
 )
-from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.predictions import Floats, Ints, Predictions, without_absent_ids
 
 ROUNDING = 1e-6  # an average of float32 probabilities may exceed 1 by so much
+LOST = ("nan", "<NA>", "NaT")  # of NumPy and pandas
 IDS = ("patient_id", "lesion_id")
 Label = str | int | float | bool
 Groups = Array | Mapping[str, Array]
@@ -68,16 +69,21 @@ def predictions_from_arrays(
     names, notes = _class_names(true, prob, classes)
     chosen, said = _positive(names, positive, prob, _is_numbered(names))
     y, read = _label_numbers(true, names, chosen)
+    if (y < 0).all():
+        raise BadInput("no case has a label", where="y_true", remedy="give the truth of some")
     patients, lesions = (_id_texts(ids.get(name), len(true)) for name in IDS)
-    predictions = Predictions(
-        _image_ids(named, len(true), prefix),
-        patients,
-        lesions,
-        names,
-        y,
-        probability_rows(prob, names, chosen),
+    predictions, absent = without_absent_ids(
+        Predictions(
+            _image_ids(named, len(true), prefix),
+            patients,
+            lesions,
+            names,
+            y,
+            probability_rows(prob, names, chosen),
+        )
     )
-    return FromArrays(predictions, chosen, (*notes, *said, *read, *_about_groups(predictions)))
+    about = _about_groups(predictions, bool(ids))
+    return FromArrays(predictions, chosen, (*notes, *said, *read, *absent, *about))
 
 
 def probability_rows(
@@ -117,9 +123,7 @@ def _class_names(
     """The names in the order of the columns, and what was assumed about it."""
     k = 2 if prob.values.ndim == 1 else prob.values.shape[1]
     if classes is not None:
-        if isinstance(classes, str):
-            raise BadInput("it is one text", where="classes", remedy="give a list of names")
-        return _checked(tuple(text(c) for c in list(classes)), k, "classes"), ()
+        return _checked(_names(classes, "classes"), k, "classes"), ()
     columns = _column_names(prob)
     if columns is not None:
         return _checked(columns, k, "the columns of y_prob"), ()
@@ -127,6 +131,20 @@ def _class_names(
     if prob.values.ndim == 1 or _is_numbered(names):
         return names, ()
     return names, (f"y_prob's columns read in the sorted order of labels: {', '.join(names)}",)
+
+
+def _names(given: object, where: str) -> tuple[str, ...]:
+    """Names of classes as a list, column or array of one dimension holds them; it may be empty."""
+    listed = isinstance(given, Sequence) and not isinstance(given, str | bytes)
+    if not listed and not hasattr(given, "__array__"):
+        what = "one text" if isinstance(given, str) else f"a {type(given).__name__}"
+        raise BadInput(f"it is {what}", where=where, remedy="give a list of names")
+    if listed and not given:
+        return ()
+    array = plain_array(given, where)  # type: ignore[arg-type]
+    if array.values.ndim != 1:
+        raise BadInput(f"its shape is {array.values.shape}", where=where, remedy="give a list")
+    return tuple(texts(array.values))
 
 
 def _checked(names: tuple[str, ...], k: int, where: str) -> tuple[str, ...]:
@@ -183,6 +201,13 @@ def _from_labels(true: Plain, k: int) -> tuple[str, ...]:
             return numbered
     else:
         found = tuple(sorted({text(v) for v in labels}))
+        lost = [name for name in found if name in LOST]
+        if lost:
+            raise BadInput(
+                f"a label is the text '{lost[0]}', which missing values become among texts",
+                where="y_true",
+                remedy="give None for them, or name the classes: classes=[...]",
+            )
         _refuse_numbers_by_letters(found)
     if len(found) != k:
         shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
@@ -231,7 +256,8 @@ def _positive(
             )
         return (), ()
     single = isinstance(positive, str | int | float | np.generic)
-    wanted = {text(p) for p in ([positive] if single else positive)}  # type: ignore[union-attr]
+    several = list(positive) if isinstance(positive, set | frozenset) else positive
+    wanted = {text(positive)} if single else set(_names(several, "positive"))
     unknown = sorted(wanted - set(names))
     if unknown:
         raise BadInput(
@@ -301,6 +327,8 @@ def _group_columns(groups: Groups | None) -> dict[str, Plain]:
     """The ids by kind: a plain column holds patients, unless it is named lesion_id."""
     if groups is None:
         return {}
+    if isinstance(groups, Mapping) and not groups:
+        raise BadInput("it is empty", where="groups", remedy=f"give {' or '.join(IDS)}")
     columns = groups.keys() if isinstance(groups, Mapping) else getattr(groups, "columns", None)
     if columns is None:
         name = "lesion_id" if getattr(groups, "name", None) == "lesion_id" else "patient_id"
@@ -339,11 +367,12 @@ def _image_ids(named: Plain | None, n: int, prefix: str) -> Objects:
     return found
 
 
-def _about_groups(p: Predictions) -> tuple[str, ...]:
+def _about_groups(p: Predictions, given: bool) -> tuple[str, ...]:
     alone = int(((p.patient_id == "") & (p.lesion_id == "")).sum())
     if alone == len(p):
+        what = "no case has a group" if given else "no groups were given"
         return (
-            "no groups were given: every case counts as independent, and the intervals are too "
+            f"{what}: every case counts as independent, and the intervals are too "
             "narrow where several are of one patient",
         )
     if alone:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.measured import Measured, Rows
-from lesionlab.evaluation.reliability import ECE_METHOD, expected_calibration_error
-from lesionlab.evaluation.statistics import AT, Cases
+from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS, Family, Metric
 
 MALIGNANT = "malignant"  # the name of the summed score, beside the classes' own names
 
@@ -17,49 +18,43 @@ def headline(m: Measured, positive: str | None) -> dict[str, Measure]:
 
     For two classes AUC and average precision are those of `positive`, else means over classes.
     """
-    c = m.cases
-    everyone = np.ones(len(c.y_true), bool)
-    majority = int(np.bincount(c.y_true, minlength=len(c.classes)).argmax())
-    right = c.y_pred == c.y_true
-    result = {
-        "accuracy": m.share(right, everyone),
-        "majority_accuracy": m.share(c.y_true == majority, everyone),
-        "balanced_accuracy": m.mean_recall(),
-        "balanced_accuracy_prior_corrected": corrected(m),
-        "roc_auc": m.mean_ranked("roc_auc"),
-        "average_precision": m.mean_ranked("average_precision"),
-        "mcc": m.agreement("mcc"),
-        "kappa": m.agreement("kappa"),
-        "f1_macro": m.mean_f1(),
-        "error_rate": m.share(~right, everyone),
-        "nll": m.loss("nll"),
-        "brier": m.loss("brier"),
-        "ece": expected_error(c),
-    }
+    result = {name: headline_metric(m, row) for name, row in METRICS.items()}
     return result | ranked(m, positive) if positive else result
 
 
-def corrected(m: Measured) -> Measure:
-    """Balanced accuracy of the decision at a uniform prior, where the prior is known."""
-    if m.cases.y_pred_corrected is None:
+def headline_metric(m: Measured, row: Metric) -> Measure:
+    """One metric of the table, with the interval of its family."""
+    if row.decision == "prior_corrected" and m.cases.y_pred_corrected is None:
         method = "not computed: the prior of the probabilities is not known"
         return Measure(None, None, None, len(m.cases.y_true), method)
-    return m.mean_recall("_prior_corrected")
+    return INTERVALS[row.family](m, row)
 
 
-def expected_error(c: Cases) -> Measure:
-    """ECE of the highest probability; no interval can be given honestly."""
-    value = expected_calibration_error(c.y_prob.max(1), c.y_true == c.y_prob.argmax(1))
-    return Measure(value, None, None, len(c.y_true), ECE_METHOD)
+def _proportion(m: Measured, row: Metric) -> Measure:
+    assert row.per_case is not None
+    return m.share(row.per_case(m.cases), np.ones(len(m.cases.y_true), bool))
+
+
+def _single(m: Measured, row: Metric) -> Measure:
+    """A number of which no interval can be given honestly."""
+    assert row.single is not None
+    return Measure(row.single(m.cases), None, None, len(m.cases.y_true), row.method)
+
+
+INTERVALS: dict[Family, Callable[[Measured, Metric], Measure]] = {
+    "proportion": _proportion,
+    "logit t": Measured.bounded,
+    "log t": Measured.loss,
+    "MOVER over sensitivities": Measured.mean_sensitivity,
+    "MOVER over F1": Measured.mean_f1,
+    "MOVER over rankings": Measured.mean_ranked,
+    "none": _single,
+}
 
 
 def ranked(m: Measured, name: str) -> dict[str, Measure]:
     """All ranking metrics of one score."""
-    keys = ["roc_auc", "average_precision", "interpolated_pr_area", "partial_auc_80"]
-    for at in AT:
-        keys.append(f"sensitivity_at_specificity_{round(at * 100)}")
-        keys.append(f"specificity_at_sensitivity_{round(at * 100)}")
-    return {key: m.ranked(key, name) for key in keys}
+    return {key: m.ranked(key, name) for key in RANKING_METRICS}
 
 
 def per_class(m: Measured) -> dict[str, dict[str, Measure]]:

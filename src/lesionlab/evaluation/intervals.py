@@ -1,4 +1,10 @@
-"""A measured number with its interval, and the interval methods that fit clustered data."""
+"""Intervals of measured numbers that still cover when the data are clustered and groups are few.
+
+Proportions get Wilson's interval on their effective n. For everything else the replicates of a
+bootstrap give only the variance: a percentile interval of few groups is too narrow and does not
+know the borders of the scale. The interval is made on a scale without borders, with the t
+quantile of the groups there are. docs/coverage.md has the simulation that chose this.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +15,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import special
+from scipy.special import expit, logit, stdtrit
 
 from lesionlab.evaluation.predictions import Floats, Ints
 
 LEVEL = 0.95
-# The fewest effective groups (`effective_groups`, of the scarcer class) from which on an interval
-# covers in at least 93 % of simulated studies: docs/coverage.md. Below: "too few to say".
-FEWEST = {
-    "share": 25,
-    "roc_auc": 15,
-    "average_precision": 40,
-    "interpolated_pr_area": 40,
-    "precision_of_mixed": 80,  # both of them, where groups hold several classes
-    "partial_auc": 80,
-    "sensitivity_at_specificity": 20,
-    "specificity_at_sensitivity_80": 20,
-    "specificity_at_sensitivity_90": 40,
-    "specificity_at_sensitivity_95": 80,
+# The smallest number of effective groups (`effective_groups`, of the scarcer class) from which on
+# an interval covers in at least 93 % of simulated studies: docs/coverage.md. Below: "too few to
+# say". Headline and ranking metrics have theirs in `metric_table`.
+MINIMUM_GROUPS = {
+    "proportion": 25,
     "f1": 10,
     "mean_over_classes": 5,
     "mean_over_two_or_mixed": 20,  # two classes, or groups that hold several
-    "agreement": 20,
-    "loss": 30,
     "calibration": 30,
 }
+MOST_UNDEFINED = 0.05  # of the replicates; with more, the others no longer stand for all
 Cases = npt.NDArray[np.bool_]
 
 
@@ -80,19 +78,18 @@ def wilson(
     if not n > 0 or not math.isfinite(p):
         return float("nan"), float("nan")
     tail = 0.5 + level / 2
-    z = float(special.ndtri(tail) if df is None else special.stdtrit(max(df, 1), tail))
+    z = float(special.ndtri(tail) if df is None else stdtrit(max(df, 1), tail))
+    low, high = wilson_limits(np.asarray(p, np.float64), np.asarray(n, np.float64), z)
+    return float(low), float(high)
+
+
+def wilson_limits(p: Floats, n: Floats, quantile: float) -> tuple[Floats, Floats]:
+    """Wilson's limits of proportions `p` of effective numbers `n`, of any one shape."""
+    z = quantile
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(max(p * (1 - p), 0) / n + z * z / (4 * n * n))
-    low = 0.0 if p <= 0 else max(0.0, centre - half)
-    return low, 1.0 if p >= 1 else min(1.0, centre + half)
-
-
-def clopper_pearson(hits: float, n: float, level: float = LEVEL) -> tuple[float, float]:
-    """The exact binomial interval; `hits` and `n` may be effective, thus fractional."""
-    tail = (1 - level) / 2
-    low = float(special.betaincinv(hits, n - hits + 1, tail)) if hits > 0 else 0.0
-    high = float(special.betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
-    return low, high
+    half = z / (1 + z * z / n) * np.sqrt(np.maximum(p * (1 - p), 0) / n + z * z / (4 * n * n))
+    low = np.where(p <= 0, 0.0, np.maximum(centre - half, 0.0))
+    return low, np.where(p >= 1, 1.0, np.minimum(centre + half, 1.0))
 
 
 def lower_bound(hits: float, n: float, confidence: float = 0.95) -> float:
@@ -156,8 +153,8 @@ def clustered_proportion(part: Floats, whole: Floats, codes: Ints) -> ClusteredP
 def proportion_measure(part: Cases, whole: Cases, codes: Ints) -> Measure:
     """The share of the cases `whole (N,) bool` that are also in `part`, with its interval.
 
-    Wilson's interval on the effective n; groups are `codes (N,)`. Below `FEWEST["share"]`
-    effective groups there is too little to say.
+    Wilson's interval on the effective n; groups are `codes (N,)`. Below
+    `MINIMUM_GROUPS["proportion"]` effective groups there is too little to say.
     """
     inside = whole.astype(np.float64)
     return share_measure(clustered_proportion((part & whole).astype(np.float64), inside, codes))
@@ -167,8 +164,8 @@ def share_measure(share: ClusteredProportion) -> Measure:
     """A clustered share with Wilson's interval on its effective n, as `proportion_measure`."""
     if not share.groups:
         return Measure(None, None, None, 0, "undefined: no case")
-    if share.effective_groups < FEWEST["share"] - 1e-9:
-        return too_few(share.value, share.n, share.effective_groups, FEWEST["share"])
+    if share.effective_groups < MINIMUM_GROUPS["proportion"] - 1e-9:
+        return too_few(share.value, share.n, share.effective_groups, MINIMUM_GROUPS["proportion"])
     low, high = wilson(share.value, share.effective_n, df=share.df)
     method = f"Wilson, effective n {share.effective_n:.1f}, {share.groups} groups"
     return measure(share.value, low, high, share.n, method)
@@ -183,3 +180,107 @@ def too_few(value: float, n: float, groups: float, needed: int) -> Measure:
 def _whole(groups: float) -> str:
     """Rounded down: 19.6 of 20 groups are not enough, and must not read as 20."""
     return f"{math.floor(groups + 1e-9)}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """An interval and the name of its method."""
+
+    low: float
+    high: float
+    method: str
+
+
+def t_quantile(df: float, level: float = LEVEL) -> float:
+    """Two-sided quantile of Student's t; at least one degree of freedom."""
+    return float(stdtrit(max(df, 1), 0.5 + level / 2))
+
+
+def logit_limits(
+    value: float,
+    variance: float,
+    fewest: float,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Limits:
+    """Limits of a bounded metric: a t interval on the logit scale.
+
+    `fewest` is the number of groups on the scarcer side (df = fewest - 1). At a border, or
+    without any variation, each of those groups counts as one case of Wilson's interval.
+    """
+    low, high = bounds
+    x, v = (value - low) / (high - low), variance / (high - low) ** 2
+    if not (0 < x < 1 and v > 0):
+        a, b = wilson(min(max(x, 0.0), 1.0), fewest)
+        return Limits(low + a * (high - low), low + b * (high - low), "Wilson on groups")
+    half = t_quantile(fewest - 1) * math.sqrt(v) / (x * (1 - x))
+    a, b = (float(expit(logit(x) + sign * half)) for sign in (-1, 1))
+    return Limits(low + a * (high - low), low + b * (high - low), "logit t")
+
+
+def log_limits(value: float, variance: float, fewest: float) -> Limits:
+    """Limits of a loss (from 0 up): a t interval on the log scale."""
+    if not (value > 0 and variance > 0):
+        return Limits(float("nan"), float("nan"), "no variation")
+    half = t_quantile(fewest - 1) * math.sqrt(variance) / value
+    return Limits(value * math.exp(-half), value * math.exp(half), "log t")
+
+
+def mean_limits(values: Floats, lows: Floats, highs: Floats, correlation: Floats) -> Limits:
+    """Limits of the mean of K metrics from the limits of each and their `(K, K)` correlation.
+
+    MOVER, the method of variance estimates recovery (Zou and Donner 2008): each limit's distance
+    from its value stands for a multiple of that metric's standard error, so that skewness and
+    the small numbers of a rare class stay where they arise.
+    """
+    centre, k = float(values.mean()), len(values)
+    down, up = values - lows, highs - values
+    below = math.sqrt(max(float(down @ correlation @ down), 0.0)) / k
+    above = math.sqrt(max(float(up @ correlation @ up), 0.0)) / k
+    return Limits(centre - below, centre + above, "MOVER over classes")
+
+
+def correlations(replicates: Floats) -> Floats:
+    """`(K, K)` correlation of the columns of `(B, K)` replicates; 0 where one does not vary."""
+    defined = replicates[~np.isnan(replicates).any(1)]
+    k = replicates.shape[1]
+    if len(defined) < 3:
+        return np.eye(k)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.nan_to_num(np.atleast_2d(np.corrcoef(defined, rowvar=False)))
+    np.fill_diagonal(found, 1.0)
+    return np.asarray(found)
+
+
+def harmonic(groups: Floats) -> float:
+    """Harmonic mean of the numbers of groups of the classes: rare classes weigh most."""
+    return float(len(groups) / (1 / groups).sum()) if len(groups) else 0.0
+
+
+def weighted_mean_measure(
+    values: Floats,
+    weight: Floats,
+    codes: Ints,
+    *,
+    needed: int,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Measure:
+    """The weighted mean of `values (N,)` within `bounds`, by a t interval on the logit scale.
+
+    The variance is that of a ratio of group sums (`codes (N,)` are the groups), so images of one
+    patient stay together. Values may be fractions, such as shares of votes; cases of weight 0 do
+    not count. Fewer than `needed` groups give the value alone.
+
+    >>> m = weighted_mean_measure(np.array([1.0, 0.5] * 20), np.ones(40), np.arange(40), needed=10)
+    >>> m.value, round(m.low, 3), round(m.high, 3)
+    (0.75, 0.661, 0.822)
+    """
+    a, d = np.bincount(codes, values * weight), np.bincount(codes, weight)
+    groups, total, n = int((d > 0).sum()), float(d.sum()), int((weight > 0).sum())
+    if not groups:
+        return Measure(None, None, None, 0, "undefined: no case")
+    value = float(a.sum()) / total
+    if groups < max(needed, 2):
+        return too_few(value, n, groups, max(needed, 2))
+    variance = groups / (groups - 1) * float(((a - value * d) ** 2).sum()) / total**2
+    limits = logit_limits(value, variance, groups, bounds)
+    return measure(value, limits.low, limits.high, n, f"{limits.method}, {groups} groups")

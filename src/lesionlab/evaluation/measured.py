@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from lesionlab.evaluation.bootstrap import bootstrap
+from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.intervals import (
-    FEWEST,
+    MINIMUM_GROUPS,
+    MOST_UNDEFINED,
+    Limits,
     Measure,
     clustered_proportion,
-    measure,
-    proportion_measure,
-    too_few,
-    wilson,
-)
-from lesionlab.evaluation.paired import delong
-from lesionlab.evaluation.predictions import Floats
-from lesionlab.evaluation.resampled import (
-    Limits,
     correlations,
     harmonic,
     log_limits,
     logit_limits,
     mean_limits,
+    measure,
+    proportion_measure,
+    too_few,
+    wilson,
 )
-from lesionlab.evaluation.statistics import Cases, Statistics
+from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS, Metric
+from lesionlab.evaluation.paired import delong
+from lesionlab.evaluation.predictions import Floats
+from lesionlab.evaluation.statistics import Statistics
 from lesionlab.progress import SILENT, Progress
 
 Rows = npt.NDArray[np.bool_]
-MOST_UNDEFINED = 0.05  # of the replicates; with more, the others no longer stand for all
-BOUNDS = {"partial_auc_80": (0.0, 0.2), "mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0)}
 
 
 def measure_cases(
@@ -54,17 +54,30 @@ def measure_cases(
         cells_per_replicate=len(cases.y_true),
         progress=progress,
     )
-    return Measured(cases, point, replicates, {})
+    return Measured(cases, point, replicates)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Point estimates and replicates of all statistics; `undefined` counts replicates by metric."""
+    """Point estimates and replicates of all statistics."""
 
     cases: Cases
     point: dict[str, Floats]
     replicates: dict[str, Floats]
-    undefined: dict[str, int]
+
+    @cached_property
+    def undefined(self) -> dict[str, int]:
+        """In how many replicates each metric is undefined; those that always are defined left out.
+
+        A metric of a class is `<metric>:<class>`.
+        """
+        drawn = {k: v for k, v in self.replicates.items() if v.ndim == 1}
+        if self.cases.y_pred_corrected is None:
+            drawn = {k: v for k, v in drawn.items() if not _corrected(k)}
+        for k in np.flatnonzero(self.cases.present):
+            drawn[f"f1:{self.cases.classes[k]}"] = self.replicates["f1"][:, k]
+        counts = {key: int(np.isnan(values).sum()) for key, values in drawn.items()}
+        return {key: count for key, count in counts.items() if count}
 
     def share(self, part: Rows, whole: Rows) -> Measure:
         """The share of the cases `whole` that are also in `part`."""
@@ -78,46 +91,47 @@ class Measured:
         """
         found = self.share(part, whole)
         fewest = min(self.cases.worth(is_class), self.cases.worth(~is_class))
-        if found.value is None or fewest >= FEWEST["share"] - 1e-9:
+        needed = MINIMUM_GROUPS["proportion"]
+        if found.value is None or fewest >= needed - 1e-9:
             return found
-        return too_few(found.value, found.n, fewest, FEWEST["share"])
+        return too_few(found.value, found.n, fewest, needed)
 
     def ranked(self, metric: str, name: str) -> Measure:
         """A ranking metric of one score: logit t, with DeLong's variance where it holds."""
         if name not in self.cases.scores:
             return self._absent()
-        family = metric if metric in FEWEST else metric.rsplit("_", 1)[0]
-        if self.cases.mixed and family in ("average_precision", "interpolated_pr_area"):
-            family = "precision_of_mixed"
-        return self._bounded(
-            f"{metric}:{name}",
-            self.cases.scarcer_groups(name),
-            FEWEST[family],
-            BOUNDS.get(metric, (0.0, 1.0)),
-        )
+        row = RANKING_METRICS[metric]
+        mixed = self.cases.mixed and row.minimum_mixed is not None
+        needed = row.minimum_mixed if mixed else row.minimum
+        scarcer = self.cases.scarcer_groups(name)
+        return self._bounded(f"{metric}:{name}", scarcer, needed or 0, row.bounds)
 
     def f1(self, k: int) -> Measure:
         """F1 of class k."""
         if not self.cases.class_groups[k]:
             return self._absent()
-        return self._bounded("f1", float(self.cases.class_groups[k]), FEWEST["f1"], column=k)
+        return self._bounded(
+            "f1", float(self.cases.class_groups[k]), MINIMUM_GROUPS["f1"], column=k
+        )
 
-    def agreement(self, metric: str) -> Measure:
-        """MCC or kappa."""
+    def bounded(self, row: Metric) -> Measure:
+        """A number of all classes at once, as MCC: logit t."""
         groups = self.cases.class_groups[self.cases.present]
-        return self._bounded(metric, harmonic(groups), FEWEST["agreement"], BOUNDS[metric])
+        return self._bounded(row.name, harmonic(groups), row.minimum, row.bounds)
 
-    def loss(self, metric: str) -> Measure:
+    def loss(self, row: Metric) -> Measure:
         """NLL or Brier score: log t."""
-        value, variance = self._variance(metric)
-        fewest = harmonic(self.cases.class_groups[self.cases.present])
-        limits = log_limits(value, variance, fewest)
-        return self._stated(metric, value, limits, fewest, FEWEST["loss"])
+        value, variance = self._variance(row.name)
+        groups = harmonic(self.cases.class_groups[self.cases.present])
+        limits = log_limits(value, variance, groups)
+        return self._stated(row.name, value, limits, groups, row.minimum)
 
-    def mean_recall(self, suffix: str = "") -> Measure:
+    def mean_sensitivity(self, row: Metric) -> Measure:
         """Balanced accuracy: MOVER over the Wilson intervals of the classes' sensitivities."""
-        c, key = self.cases, f"sensitivity{suffix}"
-        decision = c.y_pred_corrected if suffix and c.y_pred_corrected is not None else c.y_pred
+        c, decision, key = self.cases, self.cases.y_pred, "sensitivity"
+        if row.decision == "prior_corrected":
+            assert c.y_pred_corrected is not None
+            decision, key = c.y_pred_corrected, "sensitivity_prior_corrected"
         parts = []
         for k in np.flatnonzero(c.present):
             whole = c.y_true == k
@@ -125,29 +139,29 @@ class Measured:
             share = clustered_proportion(part, whole.astype(np.float64), c.codes)
             low, high = wilson(share.value, share.effective_n, df=share.df)
             parts.append((share.value, low, high))
-        return self._mean(f"balanced_accuracy{suffix}", np.array(parts), key)
+        return self._mean(row, np.array(parts), self.replicates[key][:, c.present])
 
-    def mean_f1(self) -> Measure:
+    def mean_f1(self, row: Metric) -> Measure:
         """Macro F1: MOVER over the classes."""
         c, parts = self.cases, []
         for k in np.flatnonzero(c.present):
             value, variance = self._variance("f1", int(k))
             limits = logit_limits(value, variance, float(c.class_groups[k]))
             parts.append((value, limits.low, limits.high))
-        return self._mean("f1_macro", np.array(parts), "f1")
+        return self._mean(row, np.array(parts), self.replicates["f1"][:, c.present])
 
-    def mean_ranked(self, metric: str) -> Measure:
+    def mean_ranked(self, row: Metric) -> Measure:
         """Macro AUC or average precision: MOVER over the one-v-rest values."""
         names = [n for n in self.cases.classes if n in self.cases.scores]
         if not names:
             return self._absent()
         parts = []
         for name in names:
-            value, variance = self._variance(f"{metric}:{name}")
+            value, variance = self._variance(f"{row.name}:{name}")
             limits = logit_limits(value, variance, self.cases.scarcer_groups(name))
             parts.append((value, limits.low, limits.high))
-        drawn = np.stack([self.replicates[f"{metric}:{n}"] for n in names], axis=1)
-        return self._mean(metric, np.array(parts), drawn=drawn)
+        drawn = np.stack([self.replicates[f"{row.name}:{n}"] for n in names], axis=1)
+        return self._mean(row, np.array(parts), drawn)
 
     def _bounded(
         self,
@@ -163,24 +177,19 @@ class Measured:
         limits = logit_limits(value, variance, fewest, bounds)
         return self._stated(key, value, limits, fewest, needed)
 
-    def _mean(
-        self, name: str, parts: Floats, key: str = "", drawn: Floats | None = None
-    ) -> Measure:
-        if drawn is None:
-            drawn = self.replicates[key][:, self.cases.present]
-        self._count_undefined(name, drawn.mean(axis=1))
+    def _mean(self, row: Metric, parts: Floats, drawn: Floats) -> Measure:
+        """MOVER over classes: `parts (K, 3)` are value, low and high, `drawn (B, K)` replicates."""
         limits = mean_limits(parts[:, 0], parts[:, 1], parts[:, 2], correlations(drawn))
-        fewest = float(self.cases.class_groups[self.cases.present].min())
+        scarcest = float(self.cases.class_groups[self.cases.present].min())
         hard = self.cases.mixed or self.cases.present.sum() < 3
-        needed = FEWEST["mean_over_two_or_mixed" if hard else "mean_over_classes"]
-        return self._stated(name, float(parts[:, 0].mean()), limits, fewest, needed)
+        needed = row.minimum_hard if hard and row.minimum_hard is not None else row.minimum
+        return self._stated(row.name, float(parts[:, 0].mean()), limits, scarcest, needed)
 
     def _variance(self, key: str, column: int | None = None) -> tuple[float, float]:
         """The value and its variance: DeLong's for the AUC of independent cases."""
         value, drawn = self.point[key], self.replicates[key]
         if column is not None:
             value, drawn = value[column], drawn[:, column]
-        self._count_undefined(key if column is None else f"{key}:{self._name(column)}", drawn)
         metric, _, name = key.partition(":")
         if metric == "roc_auc" and name and self.cases.independent:
             positive, score = self.cases.scores[name]
@@ -209,16 +218,12 @@ class Measured:
 
     @property
     def _resamples(self) -> int:
-        return len(self.replicates["accuracy"])
-
-    def _name(self, column: int) -> str:
-        return self.cases.classes[column]
-
-    def _count_undefined(self, key: str, drawn: Floats) -> None:
-        count = int(np.isnan(drawn).sum())
-        if count:
-            self.undefined[key] = count
+        return len(next(iter(self.replicates.values())))
 
     def _absent(self) -> Measure:
         method = "undefined: the class is absent, or the only one"
         return Measure(None, None, None, len(self.cases.y_true), method)
+
+
+def _corrected(name: str) -> bool:
+    return name in METRICS and METRICS[name].decision == "prior_corrected"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,15 @@ class Predictions:
         """The name of the unit that is resampled: "patient", "lesion", "image", or "mixed"."""
         kinds = {str(g).split(":", 1)[0] for g in self.groups}
         return kinds.pop() if len(kinds) == 1 else "mixed"
+
+    @property
+    def is_labelled(self) -> npt.NDArray[np.bool_]:
+        """`(N,)`: the rows whose class is known."""
+        return np.asarray(self.y_true >= 0)
+
+    def labelled(self) -> Predictions:
+        """The rows whose class is known, in their order."""
+        return self.take(self.is_labelled)
 
     def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Predictions:
         """The given rows, in the given order."""
@@ -219,6 +229,24 @@ def _check_probabilities(
             where=str(path),
             remedy="every row must sum to 1",
         )
+
+
+def without_absent_ids(predictions: Predictions) -> tuple[Predictions, tuple[str, ...]]:
+    """Patients and lesions called "nan", "NA", "unknown" and the like as not known; and notes.
+
+    Each such row becomes a group of its own, as one with an empty id: they are no one patient.
+    The words are those that an import reads so (`tables.ABSENT`).
+    """
+    kept: dict[str, Any] = {}
+    notes = []
+    for column in ("patient_id", "lesion_id"):
+        ids = pd.Series(getattr(predictions, column), dtype=object)
+        kept[column] = tables.blank_unknown(ids).to_numpy(dtype=object)
+        changed = ids[(ids != "").to_numpy() & (kept[column] == "")]
+        if len(changed):
+            said = ", ".join(f"'{word}'" for word in sorted(set(changed)))
+            notes.append(f"{column} {said} in {len(changed)} rows is read as not known")
+    return replace(predictions, **kept), tuple(notes)
 
 
 def label_numbers(labels: pd.Series, classes: tuple[str, ...], path: Path) -> Ints:

@@ -10,12 +10,20 @@ import numpy.typing as npt
 from scipy import stats
 
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation import metrics
+from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.curves import counts_by_threshold
 from lesionlab.evaluation.evaluate import cases_of
-from lesionlab.evaluation.headline import MALIGNANT
-from lesionlab.evaluation.intervals import FEWEST, Measure
+from lesionlab.evaluation.headline import MALIGNANT, headline_metric
+from lesionlab.evaluation.intervals import (
+    MOST_UNDEFINED,
+    Measure,
+    correlations,
+    harmonic,
+    mean_limits,
+    t_quantile,
+)
 from lesionlab.evaluation.measured import Measured, measure_cases
+from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS
 from lesionlab.evaluation.paired import (
     auc_contributions,
     delong_difference,
@@ -25,8 +33,6 @@ from lesionlab.evaluation.paired import (
     swap_test,
 )
 from lesionlab.evaluation.predictions import Floats, Predictions
-from lesionlab.evaluation.resampled import correlations, harmonic, mean_limits, t_quantile
-from lesionlab.evaluation.statistics import Cases
 from lesionlab.progress import SILENT, Progress
 
 Kind = Literal["share", "recall", "area", "loss"]
@@ -42,7 +48,6 @@ PRIMARIES: dict[str, tuple[Kind, str, str, bool]] = {
     "malignant_average_precision": ("area", "average_precision", MALIGNANT, True),
     "malignant_partial_auc_80": ("area", "partial_auc_80", MALIGNANT, True),
 }
-MOST_UNDEFINED = 0.05
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,8 @@ class Primary:
     def needed(self) -> int:
         """The fewest groups for an interval, by the coverage simulation."""
         if self.kind == "area" and len(self.scores) == 1:
-            return FEWEST[self.statistic.removesuffix("_80")]
-        return FEWEST[{"share": "share", "loss": "loss"}.get(self.kind, "mean_over_classes")]
+            return RANKING_METRICS[self.statistic].minimum
+        return METRICS[self.name].minimum
 
     def parts(self, c: Cases) -> list[tuple[str, int | None, float]]:
         """The statistics whose mean the metric is: key, column, and the groups behind each."""
@@ -75,16 +80,9 @@ class Primary:
 
     def measure(self, m: Measured) -> Measure:
         """The metric of one model, as `evaluate` gives it."""
-        if self.kind == "share":
-            right = m.cases.y_pred == m.cases.y_true
-            return m.share(right, np.ones(len(right), bool))
-        if self.kind == "recall":
-            return m.mean_recall()
-        if self.kind == "loss":
-            return m.loss(self.statistic)
-        if len(self.scores) == 1:
+        if self.kind == "area" and len(self.scores) == 1:
             return m.ranked(self.statistic, self.scores[0])
-        return m.mean_ranked(self.statistic)
+        return headline_metric(m, METRICS[self.name])
 
 
 def _present(c: Cases) -> npt.NDArray[np.int64]:
@@ -201,8 +199,9 @@ def _test(metric: Primary, a: Cases, b: Cases, seed: int) -> tuple[float, str]:
         return permutation_test(np.mean(each, axis=0), a.codes, seed=seed), whole
     gain = right_a.astype(np.float64) - right_b
     if metric.kind == "loss":
-        loss = {"nll": metrics.nll_per_case, "brier": metrics.brier_per_case}[metric.statistic]
-        gain = loss(a.y_true, a.y_prob) - loss(b.y_true, b.y_prob)
+        loss = METRICS[metric.statistic].per_case
+        assert loss is not None
+        gain = loss(a) - loss(b)
     size = np.full(len(gain), len(gain))
     if metric.kind == "recall":
         size = np.bincount(a.y_true)[a.y_true] * len(_present(a))

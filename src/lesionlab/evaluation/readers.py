@@ -17,13 +17,20 @@ import numpy.typing as npt
 from lesionlab.data.taxonomy import counterparts, malignant_of
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import ranking
-from lesionlab.evaluation.bootstrap import bootstrap, group_codes
+from lesionlab.evaluation.bootstrap import RESAMPLING, Resampling, bootstrap, group_codes
 from lesionlab.evaluation.confusion import ratio
-from lesionlab.evaluation.intervals import FEWEST, Measure, measure, too_few
+from lesionlab.evaluation.intervals import (
+    MINIMUM_GROUPS,
+    MOST_UNDEFINED,
+    Measure,
+    measure,
+    t_quantile,
+    too_few,
+    weighted_mean_measure,
+)
+from lesionlab.evaluation.metric_table import RANKING_METRICS
 from lesionlab.evaluation.metrics import decide
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions
-from lesionlab.evaluation.resampled import t_quantile
-from lesionlab.evaluation.shares import mean_measure
 from lesionlab.evaluation.votes import Votes
 
 Weight = Literal["image", "read"]
@@ -156,8 +163,7 @@ def compare_with_readers(
     name: str = "pooled readers",
     threshold: float | None = None,
     weight: Weight = "image",
-    resamples: int = 2000,
-    seed: int = 0,
+    resampling: Resampling = RESAMPLING,
 ) -> ReaderComparison:
     """Lay pooled readers beside a model, on the images that both saw.
 
@@ -175,7 +181,9 @@ def compare_with_readers(
     data = pair(predictions, votes, malignant, name)
     statistics = difference_statistics(data, weight, threshold)
     observed = statistics(np.ones((1, data.n_groups)))
-    drawn = bootstrap(statistics, data.n_groups, resamples=resamples, seed=seed)
+    drawn = bootstrap(
+        statistics, data.n_groups, resamples=resampling.resamples, seed=resampling.seed
+    )
     reader, model = reader_measures(data, weight), model_measures(data, weight, threshold)
     difference = {
         key: _difference(data, float(value[0]), drawn[key]) for key, value in observed.items()
@@ -214,7 +222,7 @@ def pair(p: Predictions, votes: Votes, malignant: tuple[str, ...], name: str) ->
         remedy = nearest(unknown[0], p.classes) if unknown else "name the malignant classes"
         raise BadInput(what, where=name, remedy=remedy)
     place = {image: row for row, image in enumerate(votes.image_id)}
-    rows = np.flatnonzero([i in place for i in p.image_id] & (p.y_true >= 0))
+    rows = np.flatnonzero([i in place for i in p.image_id] & (p.is_labelled))
     if not len(rows):
         raise BadInput("no labelled image has votes", where=name, remedy="check the image ids")
     shared = p.take(rows)
@@ -291,7 +299,7 @@ def model_measures(data: Paired, weight: Weight, threshold: float | None) -> dic
 def mean_share(part: Floats, rows: Flags, data: Paired, weight: Weight) -> Measure:
     """The weighted mean of shares over some images; votes that agree on an image are one image."""
     whole = _weights(data, weight) * rows
-    return mean_measure(part, whole, data.codes, needed=FEWEST["share"])
+    return weighted_mean_measure(part, whole, data.codes, needed=MINIMUM_GROUPS["proportion"])
 
 
 def _weights(data: Paired, weight: Weight) -> Floats:
@@ -353,8 +361,9 @@ def _difference(data: Paired, value: float, drawn: Floats) -> Measure:
     sides = [len(np.unique(data.codes[s])) for s in (data.malignant, ~data.malignant)]
     fewest, n = min(sides), len(data.share)
     defined = drawn[~np.isnan(drawn)]
-    if fewest < FEWEST["sensitivity_at_specificity"] or len(defined) < 0.95 * len(drawn):
-        return too_few(value, n, fewest, FEWEST["sensitivity_at_specificity"])
+    needed = RANKING_METRICS["sensitivity_at_specificity_80"].minimum
+    if fewest < needed or len(defined) < (1 - MOST_UNDEFINED) * len(drawn):
+        return too_few(value, n, fewest, needed)
     half = t_quantile(fewest - 1) * float(defined.std(ddof=1))
     method = f"paired clustered bootstrap, t, {len(drawn)} resamples of {data.n_groups} groups"
     return measure(value, value - half, value + half, n, method)

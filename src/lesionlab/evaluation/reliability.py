@@ -9,15 +9,16 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from lesionlab.evaluation.intervals import (
-    FEWEST,
+    MINIMUM_GROUPS,
     Measure,
     effective_groups,
+    log_limits,
     measure,
     proportion_measure,
+    t_quantile,
     too_few,
 )
 from lesionlab.evaluation.predictions import Floats, Ints
-from lesionlab.evaluation.resampled import log_limits, t_quantile
 
 BINS = 15
 EDGE = 1e-9
@@ -87,7 +88,7 @@ def calibration_line(
     y = positive.astype(np.float64)
     sides = [np.bincount(codes[rows], minlength=1).astype(float) for rows in (positive, ~positive)]
     groups = min(effective_groups(size) for size in sides)
-    n, needed = len(y), FEWEST["calibration"]
+    n, needed = len(y), MINIMUM_GROUPS["calibration"]
     if not 0 < y.sum() < n:
         return dict.fromkeys(LINE, Measure(None, None, None, n, "undefined: one class only"))
     df = len(np.unique(codes)) - 1

@@ -13,6 +13,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
+from lesionlab import extras
 from lesionlab.errors import BadInput, one_line
 from lesionlab.progress import SILENT, Progress
 
@@ -102,12 +103,9 @@ def _attempted(
 
 def need_ray() -> Any:
     """The module, or `BadInput` that names the extra."""
-    try:
-        import ray
-    except ImportError:
-        raise BadInput(
-            "this needs the extra 'ray'", remedy="install it: pip install 'lesionlab[ray]'"
-        ) from None
+    extras.need("ray", "this engine", "--engine ray", "--engine local needs nothing")
+    import ray
+
     return ray
 
 

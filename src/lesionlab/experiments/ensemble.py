@@ -17,7 +17,7 @@ import pandas as pd
 
 from lesionlab import files
 from lesionlab.config import Settings, parse
-from lesionlab.data.facts import encode, fit_coding
+from lesionlab.data.clinical_metadata import encode, fit_coding
 from lesionlab.data.groups import Labels
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
@@ -29,12 +29,12 @@ from lesionlab.experiments.handmade import (
     handmade_features,
     tree_probabilities,
 )
-from lesionlab.experiments.heldout import run_probabilities
-from lesionlab.experiments.plans import PLAN
+from lesionlab.experiments.plan_file import PLAN
 from lesionlab.experiments.repeat import oof_path
 from lesionlab.progress import Progress
-from lesionlab.run import BEST, CONFIG, Run, read_run
-from lesionlab.training.machine import Machine
+from lesionlab.run_folder import BEST, CONFIG, Run, read_run, refuse_unfinished
+from lesionlab.training.device import Machine
+from lesionlab.training.inference import LoadedRun, load_run
 from lesionlab.training.members import (
     EPSILON,
     EnsembleRecord,
@@ -65,7 +65,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Context:
-    """What predicting needs beside a record; `dataset` is `in_order`."""
+    """What predicting needs beside a record; `dataset` is in the order of `image_id`."""
 
     dataset: Dataset
     machine: Machine
@@ -80,6 +80,10 @@ class Context:
         """(n,) class numbers."""
         found: Ints = self.dataset.label_indices(self.dataset.table)[rows]
         return found
+
+    def loaded(self, run: Run) -> LoadedRun:
+        """A run, ready to predict."""
+        return load_run(run, self.dataset, machine=self.machine, progress=self.progress)
 
 
 def members_of(folders: Sequence[Path], seed: int) -> list[MemberRecord]:
@@ -107,8 +111,7 @@ def _member(name: str, folder: Path, seed: int) -> MemberRecord:
     if is_ensemble(folder):
         raise BadInput("is an ensemble itself", where=str(folder), remedy="give its members")
     run = read_run(folder)
-    if not (run.folder / BEST).is_file():
-        raise BadInput("the run is not finished", where=str(folder), remedy="lesionlab resume")
+    refuse_unfinished(run)
     return MemberRecord(name=name, kind="run", runs=(_weights(run),))
 
 
@@ -249,14 +252,7 @@ def _turned_folds(
         run = read_run(Path(saved.folder))
         result = files.read_json(run.folder.parents[1] / "results" / f"{run.folder.name}.json")
         inside = folds == result["fold"]
-        y_prob[inside] = run_probabilities(
-            run,
-            context.dataset,
-            rows[inside],
-            views=views,
-            machine=context.machine,
-            progress=context.progress,
-        )
+        y_prob[inside] = context.loaded(run).probabilities(rows[inside], views)
     return y_prob
 
 
@@ -271,17 +267,8 @@ def member_probabilities(
         features = handmade_features(context.dataset, _side(record), context.progress)
         trees = fit_trees(features[fitting], context.labels(fitting))
         return tree_probabilities(trees, features[rows], context.classes)
-    each = [
-        run_probabilities(
-            read_run(Path(saved.folder)),
-            context.dataset,
-            rows,
-            views=record.views,
-            machine=context.machine,
-            progress=context.progress,
-        )
-        for saved in member.runs
-    ]
+    runs = [read_run(Path(saved.folder)) for saved in member.runs]
+    each = [context.loaded(run).probabilities(rows, record.views) for run in runs]
     return np.asarray(np.mean(each, axis=0))
 
 

@@ -43,7 +43,7 @@ def colour_features(images: UInt8) -> Floats:
 
 
 def handmade_features(dataset: Dataset, size: int, progress: Progress = SILENT) -> Floats:
-    """(N, F) of every row of an `in_order` data set; geometry is NaN where there is no mask."""
+    """(N, F) of every row of a data set in the order of `image_id`; no mask gives NaN geometry."""
     how = Preprocessing(size, "squash", 3, *UNIT)  # the whole picture, whatever a network sees
     pixels = open_pixels(dataset, how, progress=progress)
     rows = np.arange(len(dataset.table))

@@ -26,16 +26,17 @@ import pandas as pd
 from lesionlab import files
 from lesionlab.config import Settings
 from lesionlab.data.groups import Labels
+from lesionlab.data.linked_dataset import write_linked_dataset
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.regions import balanced
 from lesionlab.data.split import Parts
-from lesionlab.data.twin import write_twin
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.predictions import Predictions, read_predictions, write_predictions
 from lesionlab.experiments.folds import Folds, deal_folds, fold_parts
-from lesionlab.experiments.plans import check_plan
+from lesionlab.experiments.plan_file import check_plan
 from lesionlab.progress import Progress
-from lesionlab.run import CONFIG, Run
+from lesionlab.run_folder import CONFIG, Run
 
 SCHEMA_VERSION = 1
 PARTS = ("train", "valid", "fold")
@@ -192,7 +193,9 @@ def _write_fold(
     leak = {}
     if plan.allow_leak:
         leak = {"leaky": True, "leak_reason": "folds dealt by image, on purpose: groups cross"}
-    write_twin(dataset, parts, to, split_policy=policy, notes=(*dataset.info.notes, note), **leak)
+    write_linked_dataset(
+        dataset, parts, to, split_policy=policy, notes=(*dataset.info.notes, note), **leak
+    )
 
 
 def unfinished(jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
@@ -211,8 +214,8 @@ def unfinished(jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
 def do_job(job: Job, progress: Progress) -> dict[str, Any]:
     """Train (or go on with) one run, predict its fold, measure; the result is written last."""
     from lesionlab.config import parse
-    from lesionlab.experiments.heldout import in_order, part_rows, run_predictions
-    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.device import choose_machine
+    from lesionlab.training.inference import load_run
     from lesionlab.training.train import resume, train
 
     started, out = time.monotonic(), Path(job.out)
@@ -227,11 +230,12 @@ def do_job(job: Job, progress: Progress) -> dict[str, Any]:
             Path(job.data), settings, folder, weights=weights, machine=machine, progress=progress
         )
     seconds = time.monotonic() - started
-    dataset = in_order(read_dataset(Path(job.data)))
+    loaded = load_run(
+        run, read_dataset(Path(job.data)).in_order(), machine=machine, progress=progress
+    )
     found = {"valid": read_predictions(run.predictions_path("valid"))}
     for part, split in (("fold", "test"), *[("train", "train")] * job.train_part):
-        rows = part_rows(dataset, split)
-        found[part] = run_predictions(run, dataset, rows, machine=machine, progress=progress)
+        found[part] = loaded.predictions(loaded.dataset.rows_of(split))
     write_predictions(folder / "predictions-fold.csv", found["fold"])
     return _keep_result(job, run, found, seconds)
 
@@ -272,7 +276,7 @@ def measures(
 ) -> dict[str, Any]:
     """The headline measures and those of the malignant classes, `{name: measure}` in JSON."""
     evaluation = evaluate_predictions(
-        predictions, malignant=malignant, prior=prior, resamples=resamples
+        predictions, malignant=malignant, prior=prior, resampling=Resampling(resamples)
     ).to_json()
     found: dict[str, Any] = dict(evaluation["metrics"])
     against = evaluation["malignant_v_benign"] or {}

@@ -14,7 +14,7 @@ import torch
 
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.explanation.evidence import evidence
-from lesionlab.explanation.methods import BATCH, Float32, Ints, Subject, maps_of
+from lesionlab.explanation.methods import BATCH, ExplainedNetwork, Float32, Ints, maps_of
 from lesionlab.explanation.statistics import Labels, ratio_measure
 from lesionlab.progress import SILENT, Progress
 
@@ -43,7 +43,7 @@ class Gaps:
 
 
 @torch.no_grad()
-def gaps(subject: Subject, maps: Float32, rows: Ints, target: Ints) -> Gaps:
+def gaps(subject: ExplainedNetwork, maps: Float32, rows: Ints, target: Ints) -> Gaps:
     """Of integrated gradients `maps (n, H, W)`: against two forward passes."""
     subject.network.eval()
     differences = []
@@ -60,8 +60,8 @@ def gaps(subject: Subject, maps: Float32, rows: Ints, target: Ints) -> Gaps:
 
 
 def with_enough_steps(
-    subject: Subject, rows: Ints, target: Ints, progress: Progress = SILENT
-) -> Subject:
+    subject: ExplainedNetwork, rows: Ints, target: Ints, progress: Progress = SILENT
+) -> ExplainedNetwork:
     """The subject with its steps doubled until the maps of `rows` are complete, or `MOST_STEPS`.
 
     All images of a network get the same number, so that no map depends on its batch.

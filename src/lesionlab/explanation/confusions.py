@@ -12,7 +12,7 @@ from lesionlab.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True)
-class Pair:
+class ConfusedPair:
     """Two classes that are taken for one another.
 
     `first_as_second` and back are shares of the images that truly are of the class; `of_errors`
@@ -28,9 +28,9 @@ class Pair:
     of_errors: Measure
 
 
-def confused_pairs(predictions: Predictions) -> tuple[Pair, ...]:
+def confused_pairs(predictions: Predictions) -> tuple[ConfusedPair, ...]:
     """All pairs with an error, the most frequent first; `first` is the class that loses more."""
-    known = predictions.take(predictions.y_true >= 0)
+    known = predictions.labelled()
     truth, called = known.y_true, known.y_prob.argmax(1)
     codes, _ = group_codes(known.groups)
     wrong = truth != called
@@ -44,7 +44,7 @@ def confused_pairs(predictions: Predictions) -> tuple[Pair, ...]:
             sides.sort(key=lambda side: -int(side[2].sum()))
             (i, j, more), (_, _, less) = sides
             pairs.append(
-                Pair(
+                ConfusedPair(
                     known.classes[i],
                     known.classes[j],
                     int(more.sum()),
@@ -59,5 +59,5 @@ def confused_pairs(predictions: Predictions) -> tuple[Pair, ...]:
 
 def errors(predictions: Predictions) -> tuple[int, int]:
     """How many images are called wrongly, and of how many."""
-    known = predictions.take(predictions.y_true >= 0)
+    known = predictions.labelled()
     return int(np.sum(known.y_true != known.y_prob.argmax(1))), len(known)

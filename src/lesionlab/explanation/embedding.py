@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lesionlab.explanation.methods import Float32, Ints, Subject
+from lesionlab.explanation.methods import ExplainedNetwork, Float32, Ints
 from lesionlab.models.classifier import Classifier, FusedHead
 from lesionlab.progress import SILENT, Progress
 
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 @torch.inference_mode()
 def embed(
-    subject: Subject,
+    subject: ExplainedNetwork,
     rows: Ints,
     progress: Progress = SILENT,
     title: str = "embedding",

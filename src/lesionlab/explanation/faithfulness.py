@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 
 from lesionlab.data.images import UInt8
-from lesionlab.explanation.methods import BATCH, Float32, Ints, Subject, maps_of
+from lesionlab.explanation.methods import BATCH, ExplainedNetwork, Float32, Ints, maps_of
 from lesionlab.explanation.statistics import rank_correlation
 from lesionlab.progress import SILENT, Progress
 
@@ -44,7 +44,7 @@ def _area(curves: Floats) -> Floats:
 
 
 def curves(
-    subject: Subject,
+    subject: ExplainedNetwork,
     maps: Float32,
     rows: Ints,
     target: Ints,
@@ -85,7 +85,7 @@ def _ranks(found: Float32) -> Floats:
 
 
 @torch.inference_mode()
-def _probability(subject: Subject, views: UInt8, row: int, target: int) -> Floats:
+def _probability(subject: ExplainedNetwork, views: UInt8, row: int, target: int) -> Floats:
     facts = subject.known(np.full(len(views), row))
     was_training = subject.network.training
     logits = subject.network.eval()(subject.images(views), facts)
@@ -104,7 +104,7 @@ def shifted(step: int) -> Callable[[UInt8], UInt8]:
 
 
 def stability(
-    subject: Subject,
+    subject: ExplainedNetwork,
     name: str,
     maps: Float32,
     rows: Ints,
@@ -122,7 +122,7 @@ def stability(
 
 @torch.inference_mode()
 def logits_of(
-    subject: Subject,
+    subject: ExplainedNetwork,
     rows: Ints,
     change: Callable[[UInt8, Ints], UInt8],
     progress: Progress = SILENT,

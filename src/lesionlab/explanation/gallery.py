@@ -16,7 +16,7 @@ LOSSES, BY_CLASS, CORRECT = 12, 4, 12
 
 
 @dataclass(frozen=True)
-class Case:
+class GalleryCase:
     """One image of the gallery. `row` counts in the predictions; `loss` is -log p(true).
 
     `file` is the name that the image came with, `path` our copy in the dataset folder.
@@ -37,11 +37,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Cases by what they are shown for; `confident` is by the class that was called."""
+    """Cases by what they are shown for; `confident` is by the predicted class."""
 
-    losses: tuple[Case, ...]
-    confident: dict[str, tuple[Case, ...]]
-    correct: tuple[Case, ...]
+    losses: tuple[GalleryCase, ...]
+    confident: dict[str, tuple[GalleryCase, ...]]
+    correct: tuple[GalleryCase, ...]
 
     @property
     def rows(self) -> Ints:
@@ -53,18 +53,18 @@ class Gallery:
 def gallery(
     predictions: Predictions, files: Sequence[str], paths: Sequence[str], seed: int = 0
 ) -> Gallery:
-    """Choose the cases. `files` and `paths`, of length N, are the images' (see `Case`).
+    """Choose the cases. `files` and `paths`, of length N, are the images' (see `GalleryCase`).
 
     Errors and losses show each patient (lesion, image) once, so that one odd patient does not
     fill the page. Images of unknown truth are left out.
     """
-    known = np.flatnonzero(predictions.y_true >= 0)
+    known = np.flatnonzero(predictions.is_labelled)
     y_true, y_prob = predictions.y_true[known], predictions.y_prob[known]
     loss = nll_per_case(y_true, y_prob)
     called = y_prob.argmax(1)
     groups = predictions.groups[known]
 
-    def cases(chosen: Ints) -> tuple[Case, ...]:
+    def cases(chosen: Ints) -> tuple[GalleryCase, ...]:
         rows = [(int(known[i]), float(loss[i])) for i in chosen]
         return tuple(_case(predictions, files[r], paths[r], r, value) for r, value in rows)
 
@@ -89,10 +89,10 @@ def once(rows: Ints, groups: npt.NDArray[np.object_]) -> Ints:
     return np.array(list(first.values()), np.int64)
 
 
-def _case(predictions: Predictions, file: str, path: str, row: int, loss: float) -> Case:
+def _case(predictions: Predictions, file: str, path: str, row: int, loss: float) -> GalleryCase:
     p, true = predictions.y_prob[row], int(predictions.y_true[row])
     called = int(p.argmax())
-    return Case(
+    return GalleryCase(
         row=row,
         image_id=str(predictions.image_id[row]),
         file=file,

@@ -112,7 +112,7 @@ def applicable(network: Classifier) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExplainedNetwork:
     """A network with the images that it is asked about: rows of a table of pixels.
 
     `facts` is (rows of the table, F) for a network that reads them, else None. `steps` are those
@@ -142,12 +142,11 @@ class Subject:
 
 
 def maps_of(
-    subject: Subject,
+    subject: ExplainedNetwork,
     name: str,
     rows: Ints,
     target: Ints,
     *,
-    network: Classifier | None = None,
     change: Callable[[UInt8], UInt8] | None = None,
     progress: Progress = SILENT,
     title: str = "",
@@ -155,11 +154,11 @@ def maps_of(
 ) -> Float32:
     """(n, H, W) float32 maps of `rows` for the classes `target`, a batch at a time.
 
-    `network` stands in for the subject's own; `change` alters the views first. Only the result
+    `change` alters the views first. Only the result
     grows with the number of images: 0.2 MB each at 224 pixels. `seconds` gets the time of each
     batch's maps alone, without the reading of its pixels.
     """
-    network = network or subject.network
+    network = subject.network
     make = _maker(subject, method(name, network))
     parts = []
     for i in progress(range(0, len(rows), BATCH), title or name, -(-len(rows) // BATCH)):
@@ -175,7 +174,7 @@ def maps_of(
     return np.concatenate(parts) if parts else np.zeros((0, 0, 0), np.float32)
 
 
-def _maker(subject: Subject, chosen: Method) -> Maps:
+def _maker(subject: ExplainedNetwork, chosen: Method) -> Maps:
     if chosen.maps is integrated_gradients:
         return partial(integrated_gradients, steps=subject.steps)
     if chosen.maps is cam or chosen.maps is gradcam:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lesionlab.data.randomness import torch_seed
-from lesionlab.explanation.methods import Float32, Ints, Subject
+from lesionlab.explanation.methods import ExplainedNetwork, Float32, Ints
 from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import groups
 
@@ -69,7 +69,7 @@ def shuffled(network: Classifier, level: Level, seed: int, draw: int = 0) -> Cla
 
 
 @torch.no_grad()
-def settle(network: Classifier, subject: Subject, rows: Ints) -> None:
+def settle(network: Classifier, subject: ExplainedNetwork, rows: Ints) -> None:
     """Measure the batch norms' statistics anew: shuffled layers have other means."""
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
     if not norms or len(rows) < 2:
@@ -88,7 +88,7 @@ def settle(network: Classifier, subject: Subject, rows: Ints) -> None:
 
 
 def randomised(
-    subject: Subject, rows: Ints, seed: int = 0, draws: int = DRAWS
+    subject: ExplainedNetwork, rows: Ints, seed: int = 0, draws: int = DRAWS
 ) -> Iterator[tuple[str, Classifier]]:
     """The network at each level of randomisation, its batch norms settled on `rows`.
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from lesionlab.evaluation.intervals import Measure
-from lesionlab.explanation.methods import Float32, Ints, Subject, maps_of
+from lesionlab.explanation.methods import ExplainedNetwork, Float32, Ints, maps_of
 from lesionlab.explanation.randomise import CONTROL, EVERYTHING
 from lesionlab.explanation.statistics import (
     SIGNED,
@@ -108,7 +108,7 @@ def _differs(found: Alike) -> bool | None:
 
 
 def similarity(
-    subject: Subject,
+    subject: ExplainedNetwork,
     name: str,
     maps: Float32,
     others: Iterable[tuple[str, Classifier]],
@@ -126,7 +126,7 @@ def similarity(
     base = maps
     for level, network in others:
         theirs = maps_of(
-            subject, name, rows, target, network=network, progress=progress,
+            replace(subject, network=network), name, rows, target, progress=progress,
             title=f"{name}, shuffled {level}",
         )  # fmt: skip
         found.setdefault(level, []).append(rank_correlation(base, theirs))
@@ -138,7 +138,7 @@ def similarity(
 
 
 def label_similarity(
-    subject: Subject,
+    subject: ExplainedNetwork,
     name: str,
     heads: Sequence[Classifier],
     rows: Ints,
@@ -148,11 +148,10 @@ def label_similarity(
     """(n,) rank correlations of maps under the first head (true labels) with each other's."""
     true, *wrong = heads
     titles = f"{name}, true labels", f"{name}, permuted"
-    base = maps_of(subject, name, rows, target, network=true, progress=progress, title=titles[0])
-    return [
-        rank_correlation(
-            base,
-            maps_of(subject, name, rows, target, network=n, progress=progress, title=titles[1]),
-        )
-        for n in wrong
-    ]
+
+    def maps(network: Classifier, title: str) -> Float32:
+        other = replace(subject, network=network)
+        return maps_of(other, name, rows, target, progress=progress, title=title)
+
+    base = maps(true, titles[0])
+    return [rank_correlation(base, maps(network, titles[1])) for network in wrong]

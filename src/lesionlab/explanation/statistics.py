@@ -15,20 +15,18 @@ from scipy import stats
 
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import (
-    FEWEST,
+    MINIMUM_GROUPS,
+    Limits,
     Measure,
     clustered_proportion,
-    effective_groups,
-    measure,
-    share_measure,
-    too_few,
-)
-from lesionlab.evaluation.resampled import (
-    Limits,
     correlations,
+    effective_groups,
     logit_limits,
     mean_limits,
+    measure,
+    share_measure,
     t_quantile,
+    too_few,
 )
 
 FEWEST_MEAN = 10  # effective groups below which a mean has no interval; tests/explanation holds it
@@ -94,8 +92,8 @@ def _limits(value: float, variance: float, worth: float, bounds: Bounds | None) 
 def hit_measure(hits: Floats, groups: Labels) -> Measure:
     """The share of hits (each 0 to 1), with Wilson's interval on the effective n; no NaN counts.
 
-    Unlike a t interval it stays honest where all images hit, or none. Below `FEWEST["share"]`
-    effective groups there is too little to say.
+    Unlike a t interval it stays honest where all images hit, or none. Below
+    `MINIMUM_GROUPS["proportion"]` effective groups there is too little to say.
 
     >>> hit_measure(np.ones(40), np.arange(40).astype(object)).low < 0.95
     True
@@ -110,8 +108,8 @@ def balanced_measure(values: Floats, labels: Ints, groups: Labels) -> Measure:
 
     MOVER over the classes, as for balanced accuracy (docs/decisions/0030), so that a rare class
     neither collapses nor rules the mean. A class without values does not count. Below
-    `FEWEST["mean_over_classes"]` effective groups of a class (`"mean_over_two_or_mixed"` for two
-    classes, or groups of several) there is too little to say.
+    `MINIMUM_GROUPS["mean_over_classes"]` effective groups of a class
+    (`"mean_over_two_or_mixed"` for two classes, or groups of several) there is too little to say.
     """
     kept = np.isfinite(values)
     x, y = values[kept], labels[kept]
@@ -124,7 +122,7 @@ def balanced_measure(values: Floats, labels: Ints, groups: Labels) -> Measure:
     mean = sums.sum(0) / size.sum(0)
     worth = np.array([effective_groups(column) for column in size.T])
     hard = len(present) < 3 or bool(((size > 0).sum(1) > 1).any())
-    needed = FEWEST["mean_over_two_or_mixed" if hard else "mean_over_classes"]
+    needed = MINIMUM_GROUPS["mean_over_two_or_mixed" if hard else "mean_over_classes"]
     if worth.min() < needed - 1e-9:
         return too_few(float(mean.mean()), len(x), float(worth.min()), needed)
     limits = _over_classes(mean, (sums - mean * size) / size.sum(0), worth, (size > 0).sum(0))

@@ -15,7 +15,7 @@ from lesionlab.evaluation.intervals import Measure
 from lesionlab.explanation import completeness, faithfulness
 from lesionlab.explanation.cam import places
 from lesionlab.explanation.localisation import REFERENCES, pointing, share_inside
-from lesionlab.explanation.methods import METHODS, Float32, Ints, Subject, maps_of
+from lesionlab.explanation.methods import METHODS, ExplainedNetwork, Float32, Ints, maps_of
 from lesionlab.explanation.offset import place_offset
 from lesionlab.explanation.randomise import DRAWS, EVERYTHING, randomised, relabelled
 from lesionlab.explanation.sanity import (
@@ -70,7 +70,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """What is known of one method (or reference); None: not asked, or it does not apply.
 
     What is "of the wholly shuffled network" is the mean over its draws.
@@ -127,8 +127,8 @@ class _Gathered:
 
 
 def study(
-    subject: Subject, names: Sequence[str], asked: Question, progress: Progress = SILENT
-) -> list[Row]:
+    subject: ExplainedNetwork, names: Sequence[str], asked: Question, progress: Progress = SILENT
+) -> list[MethodRow]:
     """One row for each reference, then one for each method of `names`."""
     heads: tuple[Classifier, ...] = ()
     if asked.known is not None:
@@ -139,8 +139,8 @@ def study(
 
 
 def prepared(
-    subject: Subject, names: Sequence[str], asked: Question, progress: Progress = SILENT
-) -> Subject:
+    subject: ExplainedNetwork, names: Sequence[str], asked: Question, progress: Progress = SILENT
+) -> ExplainedNetwork:
     """The subject with what some methods must know first, where they are asked for.
 
     That is how many steps integrated gradients need, and where the places of enlarged maps lie.
@@ -155,7 +155,9 @@ def prepared(
     return subject
 
 
-def _references(subject: Subject, asked: Question, progress: Progress) -> tuple[list[Row], Floats]:
+def _references(
+    subject: ExplainedNetwork, asked: Question, progress: Progress
+) -> tuple[list[MethodRow], Floats]:
     """The rows of the references, and the insertion score of "centre" on the few."""
     found, scores = [], {}
     few = asked.few[0]
@@ -168,12 +170,12 @@ def _references(subject: Subject, asked: Question, progress: Progress) -> tuple[
         maps = make(len(few), subject.how.size)
         measures, scores[name] = _curves(subject, name, maps, asked, None, progress)
         measures |= gathered.measures(asked.groups)
-        found.append(Row(name, reference=True, **measures))
+        found.append(MethodRow(name, reference=True, **measures))
     return found, scores["centre"]
 
 
 def _curves(
-    subject: Subject,
+    subject: ExplainedNetwork,
     name: str,
     maps: Float32,
     asked: Question,
@@ -202,7 +204,7 @@ class _Made:
     constant: int = 0
 
 
-def _made(subject: Subject, name: str, asked: Question, progress: Progress) -> _Made:
+def _made(subject: ExplainedNetwork, name: str, asked: Question, progress: Progress) -> _Made:
     made = _Made()
     for i in range(0, len(asked.rows), CHUNK):
         rows, target = asked.rows[i : i + CHUNK], asked.target[i : i + CHUNK]
@@ -216,13 +218,13 @@ def _made(subject: Subject, name: str, asked: Question, progress: Progress) -> _
 
 
 def _method(
-    subject: Subject,
+    subject: ExplainedNetwork,
     name: str,
     asked: Question,
     heads: Sequence[Classifier],
     centre: Floats,
     progress: Progress,
-) -> Row:
+) -> MethodRow:
     made, n = _made(subject, name, asked, progress), len(asked.rows)
     few = np.concatenate(made.few)
     measures = {
@@ -235,7 +237,7 @@ def _method(
     grid = _places(subject, asked.rows[:1]) if name in ENLARGED else None
     if grid is not None and min(grid) < FEWEST_PLACES:
         measures |= dict.fromkeys(POINTING)
-    return Row(
+    return MethodRow(
         name,
         signed=METHODS[name].signed,
         class_specific=METHODS[name].class_specific,
@@ -247,12 +249,12 @@ def _method(
     )
 
 
-def _places(subject: Subject, rows: Ints) -> tuple[int, int]:
+def _places(subject: ExplainedNetwork, rows: Ints) -> tuple[int, int]:
     return places(subject.network, subject.images(subject.views(rows)), subject.known(rows))
 
 
 def _shuffled(
-    subject: Subject,
+    subject: ExplainedNetwork,
     name: str,
     few: Float32,
     asked: Question,
@@ -300,14 +302,14 @@ class _Pointed:
 
 
 def _shifted(
-    subject: Subject, name: str, few: Float32, asked: Question, progress: Progress
+    subject: ExplainedNetwork, name: str, few: Float32, asked: Question, progress: Progress
 ) -> dict[str, Any]:
     rows, target, groups = asked.few
     found = faithfulness.stability(subject, name, few, rows, target, progress)
     return {"stability": mean_measure(found, groups, SIGNED)}
 
 
-def _added_up(subject: Subject, few: Float32, asked: Question) -> dict[str, Any]:
+def _added_up(subject: ExplainedNetwork, few: Float32, asked: Question) -> dict[str, Any]:
     rows, target, groups = asked.few
     found = completeness.gaps(subject, few, rows, target)
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import struct
 from pathlib import Path
 
@@ -16,22 +17,46 @@ from lesionlab import files
 from lesionlab.errors import BadInput
 
 MAX_HEADER = 16 * 2**20  # bytes; the header of a 10,000-tensor network has under 2 MB
+AGAIN = "copy or download it again"
+
+
+def refuse_unreadable(path: Path) -> None:
+    """`BadInput` for a file that is absent, a folder, closed to this user, or empty."""
+    if path.is_dir():
+        raise BadInput("is a folder, not a file", where=str(path), remedy="name a file in it")
+    try:
+        with path.open("rb") as stream:
+            first = stream.read(1)
+    except FileNotFoundError:
+        raise BadInput("no such file", where=str(path)) from None
+    except PermissionError:
+        remedy = f"let its owner allow it: chmod a+r {shlex.quote(str(path))}"
+        raise BadInput("may not be read by you", where=str(path), remedy=remedy) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInput(f"cannot be read ({reason})", where=str(path)) from None
+    if not first:
+        raise BadInput("is empty (0 bytes)", where=str(path), remedy=AGAIN)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; `BadInput` where it is none or is damaged."""
+    refuse_unreadable(path)
     try:
+        size = path.stat().st_size
         with path.open("rb") as stream:
             head = stream.read(8)
-        if len(head) < 8 or struct.unpack("<Q", head)[0] > MAX_HEADER:
-            raise BadInput("not a safetensors file (invalid header)", where=str(path))
+        header = struct.unpack("<Q", head)[0] if len(head) == 8 else MAX_HEADER + 1
+        if header > MAX_HEADER:
+            what = "is no safetensors file, or a damaged one (absurd header)"
+            raise BadInput(what, where=str(path), remedy=AGAIN)
+        if 8 + header > size:
+            raise BadInput("is cut short", where=str(path), remedy=AGAIN)
         return load_file(path)
-    except FileNotFoundError:
-        raise BadInput("no such file", where=str(path)) from None
     except (SafetensorError, OSError, ValueError) as error:
-        if path.is_dir():
-            raise BadInput("is a folder, not a safetensors file", where=str(path)) from None
-        raise BadInput(f"not a readable safetensors file ({error})", where=str(path)) from None
+        cut = "incomplete" in str(error).lower()
+        what = "is cut short" if cut else "is not a readable safetensors file"
+        raise BadInput(f"{what} ({error})", where=str(path), remedy=AGAIN) from None
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, object]) -> None:

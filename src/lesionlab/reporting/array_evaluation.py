@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lesionlab.errors import nearest
+from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.evaluate import Evaluation
 from lesionlab.evaluation.intervals import Measure
+from lesionlab.evaluation.metric_table import HeadlineMeasures
+from lesionlab.evaluation.sections import PointResult
 from lesionlab.reporting.content import ReportContent
+from lesionlab.reporting.language import language
 from lesionlab.reporting.report import write_report
 from lesionlab.reporting.results import Result
 
@@ -20,37 +23,8 @@ COLUMNS = ("value", "low", "high", "n", "method")
 ONLY_FOR_TWO = "given for two classes only; for more classes see `malignant_v_benign`"
 
 
-class Headline:
-    """The headline's measures, so that editors and type checkers know their names.
-
-    Those after `ece` are given for two classes only.
-    """
-
-    accuracy: Measure
-    majority_accuracy: Measure
-    balanced_accuracy: Measure
-    balanced_accuracy_prior_corrected: Measure
-    roc_auc: Measure
-    average_precision: Measure
-    mcc: Measure
-    kappa: Measure
-    f1_macro: Measure
-    error_rate: Measure
-    nll: Measure
-    brier: Measure
-    ece: Measure
-    interpolated_pr_area: Measure
-    partial_auc_80: Measure
-    sensitivity_at_specificity_80: Measure
-    sensitivity_at_specificity_90: Measure
-    sensitivity_at_specificity_95: Measure
-    specificity_at_sensitivity_80: Measure
-    specificity_at_sensitivity_90: Measure
-    specificity_at_sensitivity_95: Measure
-
-
 @dataclass(frozen=True, repr=False, eq=False)
-class ArrayEvaluation(Headline):
+class ArrayEvaluation(HeadlineMeasures):
     """Everything measured on arrays; each measure has `value`, `low`, `high`, `n` and `method`.
 
     A metric of `metrics` is an attribute too: `found.roc_auc.low`. `evaluation` holds the whole
@@ -63,7 +37,7 @@ class ArrayEvaluation(Headline):
     notes: tuple[str, ...]
     content: ReportContent
 
-    if not TYPE_CHECKING:  # type checkers know the names of `Headline` and no other
+    if not TYPE_CHECKING:  # type checkers know the names of `HeadlineMeasures` and no other
 
         def __getattr__(self, name: str) -> Measure:
             if name.startswith("_") or name in (f.name for f in fields(ArrayEvaluation)):
@@ -71,7 +45,9 @@ class ArrayEvaluation(Headline):
             if name in self.metrics:
                 return self.metrics[name]
             known = [*self.metrics, *(n for n in dir(type(self)) if not n.startswith("_"))]
-            hint = ONLY_FOR_TWO if name in Headline.__annotations__ else nearest(name, known)
+            hint = (
+                ONLY_FOR_TWO if name in HeadlineMeasures.__annotations__ else nearest(name, known)
+            )
             raise AttributeError(f"no metric '{name}'; {hint}")
 
     def __dir__(self) -> list[str]:
@@ -113,7 +89,7 @@ class ArrayEvaluation(Headline):
         return self.evaluation.malignant_v_benign
 
     @property
-    def operating_points(self) -> list[dict[str, Any]]:
+    def operating_points(self) -> list[PointResult]:
         """Each locked point: as chosen, and what it shows here."""
         return self.evaluation.operating_points
 
@@ -140,11 +116,17 @@ class ArrayEvaluation(Headline):
 
         A folder gets a `report.html`. `lang` is en or zh.
         """
-        page = Path(path)
-        if page.is_dir() or not page.suffix:
-            page = page / "report.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_report(page, self.content, lang)
+        page = _page(path)
+        if not isinstance(lang, str):
+            raise BadInput("it is no text", where="lang", remedy="give 'en' or 'zh'")
+        language(lang)  # before anything is written
+        try:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            write_report(page, self.content, lang)
+        except OSError as error:
+            raise BadInput(
+                f"cannot be written ({error.strerror})", where=str(page), remedy="choose another"
+            ) from None
         return page
 
     def __repr__(self) -> str:
@@ -159,6 +141,26 @@ class ArrayEvaluation(Headline):
         shown = {"n": self.n, "resampled": self.resampled, "groups": self.groups}
         metrics = {name: m.to_json() for name, m in self.metrics.items()}
         return Result({**shown, **metrics, "notes": list(self.notes)})._repr_html_()
+
+
+def _page(path: object) -> Path:
+    """Where a report goes: an .html file, or a folder, which gets a report.html."""
+    if not isinstance(path, str | Path) or not str(path):
+        raise BadInput(
+            f"a {type(path).__name__} is no place for a report",
+            where="report",
+            remedy="give a file such as 'report.html', or a folder",
+        )
+    page = Path(path)
+    if page.is_dir() or not page.suffix:
+        return page / "report.html"
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise BadInput(
+            f"a report is a page of HTML, not '{page.suffix}'",
+            where=str(path),
+            remedy=f"name it {page.with_suffix('.html').name}; a browser prints it as PDF",
+        )
+    return page
 
 
 def _said(m: Measure) -> str:

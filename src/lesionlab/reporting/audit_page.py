@@ -32,7 +32,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Shown:
+class DrawnFinding:
     """A finding with what is drawn of it."""
 
     finding: Finding
@@ -49,7 +49,7 @@ def render(
     set compared with. `clean` names what was looked for and not found.
     """
     shown = [
-        Shown(f, tuple(_figure(e, thumbnail, other) for e in f.examples), _chart(f))
+        DrawnFinding(f, tuple(_figure(e, thumbnail, other) for e in f.examples), _chart(f))
         for f in audit.findings
     ]
     stock = audit.inventory

@@ -10,8 +10,9 @@ from typing import Any
 
 from lesionlab.config import InputSettings
 from lesionlab.data.images import Preprocessing
-from lesionlab.deployment.schema import BundleInfo, Conformal, Measure
+from lesionlab.deployment.schema import BundledConformal, BundleInfo, point_name
 from lesionlab.errors import one_line
+from lesionlab.evaluation.intervals import Measure
 
 NOT_PROVIDED = "NOT PROVIDED"
 SPECIAL = "\\`*_{}[]()#+!|<>~"
@@ -50,7 +51,7 @@ def shown(measure: Measure | Mapping[str, Any] | None) -> str:
     """A measured number with its interval and n, or that there is too little to say."""
     if measure is None:
         return NOT_PROVIDED
-    m = measure.model_dump() if isinstance(measure, Measure) else measure
+    m = measure.to_json() if isinstance(measure, Measure) else measure
     if m.get("value") is None:
         return "undefined"
     n = "" if m.get("n") is None else f", n = {m['n']:g}"
@@ -141,12 +142,14 @@ def _decisions(info: BundleInfo) -> list[str]:
     ]
     for point in info.operating_points:
         lines += [
-            f"- Operating point {plain(point.name)}, chosen on {plain(point.chosen_on)}: positive "
-            f"where {' + '.join(map(plain, point.score))} >= {point.threshold:.4g}; there, "
-            f"sensitivity {shown(point.sensitivity)}, specificity {shown(point.specificity)}.",
+            f"- Operating point {plain(point_name(point))}, chosen on {plain(point.chosen_on)}: "
+            f"positive where {' + '.join(map(plain, point.score))} >= {point.threshold:.4g}; "
+            f"there, sensitivity {shown(point.sensitivity)}, "
+            f"specificity {shown(point.specificity)}.",
         ]
     if not info.operating_points:
-        lines.append(f"- Operating point: {NOT_PROVIDED}")
+        why = plain(info.no_operating_point)
+        lines.append(f"- Operating point: {f'none ({why})' if why else NOT_PROVIDED}")
     for one in info.conformal:
         lines.append(
             f"- Conformal sets at {one.name}: {one.method}, calibrated on "
@@ -156,7 +159,7 @@ def _decisions(info: BundleInfo) -> list[str]:
     return lines
 
 
-def _groups(rule: Conformal) -> Iterable[str]:
+def _groups(rule: BundledConformal) -> Iterable[str]:
     return (f"{n} {plain(c)}" for c, n in zip(rule.classes, rule.groups, strict=True))
 
 

@@ -69,7 +69,7 @@ class ExplanationContent:
     `study` holds a row for each reference and method (`explanation.study.Row.to_json`), `parts`
     the accuracies of parts of the picture, `pairs` the confused pairs, `agreement` the
     neighbours', `leave_one_out` that among the training images, `lesions` the ABCD rows, `network`
-    what it reaches on the part and what chance does (`api.explain_network`);
+    what it reaches on the part and what chance does (`explanation.chance_check`);
     `embedding_leaves_out` says what of "places" and "facts" the head reads and the map does not.
     Absent knowledge is empty or None.
     """

@@ -19,7 +19,7 @@ from lesionlab.evaluation.predictions import Floats, Ints, Predictions
 from lesionlab.evaluation.prevalence import PREVALENCES, ratio_limits
 from lesionlab.reporting.content import Chart, Explorer, Json, ReportContent
 from lesionlab.reporting.language import Language
-from lesionlab.reporting.plots import butterfly, butterfly_frame
+from lesionlab.reporting.plots import TwoHistograms, butterfly, butterfly_frame
 from lesionlab.reporting.svg import Axis, Frame, document, label, number, path, tag
 
 Bools = npt.NDArray[np.bool_]
@@ -30,7 +30,7 @@ LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 def explorer(content: ReportContent, words: Language) -> Explorer | None:
     """The explorer of the part in focus; None where malignant v benign cannot be told."""
     part = content.focus
-    known = part.predictions.take(np.flatnonzero(part.predictions.y_true >= 0))
+    known = part.predictions.labelled()
     scored = malignant_scores(known, content.malignant)
     if scored is None:
         return None
@@ -154,9 +154,15 @@ def _histogram(
     extra = [_locked_line(blank, float(p["threshold"]), i, words) for i, p in enumerate(locked)]
     extra.append(_handle(blank, start, key))
     svg, frame = butterfly(
-        key, words("explorer.title"), words("explorer.histogram_description"), axis, edges,
-        (names[0], above.astype(float)), (names[1], below.astype(float)), extra, start,
-    )  # fmt: skip
+        key,
+        words("explorer.title"),
+        words("explorer.histogram_description"),
+        TwoHistograms(
+            axis, edges, (names[0], above.astype(float)), (names[1], below.astype(float))
+        ),
+        extra,
+        start,
+    )
     return Chart(key, words("explorer.title"), words("explorer.histogram_caption"), svg), frame
 
 

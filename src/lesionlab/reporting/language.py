@@ -44,7 +44,7 @@ def language(code: str) -> Language:
     'validation'
     """
     if code not in LANGUAGES:
-        raise BadInput(f"no language '{code}'", where="--lang", remedy=nearest(code, LANGUAGES))
+        raise BadInput(f"no language '{code}'", where="lang", remedy=nearest(code, LANGUAGES))
     folder = resources.files("lesionlab.reporting") / "strings"
     strings: dict[str, str] = {}
     for page in ("", ".explanations"):  # the report's words, and those of its sister page

@@ -282,29 +282,35 @@ def _bar_key(x: float, y: float, name: str, style: int) -> Markup:
     return box + label(name, x + 18, y + 4, "small")
 
 
+@dataclass(frozen=True)
+class TwoHistograms:
+    """Counts of two groups over the same bins, each with its name."""
+
+    axis: Axis
+    edges: Numbers  # (bins + 1,)
+    above: tuple[str, Numbers]
+    below: tuple[str, Numbers]
+
+
 def butterfly(
     key: str,
     title: str,
     description: str,
-    axis: Axis,
-    edges: Numbers,
-    above: tuple[str, Numbers],
-    below: tuple[str, Numbers],
+    counts: TwoHistograms,
     extra: Sequence[Markup] = (),
     threshold: float = 0.5,
-    width: float = 640,
 ) -> tuple[Markup, Frame]:
     """Two histograms back to back, as shares of each group; returns the SVG and its frame.
 
     Square-root heights: a bin of 1 % stays visible beside one of 80 %. What lies right of the
     threshold is solid (`clip-path` of the class `called`), the rest pale.
     """
-    frame = butterfly_frame(axis, width)
+    frame = butterfly_frame(counts.axis)
     parts = [frame.draw(), path([frame.left, frame.right], [float(frame.py(0.0))] * 2, "axis")]
     parts.append(_clips(key, frame, threshold))
-    names = (f"▲ {above[0]}", f"▼ {below[0]}")
-    for (_, counts), sign, style in ((above, 1, 1), (below, -1, 0)):
-        bars_path = _histogram_path(frame, edges, counts, sign)
+    names = (f"▲ {counts.above[0]}", f"▼ {counts.below[0]}")
+    for (_, values), sign, style in ((counts.above, 1, 1), (counts.below, -1, 0)):
+        bars_path = _histogram_path(frame, counts.edges, values, sign)
         parts.append(tag("path", d=bars_path, class_=f"fill s{style} pale"))
         parts.append(
             tag("path", d=bars_path, class_=f"fill s{style} called", clip_path=f"url(#{key}-clip)")

@@ -15,8 +15,9 @@ from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
 
 from lesionlab.data.images import Preprocessing, Roi, open_image, prepare
-from lesionlab.data.manifest import SPLITS, Dataset
+from lesionlab.data.manifest import Dataset
 from lesionlab.data.randomness import philox
+from lesionlab.data.split_names import SPLITS
 from lesionlab.errors import BadInput, nearest
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.svg import document, join, tag

@@ -14,7 +14,7 @@ import torch
 
 from lesionlab import files
 from lesionlab.config import AugmentSettings, Settings, Stage
-from lesionlab.data.facts import fit_coding, refuse_forbidden, unknown_case
+from lesionlab.data.clinical_metadata import fit_coding, refuse_forbidden, unknown_case
 from lesionlab.data.manifest import group_ids
 from lesionlab.data.randomness import torch_seed
 from lesionlab.errors import BadInput
@@ -30,9 +30,10 @@ from lesionlab.models.weights import (
     settle,
 )
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import (
+from lesionlab.run_folder import (
     CHECKPOINTS,
     CONFIG,
+    STAGES,
     FactsCoding,
     Run,
     RunConfig,
@@ -44,8 +45,8 @@ from lesionlab.run import (
 from lesionlab.training import checkpoint
 from lesionlab.training.checkpoint import KEPT, State
 from lesionlab.training.depthwise import slow_convolutions
-from lesionlab.training.losses import implied_prior
-from lesionlab.training.machine import Machine, free_memory
+from lesionlab.training.device import Machine, free_memory
+from lesionlab.training.losses import implied_prior, refuse_unfit_loss
 from lesionlab.training.monitor import checked_monitor, refuse_undefined
 from lesionlab.training.setup import SNAPSHOT, Parts, reference, snapshot, write_snapshot
 from lesionlab.training.tracking import refuse_absent_trackers
@@ -59,12 +60,7 @@ def refuse_impossible(settings: Settings, parts: Parts) -> None:
     classes = len(parts.counts)
     monitor = checked_monitor(settings.monitor, classes)
     refuse_undefined(monitor, parts.y[parts.valid], parts.dataset.info.classes)
-    if settings.loss.name == "binary" and classes != 2:
-        raise BadInput(
-            f"'binary' needs two classes, but there are {classes}",
-            where="loss.name",
-            remedy="use cross_entropy",
-        )
+    refuse_unfit_loss(settings.loss, classes)
     if settings.stages[0].start_from == "best":
         raise BadInput(
             "the first stage cannot start from an earlier one", where="stages.0.start_from"
@@ -136,8 +132,6 @@ def begin(
     facts = settings.model.metadata
     coding = fit_coding(parts.dataset.table.iloc[parts.train], facts) if facts else None
     network, named_weights, said = initial_network(settings, parts, coding, chosen, start)
-    for line in (*lines, *said):
-        progress.say(line)
     refuse_single_values(network, settings, len(parts.train))
     refuse_full_memory(network, settings, machine)
     config = RunConfig(
@@ -161,6 +155,8 @@ def begin(
             folder_of, State(notes=[*lines, *said]), tensors, machine.fingerprint(), recipe
         )
         write_config(folder, config)
+    for line in (starts_from(settings, chosen, start), *lines, *said):
+        progress.say(line)  # only now: what was refused before started from nothing
 
 
 def initial_network(
@@ -176,12 +172,13 @@ def initial_network(
     unknown = None if coding is None else unknown_case(coding)
     classes = len(parts.counts)
     network = build(settings.model, settings.shown, classes, unknown_facts=unknown)
-    named, lines = weights.record(), list[str]()
+    named, lines = dict[str, str](), list[str]()
     if settings.prior_bias:
         prior = implied_prior(settings.loss, settings.sampling, parts.counts)
         set_prior_bias(network, prior)
     if weights.path is not None:
         lines = load_body(network.body, weights.path, by_position=weights.by_position)
+        named = weights.record()
     if start is not None:
         _refuse_other_facts(coding, start)
         refuse_seen(parts, start)
@@ -206,11 +203,24 @@ def decide_input(
     else:
         settings, chosen = settle(settings, weights, progress.say)
         whose = chosen.source
-        progress.say(chosen.describe())
     shown = settings.input.resolved(chosen.native)
     differ = [] if chosen.path is None and run is None else disagreements(shown, chosen.native)
     lines = [f"warning: differs from the input of the weights ({whose}): {', '.join(differ)}"]
     return settings.with_input(shown), chosen, lines if differ else []
+
+
+def starts_from(settings: Settings, weights: Weights, start: Path | None) -> str:
+    """One line for the person who waits: what the network started from, once it is loaded."""
+    if start is None:
+        return weights.describe()
+    run, name = _run_of(start), settings.model.name
+    if run is None:
+        return f"{name} starts from the weights in {start.name}"
+    stage = f"the end of its stage {start.stem}" if start.parent.name == STAGES else "its best"
+    began = run.config.weights
+    origin = f", begun with {began['source']}" if began.get("source") else ""
+    licence = f" (licence {began['licence']})" if began.get("licence") else ""
+    return f"{name} starts from run {run.folder.resolve().name}, {stage}{origin}{licence}"
 
 
 def _refuse_other_facts(coding: FactsCoding | None, start: Path) -> None:

@@ -29,8 +29,8 @@ from lesionlab.data.images import Preprocessing, key_parts
 from lesionlab.errors import BadInput
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import Progress
-from lesionlab.training.compiled_body import Embed, compile_body
-from lesionlab.training.machine import Machine
+from lesionlab.training.device import Machine
+from lesionlab.training.onnx_backbone import Embed, compile_body
 
 BATCH = 32  # images a forward pass: fits the processor's cache, and no more memory
 VERSION = 1  # of this computation: raise it when the numbers change
@@ -126,9 +126,7 @@ class Frozen:
 
     @torch.inference_mode()
     def _shown(self, pixels: npt.NDArray[np.uint8], view: int) -> torch.Tensor:
-        images = torch.from_numpy(pixels).to(self.machine.device)
-        draws = np.repeat(fixed_views(8)[view : view + 1], len(pixels), 0)
-        return augment(images, draws, self.how) if view else to_input(images, self.how)
+        return in_view(torch.from_numpy(pixels).to(self.machine.device), self.how, view)
 
 
 def frozen_features(frozen: Frozen, rows: Rows, views: int, progress: Progress) -> Features:
@@ -223,28 +221,43 @@ def _compute(
                 array[i : i + size] = whole
 
 
+@dataclass(frozen=True)
+class NetworkInput:
+    """What a network reads of every row of a table."""
+
+    pixels: Pixels
+    how: Preprocessing
+    facts: Float32 | None = None  # (rows of the table, F), of a network that reads age, sex, site
+
+
 @torch.inference_mode()
 def image_logits(
     network: Classifier,
-    pixels: Pixels,
+    shown: NetworkInput,
     rows: Rows,
-    how: Preprocessing,
     machine: Machine,
     progress: Progress,
-    description: str = "predicting",
-    *,
-    facts: Float32 | None = None,
+    title: str = "predicting",
+    view: int = 0,
 ) -> Float32:
-    """(len(rows), K) float32 logits of plain images, in eval mode, never in bf16.
+    """(len(rows), K) float32 logits of images in one fixed view, in eval mode, never in bf16.
 
-    `facts` is (rows of the table, F) for a network that reads age, sex or site.
+    View 0 is the plain image; the others are the flips and quarter turns of `fixed_views`.
     """
     network.eval()
     starts = range(0, len(rows), BATCH)
     parts = []
-    for i in progress(starts, description, len(starts)):
+    for i in progress(starts, title, len(starts)):
         chunk = rows[i : i + BATCH]
-        images = torch.from_numpy(pixels.take(chunk)).to(machine.device)
-        known = None if facts is None else torch.from_numpy(facts[chunk]).to(machine.device)
-        parts.append(network(to_input(images, how), known).float().cpu().numpy())
+        images = torch.from_numpy(shown.pixels.take(chunk)).to(machine.device)
+        facts = None if shown.facts is None else torch.from_numpy(shown.facts[chunk])
+        known = None if facts is None else facts.to(machine.device)
+        parts.append(network(in_view(images, shown.how, view), known).float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def in_view(images: torch.Tensor, how: Preprocessing, view: int) -> torch.Tensor:
+    """(N, H, W, C) uint8 -> (N, C, H, W) float32 normalised, in one of the `fixed_views`."""
+    if view == 0:
+        return to_input(images, how)
+    return augment(images, np.repeat(fixed_views(8)[view : view + 1], len(images), 0), how)

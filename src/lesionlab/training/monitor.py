@@ -10,25 +10,17 @@ import numpy.typing as npt
 
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.calibration import probabilities
-from lesionlab.evaluation.metrics import (
-    accuracy,
-    average_precision_macro,
-    balanced_accuracy,
-    decide,
-    nll,
-    roc_auc_macro,
-)
+from lesionlab.evaluation.metric_table import METRICS
+from lesionlab.evaluation.metrics import nll
 from lesionlab.evaluation.predictions import Floats, Ints
 
 FALLS = ("valid_loss",)  # better when lower; every other one is better when higher
-MONITORS = (
-    "valid_loss",
-    "valid_accuracy",
-    "valid_balanced_accuracy",
-    "valid_balanced_accuracy_prior_corrected",
-    "valid_roc_auc",
-    "valid_average_precision",
-)
+WATCHED = {
+    f"valid_{name}": metric.watched
+    for name, metric in METRICS.items()
+    if metric.watched is not None
+}
+MONITORS = ("valid_loss", *WATCHED)
 
 
 def default_monitor(classes: int) -> str:
@@ -74,14 +66,8 @@ def watch(
     if not np.isfinite(logits).all():
         return dict.fromkeys(MONITORS, math.nan)
     y_prob = probabilities(logits.astype(np.float64), 1.0, prior, train_prior)
-    return {
-        "valid_loss": nll(y_true, y_prob),
-        "valid_accuracy": accuracy(y_true, decide(y_prob)),
-        "valid_balanced_accuracy": balanced_accuracy(y_true, decide(y_prob)),
-        "valid_balanced_accuracy_prior_corrected": balanced_accuracy(y_true, decide(y_prob, prior)),
-        "valid_roc_auc": roc_auc_macro(y_true, y_prob),
-        "valid_average_precision": average_precision_macro(y_true, y_prob),
-    }
+    values = {name: metric(y_true, y_prob, prior) for name, metric in WATCHED.items()}
+    return {"valid_loss": nll(y_true, y_prob), **values}
 
 
 def is_better(name: str, value: float, best: float | None) -> bool:

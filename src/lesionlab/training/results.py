@@ -7,10 +7,14 @@ import numpy as np
 from lesionlab import files
 from lesionlab.data.manifest import group_ids
 from lesionlab.evaluation.predictions import write_predictions
-from lesionlab.run import SUMMARY, Run, now, write_history
+from lesionlab.run_folder import SUMMARY, Run, now, write_history
+from lesionlab.training.calibration import (
+    fit_calibration,
+    predictions_of,
+    write_calibration,
+)
 from lesionlab.training.checkpoint import State
 from lesionlab.training.losses import implied_prior
-from lesionlab.training.predict import calibrate, predictions_of, write_calibration
 from lesionlab.training.setup import Parts
 from lesionlab.training.step import Float32
 
@@ -21,7 +25,7 @@ def write_results(run: Run, state: State, parts: Parts, monitor: str, logits: Fl
     prior = parts.counts / parts.counts.sum()
     train_prior = implied_prior(settings.loss, settings.sampling, parts.counts)
     groups = int(group_ids(dataset.table.iloc[parts.valid]).nunique())
-    fitted = calibrate(logits, y, prior, train_prior, groups)
+    fitted = fit_calibration(logits, y, prior, train_prior, groups)
     predictions = predictions_of(dataset, parts.valid, logits, fitted)
     write_predictions(run.predictions_path("valid"), predictions)
     write_history(run.folder, state.history)

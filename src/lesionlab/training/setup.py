@@ -19,7 +19,7 @@ from lesionlab.data.manifest import Dataset, group_ids, read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Floats, Ints
 from lesionlab.progress import Progress
-from lesionlab.run import DatasetReference, RunConfig
+from lesionlab.run_folder import DatasetReference, RunConfig
 from lesionlab.training.distributed import ALONE, Ranks
 
 SNAPSHOT = "dataset.csv"  # the rows a run was trained on, so that a later change can be named
@@ -51,15 +51,12 @@ def open_parts(folder: Path) -> Parts:
 
     Raises `BadInput` where a part is missing or a class is absent from training.
     """
-    dataset = read_dataset(folder)
-    table = dataset.table.sort_values("image_id", kind="stable").reset_index(drop=True)
-    dataset = Dataset(dataset.folder, table, dataset.info)
-    dataset.part("train"), dataset.part("valid")
+    dataset = read_dataset(folder).in_order()
     parts = Parts(
         dataset,
-        dataset.label_indices(table),
-        np.flatnonzero(table["split"] == "train"),
-        np.flatnonzero(table["split"] == "valid"),
+        dataset.label_indices(dataset.table),
+        dataset.rows_of("train"),
+        dataset.rows_of("valid"),
     )
     absent = [c for c, n in zip(dataset.info.classes, parts.counts, strict=True) if not n]
     if absent:

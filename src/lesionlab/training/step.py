@@ -20,10 +20,10 @@ from lesionlab.data.images import Preprocessing
 from lesionlab.data.randomness import philox, torch_seed
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import SILENT, Progress
+from lesionlab.training.device import Machine
 from lesionlab.training.distributed import StatisticsInOrder
-from lesionlab.training.features import Features, image_logits
+from lesionlab.training.features import Features, NetworkInput, image_logits
 from lesionlab.training.losses import loss_of
-from lesionlab.training.machine import Machine
 
 Rows = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
@@ -90,13 +90,11 @@ class ImageInputs:
         ranks = self.machine.ranks
         logits = image_logits(
             self.network,
-            self.valid_pixels,
+            NetworkInput(self.valid_pixels, self.valid_how, self.facts),
             ranks.mine(self.valid),
-            self.valid_how,
             self.machine,
             progress,
             "validation",
-            facts=self.facts,
         )
         return ranks.gathered(logits, len(self.valid))
 

@@ -6,27 +6,21 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lesionlab import extras
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
 
 Row = Mapping[str, Any]
 Tracker = Callable[[Row], None]
-EXTRAS = {"tensorboard": "tensorboard", "mlflow": "mlflow"}  # tracker -> module and extra
 
 
 def refuse_absent_trackers(settings: Settings) -> None:
     """`BadInput` that names the extra where a tracker is not installed."""
     for name in settings.tracking:
-        if find_spec(EXTRAS[name]) is None:
-            raise BadInput(
-                f"'{name}' is not installed",
-                where="tracking",
-                remedy=f"install it: pip install 'lesionlab[{name}]'",
-            )
+        extras.need(name, "tracking", f"tracking = {name}")
 
 
 def open_trackers(settings: Settings, folder: Path, first: bool, epochs_done: int = 0) -> Tracker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -28,43 +29,51 @@ def check_images(material: Material) -> Iterator[Finding]:
     yield from _some(
         material,
         changed,
-        "changed",
-        "error",
-        "Files that changed since import",
-        "their hashes differ from those in the manifest",
-        why="Labels, hashes and caches belong to the old files.",
-        remedy="import the images again: lesionlab import",
+        _Wording(
+            "changed",
+            "error",
+            "Files that changed since import",
+            "their hashes differ from those in the manifest",
+            why="Labels, hashes and caches belong to the old files.",
+            remedy="import the images again: lesionlab import",
+        ),
     )
     yield from _some(
         material,
         (facts["spread"] < BLANK).to_numpy() & ~unreadable,
-        "blank",
-        "warning",
-        "Blank images",
-        f"the grey levels deviate by less than {BLANK:g} of 255",
-        why="A network memorises the label of a blank image.",
-        remedy=f"lesionlab audit {material.where} --drop blank",
-        drop=True,
+        _Wording(
+            "blank",
+            "warning",
+            "Blank images",
+            f"the grey levels deviate by less than {BLANK:g} of 255",
+            why="A network memorises the label of a blank image.",
+            remedy=f"lesionlab audit {material.where} --drop blank",
+            drop=True,
+        ),
     )
     side = np.minimum(facts["width"], facts["height"]).to_numpy()
     yield from _some(
         material,
         side < TINY,
-        "tiny",
-        "warning" if np.nanmedian([*side, TINY]) >= TINY else "note",
-        "Tiny images",
-        f"the shorter side has fewer than {TINY} pixels",
-        why="Enlarged to the input size of a network they are blurred. "
-        "A network can then tell the sources apart by sharpness.",
+        _Wording(
+            "tiny",
+            "warning" if np.nanmedian([*side, TINY]) >= TINY else "note",
+            "Tiny images",
+            f"the shorter side has fewer than {TINY} pixels",
+            why="Enlarged to the input size of a network they are blurred. "
+            "A network can then tell the sources apart by sharpness.",
+        ),
     )
     yield from _some(
         material,
         (facts["width"] * facts["height"]).to_numpy() > HUGE,
-        "huge",
-        "note",
-        "Huge images",
-        f"more than {HUGE // 10**6} megapixels each",
-        why="They slow down the first training, which decodes every image once.",
+        _Wording(
+            "huge",
+            "note",
+            "Huge images",
+            f"more than {HUGE // 10**6} megapixels each",
+            why="They slow down the first training, which decodes every image once.",
+        ),
     )
 
 
@@ -73,27 +82,32 @@ def _unreadable(material: Material, unreadable: Bool) -> Iterator[Finding]:
     yield from _some(
         material,
         unreadable,
-        "unreadable",
-        "error",
-        "Images that cannot be read",
-        "; ".join(f"{reason}: {n:,}" for reason, n in reasons.items()),
-        why="Training stops at the first of them, or skips them silently.",
-        remedy=f"lesionlab audit {material.where} --drop unreadable",
-        drop=True,
+        _Wording(
+            "unreadable",
+            "error",
+            "Images that cannot be read",
+            "; ".join(f"{reason}: {n:,}" for reason, n in reasons.items()),
+            why="Training stops at the first of them, or skips them silently.",
+            remedy=f"lesionlab audit {material.where} --drop unreadable",
+            drop=True,
+        ),
     )
 
 
-def _some(
-    material: Material,
-    where: Bool,
-    key: str,
-    severity: Severity,
-    title: str,
-    text: str,
-    why: str = "",
-    remedy: str = "",
-    drop: bool = False,
-) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class _Wording:
+    """How a finding about single images is told; `drop`: whether `--drop` may leave them out."""
+
+    key: str
+    severity: Severity
+    title: str
+    text: str
+    why: str = ""
+    remedy: str = ""
+    drop: bool = False
+
+
+def _some(material: Material, where: Bool, told: _Wording) -> Iterator[Finding]:
     """A finding about the rows where `where` is true, or nothing."""
     rows = np.flatnonzero(where)
     if not len(rows):
@@ -101,18 +115,18 @@ def _some(
     names = [str(material.table["image_id"].iloc[k]) for k in rows]
     paths = [str(material.table["path"].iloc[k]) for k in rows]
     yield Finding(
-        key,
-        severity,
-        title,
-        f"{counted(len(rows), 'image')}: {text}.",
+        told.key,
+        told.severity,
+        told.title,
+        f"{counted(len(rows), 'image')}: {told.text}.",
         len(rows),
         len(material.table),
-        why,
-        remedy,
+        told.why,
+        told.remedy,
         examples=tuple(
             Example((name,), path) for name, path in list(zip(names, paths, strict=True))[:EXAMPLES]
         ),
-        drop=tuple(names) if drop else (),
+        drop=tuple(names) if told.drop else (),
     )
 
 

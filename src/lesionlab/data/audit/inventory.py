@@ -10,7 +10,7 @@ import pandas as pd
 
 from lesionlab.data.audit.findings import Grid, share
 from lesionlab.data.audit.material import Material, lesion_keys
-from lesionlab.data.manifest import SPLITS
+from lesionlab.data.split_names import SPLITS
 
 AGES = (0, 20, 30, 40, 50, 60, 70, 80, 200)
 MOST = 12  # words of a column that are shown

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lesionlab.data.audit.measure import Measured
+from lesionlab.data.audit.measure import ImageMeasurements
 from lesionlab.data.duplicates import DuplicatePair
 from lesionlab.data.manifest import Dataset, group_ids
 
@@ -24,7 +24,7 @@ class Material:
     """A data set with its facts and its pairs; `other` and `across` where two are compared."""
 
     dataset: Dataset
-    measured: Measured
+    measured: ImageMeasurements
     pairs: tuple[DuplicatePair, ...]
     other: Dataset | None = None
     across: tuple[DuplicatePair, ...] = ()

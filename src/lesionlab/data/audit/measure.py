@@ -14,8 +14,14 @@ from PIL import Image
 
 from lesionlab.data.audit.artefacts import INDICES, artefact_indices
 from lesionlab.data.duplicates.describe import LUMA
-from lesionlab.data.duplicates.look import Look, Looks, assembled, dataset_opener, look
-from lesionlab.data.duplicates.verify import WORKERS
+from lesionlab.data.duplicates.fingerprints import (
+    Fingerprint,
+    Fingerprints,
+    assembled,
+    dataset_opener,
+    look,
+)
+from lesionlab.data.duplicates.verification import WORKERS
 from lesionlab.data.images import open_image
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
@@ -28,7 +34,7 @@ RIM = tuple(f"border_{c}" for c in COLOURS)
 
 
 @dataclass(frozen=True)
-class Measured:
+class ImageMeasurements:
     """What was seen of N rows.
 
     `table` has, in the data set's order: `reason` ("" where the image could be read), `sha256`
@@ -38,10 +44,10 @@ class Measured:
     """
 
     table: pd.DataFrame
-    looks: Looks
+    looks: Fingerprints
 
 
-def measure(dataset: Dataset, progress: Progress = SILENT) -> Measured:
+def measure(dataset: Dataset, progress: Progress = SILENT) -> ImageMeasurements:
     """Open every image of a data set once. What cannot be read is noted, not raised."""
     rows = dataset.table.to_dict("records")
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -51,12 +57,12 @@ def measure(dataset: Dataset, progress: Progress = SILENT) -> Measured:
     read = [k for k, (_, seen) in enumerate(results) if seen is not None]
     looks = [seen for _, seen in results if seen is not None]
     names = [str(rows[k]["image_id"]) for k in read]
-    return Measured(
+    return ImageMeasurements(
         table, assembled(names, looks, lambda k: dataset_opener(dataset, rows[read[k]])()[0])
     )
 
 
-def _one(dataset: Dataset, row: Mapping[Any, Any]) -> tuple[dict[str, Any], Look | None]:
+def _one(dataset: Dataset, row: Mapping[Any, Any]) -> tuple[dict[str, Any], Fingerprint | None]:
     """The facts of one row, and its look (None where the image cannot be read)."""
     path = dataset.image_path(str(row["path"]))
     blank: dict[str, Any] = dict.fromkeys((*MEAN, *RIM, *INDICES), np.nan)
@@ -84,7 +90,7 @@ def _region(image: Image.Image, row: Mapping[Any, Any]) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def _colours(seen: Look) -> dict[str, float]:
+def _colours(seen: Fingerprint) -> dict[str, float]:
     small = seen.thumbnail.astype(np.float32)
     rim = np.ones(small.shape[:2], bool)
     rim[BORDER:-BORDER, BORDER:-BORDER] = False

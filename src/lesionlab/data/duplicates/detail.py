@@ -24,7 +24,7 @@ from scipy import ndimage
 
 from lesionlab.data.duplicates.align import oriented
 from lesionlab.data.duplicates.describe import SIDE, Float32
-from lesionlab.data.duplicates.verify import SEEN, WORKERS, Candidates
+from lesionlab.data.duplicates.verification import SEEN, WORKERS, Candidates
 from lesionlab.progress import SILENT, Progress
 
 LARGE = 128
@@ -44,7 +44,7 @@ Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Agreement:
+class DetailAgreement:
     """How well two aligned pictures agree.
 
     `score` is the correlation of their local detail, `drift` the median over tiles of how far a
@@ -67,13 +67,13 @@ class Agreement:
 
 def confirmed(
     candidates: Candidates, load: Load, progress: Progress = SILENT
-) -> list[tuple[int, Agreement]]:
+) -> list[tuple[int, DetailAgreement]]:
     """Positions of the candidates that show the same, and how well they agree.
 
     `load(row)` opens a picture; rows are asked for from several threads.
     """
 
-    def work(position: int) -> Agreement:
+    def work(position: int) -> DetailAgreement:
         a, b = candidates.rows[position]
         moving = oriented(picture(load(int(a))), int(candidates.orientation[position]))
         return agreement(picture(load(int(b))), moving, candidates.motion[position])
@@ -91,7 +91,9 @@ def picture(image: Image.Image) -> Float32:
     return np.asarray(small, np.float32)
 
 
-def agreement(still: Float32, moving: Float32, motion: Sequence[float] | Float32) -> Agreement:
+def agreement(
+    still: Float32, moving: Float32, motion: Sequence[float] | Float32
+) -> DetailAgreement:
     """How well two (128, 128) pictures agree, `moving` laid over `still`.
 
     `motion` is the start, in pixels of 64; a small rotation or shear is found besides.
@@ -101,15 +103,15 @@ def agreement(still: Float32, moving: Float32, motion: Sequence[float] | Float32
     start = np.array([[1 + scale_y, 0, shift_y * factor], [0, 1 + scale_x, shift_x * factor]])
     moved, mask = _laid(moving, _aligned(still, moving, start))
     if mask.mean() < SEEN:
-        return Agreement(0.0, 0.0)
+        return DetailAgreement(0.0, 0.0)
     one, two = local_detail(still), local_detail(moved)
     skin = mask & ~framed(still) & ~framed(moved)
     if skin.mean() < SHOWN:
-        return Agreement(0.0, 0.0)
+        return DetailAgreement(0.0, 0.0)
     mask = skin
     a, b = one[mask] - one[mask].mean(), two[mask] - two[mask].mean()
     score = float(a @ b) / max(float(np.sqrt((a @ a) * (b @ b))), 1e-9)
-    return Agreement(score, _drift(one, two, mask) if score > SAME else 0.0)
+    return DetailAgreement(score, _drift(one, two, mask) if score > SAME else 0.0)
 
 
 def _drift(still: Float32, moved: Float32, mask: Bool) -> float:

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lesionlab import extras
 from lesionlab.data import tables
 from lesionlab.data.archive import Tree
 from lesionlab.data.sources import common
@@ -94,12 +95,9 @@ def find_2024(tree: Tree, options: Mapping[str, Any]) -> Found:
 
 def open_hdf5(tree: Tree, name: str) -> tuple[set[str], Callable[[str], bytes]]:
     """The keys of an HDF5 file of encoded images, and a reader by `<key>.jpg`."""
-    try:
-        import h5py
-    except ImportError:
-        raise BadInput(
-            "HDF5 files need h5py", where=name, remedy="pip install 'lesionlab[hdf5]'"
-        ) from None
+    extras.need("hdf5", "an HDF5 file", name)
+    import h5py
+
     path = tree.entries[name].path
     try:
         stored = h5py.File(path if path is not None else io.BytesIO(tree.read(name)), "r")

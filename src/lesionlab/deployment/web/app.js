@@ -163,7 +163,7 @@ function showDecision(answer, model) {
   box.className = "verdict";
   if (!decision) {
     box.textContent = words().noPoint;
-    $("point").textContent = "";
+    $("point").textContent = model.no_operating_point;
     return;
   }
   const point = model.operating_points.find((p) => p.name === decision.operating_point);
@@ -236,7 +236,8 @@ function draw() {
   if (!state.bitmap) return;
   const map = evidence(state.answer.cam, $("map-class").value);
   const strength = Number($("strength").value) / 100;
-  drawPicture($("picture"), state.bitmap, map, strength, state.model.preprocessing);
+  const { preprocessing, cam_offset: offset } = state.model;
+  drawPicture($("picture"), state.bitmap, map, strength, preprocessing, offset);
 }
 
 function watchInputs() {

@@ -4,8 +4,9 @@ import { viewOf } from "./view.js";
 
 const LARGEST = 900; // pixels of the longer side
 
-// how: the model's preprocessing, which says what of the image the network saw.
-export function drawPicture(canvas, bitmap, map, strength, how) {
+// how: the model's preprocessing, which says what of the image the network saw; offset: how far
+// down and right of equal parts of the view the places of the map lie, in places.
+export function drawPicture(canvas, bitmap, map, strength, how, offset) {
   const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
   canvas.width = Math.round(bitmap.width * scale);
   canvas.height = Math.round(bitmap.height * scale);
@@ -14,13 +15,40 @@ export function drawPicture(canvas, bitmap, map, strength, how) {
   if (!map || strength === 0) return;
   const view = viewOf(bitmap.width, bitmap.height, how);
   const across = canvas.width / bitmap.width, down = canvas.height / bitmap.height;
+  const seen = [view.left * across, view.top * down, view.width * across, view.height * down];
+  const moved = placed(map, seen, offset);
+  context.save();
+  context.beginPath();
+  context.rect(...seen);
+  context.clip(); // what an offset moves over the edge is not shown
   context.globalAlpha = strength;
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
-  context.drawImage(
-    heat(map), view.left * across, view.top * down, view.width * across, view.height * down,
-  );
-  context.globalAlpha = 1;
+  context.drawImage(heat(moved.map), ...moved.place);
+  context.restore();
+}
+
+// The map and its place [left, top, width, height] where the view's is `seen`. An offset needs
+// places around it: what moves in at an edge is the place at that edge, as in heatmap.py.
+// Bundles of version 1 name no offset.
+export function placed(map, seen, [down, right] = [0, 0]) {
+  const around = Math.ceil(Math.max(Math.abs(down), Math.abs(right)));
+  const [left, top, width, height] = seen;
+  const across = width / map[0].length, below = height / map.length;
+  return {
+    map: wider(map, around),
+    place: [
+      left + (right - around) * across, top + (down - around) * below,
+      width + 2 * around * across, height + 2 * around * below,
+    ],
+  };
+}
+
+function wider(map, around) {
+  const edge = (values) => [
+    ...Array(around).fill(values[0]), ...values, ...Array(around).fill(values.at(-1)),
+  ];
+  return edge(map.map(edge));
 }
 
 // What speaks for one class against the mean of the others: a constant over all classes changes

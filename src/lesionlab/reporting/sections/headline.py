@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lesionlab.evaluation.metric_table import highlighted
 from lesionlab.reporting.content import (
     Block,
     Card,
@@ -17,16 +18,6 @@ from lesionlab.reporting.language import Language, measure_text, share
 from lesionlab.reporting.plots import Interval, forest
 from lesionlab.reporting.sections.curves import STYLES
 from lesionlab.reporting.svg import Axis
-
-# On the 0-to-1 axis, in this order; the rest (losses, ECE) stand in the table alone.
-SHARES = (
-    "balanced_accuracy_prior_corrected",
-    "balanced_accuracy",
-    "accuracy",
-    "majority_accuracy",
-    "roc_auc",
-    "average_precision",
-)
 
 
 def section(content: ReportContent, words: Language) -> Section:
@@ -93,7 +84,7 @@ def _majority(e: Json, words: Language) -> Paragraph:
 def _forest(content: ReportContent, words: Language) -> Chart:
     rows = []
     several = len(content.parts) > 1
-    for name in SHARES:
+    for name in highlighted():  # the rest (losses, ECE) stand in the table alone
         for i, part in enumerate(content.parts):
             m = part.evaluation["metrics"].get(name)
             if m is None or m["value"] is None:

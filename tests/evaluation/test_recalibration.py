@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from lesionlab.errors import BadInput
+from lesionlab.evaluation import metrics
+from lesionlab.evaluation.calibration import softmax
+from lesionlab.evaluation.recalibration import CALIBRATORS, calibrator_from_json, fit_calibrator
+
+
+def overconfident(n: int = 3000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    z = generator.normal(size=(n, 3)) * 1.5
+    honest = softmax(z)
+    y_true = (honest.cumsum(1) < generator.random(n)[:, None]).sum(1)
+    return softmax(3 * z), y_true
+
+
+@pytest.mark.parametrize("method", CALIBRATORS)
+def test_each_method_mends_overconfidence_on_new_data_and_round_trips(method: str) -> None:
+    y_prob, y_true = overconfident()
+    new_prob, new_true = overconfident(seed=1)
+    fitted = fit_calibrator(method, y_prob, y_true)
+    mended = fitted.apply(new_prob)
+    np.testing.assert_allclose(mended.sum(1), 1)
+    honest = metrics.nll(new_true, softmax(np.log(new_prob) / 3))
+    assert metrics.nll(new_true, mended) < honest + 0.03
+    assert metrics.nll(new_true, new_prob) > honest + 0.1
+    again = calibrator_from_json(json.loads(json.dumps(fitted.to_json())))
+    np.testing.assert_array_equal(again.apply(new_prob), mended)
+
+
+def test_temperature_is_recovered() -> None:
+    fitted = fit_calibrator("temperature", *overconfident())
+    assert fitted.to_json()["temperature"] == pytest.approx(3, rel=0.1)
+
+
+@pytest.mark.parametrize("method", CALIBRATORS)
+def test_zero_and_one_survive(method: str) -> None:
+    y_prob, y_true = overconfident(200)
+    fitted = fit_calibrator(method, y_prob, y_true)
+    assert np.isfinite(fitted.apply(np.array([[1.0, 0.0, 0.0]]))).all()
+
+
+def test_refusals() -> None:
+    y_prob, y_true = overconfident(100)
+    with pytest.raises(BadInput, match="did you mean 'isotonic'"):
+        fit_calibrator("isotonik", y_prob, y_true)
+    with pytest.raises(BadInput, match="does not occur"):
+        fit_calibrator("platt", y_prob, np.minimum(y_true, 1))
+    with pytest.raises(BadInput, match="not a calibration"):
+        calibrator_from_json({"method": "magic"})
