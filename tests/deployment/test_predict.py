@@ -116,7 +116,7 @@ def test_rows_of_other_settings_are_not_mixed(
 
 def test_an_existing_table_is_refused(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("mine")
-    with pytest.raises(BadInput, match="exists already"):
+    with pytest.raises(BadInput, match="exists"):
         predict(bundle_folder, photos, csv=tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "mine"
 

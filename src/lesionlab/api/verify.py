@@ -30,7 +30,7 @@ def verify(bundle: str | Path, *, key: str | Path | None = None) -> dict[str, An
         signer = signature.fingerprint
     elif key is not None:
         raise BadInput(
-            "is not signed", where=str(path), remedy="ask for a signed bundle, or leave out --key"
+            "is not signed", where=str(path), remedy="get a signed bundle, or omit --key"
         )
     return {
         "schema_version": 1,

@@ -1,4 +1,4 @@
-"""The bundles that are served, and their replacement while serving (facts/faults 29).
+"""The bundles that are served, and their replacement while serving.
 
 A bundle that changes on the disk is read beside the old one, checked, warmed and self-tested;
 only then do new requests get it. One that fails leaves the old one in its place.

@@ -56,8 +56,8 @@ def shown(measure: Measure | Mapping[str, Any] | None) -> str:
         return "undefined"
     n = "" if m.get("n") is None else f", n = {m['n']:g}"
     if m.get("low") is None:
-        return f"{m['value']:.3f} (too few data for an interval{n})"
-    return f"{m['value']:.3f} (95 % interval {m['low']:.3f} to {m['high']:.3f}{n})"
+        return f"{m['value']:.3f} (too few groups for an interval{n})"
+    return f"{m['value']:.3f} (95 % CI {m['low']:.3f} to {m['high']:.3f}{n})"
 
 
 def _warnings(info: BundleInfo) -> Iterable[str]:
@@ -79,7 +79,7 @@ def _about(info: BundleInfo) -> list[str]:
     return [
         "## Model",
         "",
-        f"- Network: {plain(training.model)}, recipe {plain(training.preset)}, "
+        f"- Network: {plain(training.model)}, preset {plain(training.preset)}, "
         f"seed {training.seed}",
         f"- Initial weights: {_started_from(training.weights)}",
         f"- Made with lesionlab {plain(info.lesionlab_version)}, {plain(info.created)}",
@@ -173,7 +173,7 @@ def _performance(metrics: Mapping[str, Any]) -> list[str]:
         lines += ["| metric | value |", "|---|---|"]
         measures = list(found["metrics"].items())[:HEADLINE]
         lines += [f"| {plain(name)} | {shown(m)} |" for name, m in measures]
-        lines += [f"| majority class alone | {plain(found['majority_class'])} |", ""]
+        lines += [f"| always the majority class | {plain(found['majority_class'])} |", ""]
     return lines
 
 
