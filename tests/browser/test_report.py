@@ -15,6 +15,8 @@ from lesionlab.evaluation.predictions import Predictions
 from lesionlab.reporting.content import Part, ReportContent
 from lesionlab.reporting.report import render
 
+pytestmark = pytest.mark.slow  # a browser
+
 BAD = '<img src=x onerror="document.title=1">'
 CLASSES = ("mel", BAD, "nv")
 

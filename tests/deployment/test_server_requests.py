@@ -22,7 +22,7 @@ def test_34_four_gigabytes(web: TestClient) -> None:
 
 def test_35_chunks_without_end(web: TestClient) -> None:
     def endless() -> Iterator[bytes]:
-        for _ in range(100_000):
+        for _ in range(1_000):
             yield b"x" * 65_536
 
     answer = web.post(

@@ -215,6 +215,7 @@ def test_out_of_fold_predictions_must_be_those_of_the_folds(
         ensemble([copy, repeats[1]], tmp_path / "e", **HOW)
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_a_leaking_repeat_is_leaky(
     lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -284,6 +285,7 @@ def test_trees_are_fitted_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None
     assert after == {2}  # the networks keep their threads
 
 
+@pytest.mark.slow
 def test_fold_models_are_averaged_on_test_and_not_exported(
     repeats: list[Path], tmp_path: Path
 ) -> None:
