@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab import files
-from lesionlab.data.groups import Labels
+from lesionlab.array_types import Labels
 from lesionlab.data.inflation import arms
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.split import Parts
