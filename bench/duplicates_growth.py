@@ -26,8 +26,8 @@ import numpy as np
 
 from lesionlab import files
 from lesionlab.array_types import UInt8
+from lesionlab.data.duplicates.candidates import nominate
 from lesionlab.data.duplicates.describe import descriptors, standardised, thumbnail
-from lesionlab.data.duplicates.nominate import nominate
 from lesionlab.data.images import open_image
 from lesionlab.data.manifest import read_dataset
 from lesionlab.data.randomness import philox

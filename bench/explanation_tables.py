@@ -17,7 +17,7 @@ from typing import Any
 from preset_runs import replace_between
 
 from lesionlab import files
-from lesionlab.run import read_run
+from lesionlab.run_folder import read_run
 
 VERDICTS = {
     "passed": "passed",

@@ -16,7 +16,7 @@ from typing import Any
 from lesionlab import files
 from lesionlab.config import Settings
 from lesionlab.experiments.presets import load_preset
-from lesionlab.run import SUMMARY, Run, read_history, read_run
+from lesionlab.run_folder import SUMMARY, Run, read_history, read_run
 
 BEGIN, END = "<!-- preset runs: begin -->", "<!-- preset runs: end -->"
 QUIET = ("name", "description", "source", "expected", "schema_version")

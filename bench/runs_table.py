@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab import files
-from lesionlab.run import read_history, read_run
+from lesionlab.run_folder import read_history, read_run
 
 NAMES = ("balanced_accuracy_prior_corrected", "balanced_accuracy", "roc_auc", "accuracy")
 

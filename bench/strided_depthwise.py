@@ -24,13 +24,13 @@ from lesionlab.numerics import ask_for_exact_numerics
 ask_for_exact_numerics()
 
 from lesionlab.data.manifest import Dataset, read_dataset, write_dataset  # noqa: E402
-from lesionlab.training import leg  # noqa: E402
-from lesionlab.training.machine import choose_machine  # noqa: E402
+from lesionlab.training import prepared_stage  # noqa: E402
+from lesionlab.training.device import choose_machine  # noqa: E402
 from lesionlab.training.train import train  # noqa: E402
 
 NETWORKS = ("tf_efficientnet_lite0", "tf_efficientnet_lite2", "mobilenetv2_100")
 SIDE, IMAGES = 128, 640
-QUICK = leg.quicken
+QUICK = prepared_stage.quicken
 
 
 def recipe(name: str) -> Settings:
@@ -63,7 +63,7 @@ def some_of(data: Path, folder: Path) -> Path:
 
 def speed(data: Path, name: str, quick: bool, out: Path) -> float:
     """Images a second of the stage."""
-    leg.quicken = QUICK if quick else (lambda network: 0)
+    prepared_stage.quicken = QUICK if quick else (lambda network: 0)
     shutil.rmtree(out, ignore_errors=True)
     run = train(data, recipe(name), out, machine=choose_machine())
     row = (run.folder / "history.csv").read_text(encoding="utf-8").splitlines()

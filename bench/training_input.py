@@ -102,17 +102,17 @@ def leg(data: Path, weights: Path, size: int) -> Any:
     from lesionlab.progress import SILENT
     from lesionlab.training.begin import initial_network
     from lesionlab.training.checkpoint import State
-    from lesionlab.training.leg import Materials, prepare_leg
-    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.device import choose_machine
     from lesionlab.training.optim import set_rates
+    from lesionlab.training.prepared_stage import StageResources, prepare_stage
     from lesionlab.training.setup import open_parts
 
     settings, machine = recipe(size), choose_machine()
     parts = open_parts(data)
     network, _ = initial_network(settings, parts, None, weights, None)
     network.to(memory_format=torch.channels_last)
-    made = Materials(Path(), settings, parts, None, network, machine, SILENT)
-    ready = prepare_leg(made, 0, State())
+    made = StageResources(Path(), settings, parts, None, network, machine, SILENT)
+    ready = prepare_stage(made, 0, State())
     order = epoch_order(0, 0, 0, made.labels, balanced=False)
     ready.inputs.begin_epoch(0, 0, 0, order)
     set_mode(network, "all", "eval")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from helpers.elsewhere import LINUX, elsewhere, python, said
 from lesionlab import files, platforms
-from lesionlab.data.twin import LINKS
+from lesionlab.data.linked_dataset import LINKS
 from lesionlab.errors import BadInput
 
 MODULES = [

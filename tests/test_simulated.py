@@ -163,7 +163,8 @@ from importlib.machinery import PathFinder
 found = PathFinder.find_spec
 HIDDEN = {"torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "captum"}
 PathFinder.find_spec = lambda name, *r: None if name.split(".")[0] in HIDDEN else found(name, *r)
-import lesionlab.run, lesionlab.deployment.predictor, lesionlab.api.predict, lesionlab.api.split
+import lesionlab.run_folder, lesionlab.deployment.predictor, lesionlab.api.predict
+import lesionlab.api.split
 import lesionlab.api.evaluate, lesionlab.api.verify, lesionlab.data.feature_store
 from lesionlab import platforms
 assert platforms.WINDOWS and platforms.usable_cpus() >= 1 and not platforms.keep_memory()

@@ -14,8 +14,8 @@ import common
 
 from lesionlab import __version__
 from lesionlab.config import Settings, parse
-from lesionlab.run import read_history, read_run
-from lesionlab.training.machine import choose_machine
+from lesionlab.run_folder import read_history, read_run
+from lesionlab.training.device import choose_machine
 from lesionlab.training.train import train
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from lesionlab.data import ledger
 from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo, write_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions, read_predictions, write_predictions
-from lesionlab.run import DatasetReference, RunConfig, read_run, write_config, write_history
+from lesionlab.run_folder import DatasetReference, RunConfig, read_run, write_config, write_history
 
 CLASSES = ("mel", "bcc", "nv")
 PRIOR = np.array([0.25, 0.2, 0.55])

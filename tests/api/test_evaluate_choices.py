@@ -18,7 +18,7 @@ from lesionlab.data import ledger
 from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo, write_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions, write_predictions
-from lesionlab.run import DatasetReference, RunConfig, write_config, write_history
+from lesionlab.run_folder import DatasetReference, RunConfig, write_config, write_history
 
 CLASSES = ("mel", "nv")
 PRIOR = np.array([0.35, 0.65])

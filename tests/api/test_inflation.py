@@ -10,7 +10,7 @@ from lesionlab.api.split import split
 from lesionlab.data.manifest import read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.experiments.inflation import metrics_of
-from lesionlab.run import CONFIG
+from lesionlab.run_folder import CONFIG
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
         shapes.append(shape)
         return 12.34
 
-    monkeypatch.setattr("lesionlab.training.machine.milliseconds_an_image", once)
+    monkeypatch.setattr("lesionlab.training.device.milliseconds_an_image", once)
     return shapes
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lesionlab.data import arrays, cache
+from lesionlab.data import array_file, cache
 from lesionlab.data.cache import CachedPixels, DecodedPixels, open_pixels
 from lesionlab.data.images import (
     Preprocessing,
@@ -207,9 +207,9 @@ def test_where_the_manifest_has_no_sha256_nothing_is_compared(dataset: Dataset) 
 
 
 def test_checksums_see_every_block_and_any_type() -> None:
-    values = np.arange(3 * arrays.BLOCK, dtype=np.float32).reshape(-1, 1)
-    before = arrays.checksums(values)
+    values = np.arange(3 * array_file.BLOCK, dtype=np.float32).reshape(-1, 1)
+    before = array_file.checksums(values)
     assert len(before) == 3
-    values[2 * arrays.BLOCK] += 1
-    after = arrays.checksums(values)
+    values[2 * array_file.BLOCK] += 1
+    after = array_file.checksums(values)
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False]

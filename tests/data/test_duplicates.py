@@ -13,8 +13,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from helpers import pictures
 from lesionlab.data.duplicates import DuplicatePair, near_duplicates, to_json
 from lesionlab.data.duplicates.align import ORIENTATIONS, oriented
+from lesionlab.data.duplicates.candidates import LEAF, leaves, nominate
 from lesionlab.data.duplicates.describe import descriptors, thumbnail
-from lesionlab.data.duplicates.nominate import LEAF, leaves, nominate
 from lesionlab.data.images import UnreadableImage
 from lesionlab.data.manifest import with_table
 from lesionlab.progress import Silent

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesionlab.data.facts import encode, fit_coding, refuse_forbidden, unknown_case
+from lesionlab.data.clinical_metadata import encode, fit_coding, refuse_forbidden, unknown_case
 from lesionlab.errors import BadInput
 
 TABLE = pd.DataFrame(

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from lesionlab.data import feature_store as store
-from lesionlab.data.arrays import side_path
+from lesionlab.data.array_file import side_path
 from lesionlab.progress import SILENT
 
 KEY = "k" * 64

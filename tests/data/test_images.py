@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import random
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lesionlab.data.images import Preprocessing, Roi, prepare
+from lesionlab.data import images
+from lesionlab.data.images import Preprocessing, Roi, open_image, prepare
 from lesionlab.errors import BadInput
 
 
@@ -90,3 +96,65 @@ def test_a_region_is_resized_and_cropped_like_a_picture() -> None:
 def test_a_crop_that_would_fill_the_memory_is_refused() -> None:
     with pytest.raises(BadInput, match=r"input\.crop: .*more than 100 megapixels"):
         Preprocessing(size=224, crop=0.001)
+
+
+def damaged(seed: int) -> Iterator[bytes]:
+    """Files of every format and several modes, cut off or with some bytes changed."""
+    rng = random.Random(seed)
+    whole = []
+    for name in images.FORMATS:
+        for mode in ("RGB", "L", "P", "RGBA", "1", "LA", "CMYK"):
+            stream = io.BytesIO()
+            with contextlib.suppress(OSError):  # not every format writes every mode
+                Image.effect_noise((24, 32), 90).convert(mode).save(stream, name)
+                whole.append(stream.getvalue())
+    for data in whole * 20:
+        broken = bytearray(data)
+        if rng.random() < 0.2:
+            yield data[: rng.randrange(1, len(data))]
+            continue
+        for _ in range(rng.randint(1, 6)):
+            broken[rng.randrange(min(len(broken), 200))] = rng.randrange(256)
+        yield bytes(broken)
+
+
+def test_a_damaged_file_is_decoded_or_refused_in_one_line() -> None:
+    outcomes: Counter[str] = Counter()
+    for data in damaged(0):
+        try:
+            outcomes[open_image(data).mode] += 1
+        except images.UnreadableImage as refused:
+            outcomes["refused"] += bool(refused.reason)
+    assert min(outcomes["refused"], outcomes["RGB"], outcomes["L"]) > 20
+
+
+def test_a_tiff_whose_reader_fails_with_a_type_error_is_refused() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (24, 32)).save(stream, "TIFF")
+    data = bytearray(stream.getvalue())
+    at = data.index((257).to_bytes(2, "little"), 8)  # the tag ImageLength becomes another one
+    data[at : at + 2] = (60000).to_bytes(2, "little")
+    with pytest.raises(images.UnreadableImage, match=r"truncated or corrupt|allowed format"):
+        open_image(bytes(data))
+
+
+@pytest.mark.parametrize("step", ["_check_size", "_check_shape", "_eight_bit"])
+@pytest.mark.parametrize("error", [TypeError, AttributeError, AssertionError])
+def test_a_bug_of_ours_is_not_told_as_a_corrupt_image(
+    step: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(stream, "PNG")
+
+    def broken(*_: object) -> None:
+        raise error("ours")
+
+    monkeypatch.setattr(images, step, broken)
+    with pytest.raises(error, match="ours"):
+        open_image(stream.getvalue())
+
+
+def test_a_pixel_format_that_cannot_be_converted_is_refused() -> None:
+    premultiplied = Image.new("LA", (16, 16)).convert("La")
+    with pytest.raises(images.UnreadableImage, match="pixel format not supported"):
+        images._eight_bit(premultiplied, "a.tif")

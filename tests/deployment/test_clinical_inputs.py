@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from helpers.browser_code import node
 from lesionlab.api.predict import predict
 from lesionlab.data.cache import open_pixels
-from lesionlab.data.facts import encode
+from lesionlab.data.clinical_metadata import encode
 from lesionlab.data.images import normalise
 from lesionlab.data.manifest import Dataset, write_dataset
 from lesionlab.deployment.bundle import read_bundle
@@ -33,7 +33,7 @@ from lesionlab.deployment.server_run import ServeSettings, build
 from lesionlab.deployment.table import PredictionsTable
 from lesionlab.errors import BadInput
 from lesionlab.reporting.card import model_card
-from lesionlab.run import FactsCoding
+from lesionlab.run_folder import FactsCoding
 
 CODING = FactsCoding(
     columns=("age", "sex", "site"), age_mean=50.0, age_sd=17.0, sites=("back", "face")
@@ -199,7 +199,7 @@ def test_over_http(reading: Path, bundle_folder: Path, tmp_path: Path, tiny: Any
 def test_a_fused_network_is_exported_with_its_facts(tiny: Any) -> None:
     import onnxruntime
 
-    from lesionlab.data.facts import unknown_case
+    from lesionlab.data.clinical_metadata import unknown_case
     from lesionlab.deployment.export import to_onnx, torch_logits
     from lesionlab.models.classifier import Classifier, FusedHead
 

@@ -20,7 +20,7 @@ from lesionlab.evaluation.locked_points import (
 )
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.subject import Subject
-from lesionlab.run import BEST, DatasetReference, Run, RunConfig
+from lesionlab.run_folder import BEST, DatasetReference, Run, RunConfig
 
 CLASSES = ("mel", "nv")
 

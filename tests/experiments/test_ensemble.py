@@ -101,7 +101,7 @@ def test_test_predictions_come_from_the_members(
     runs: list[Path], lesions: Path, tmp_path: Path
 ) -> None:
     from lesionlab.experiments.ensemble_folder import ensemble_predictions
-    from lesionlab.run import read_run
+    from lesionlab.run_folder import read_run
     from lesionlab.training.inference import predict_split
 
     for method in ("mean", "rank"):
@@ -187,7 +187,7 @@ def test_folds_of_a_data_set_that_was_split_again_are_refused(
     from lesionlab.data.groups import united_groups
     from lesionlab.experiments.ensemble import Context, refuse_sealed
     from lesionlab.progress import SILENT
-    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.device import choose_machine
 
     data = Path(shutil.copytree(lesions, tmp_path / "data", symlinks=True))
     repeat(data, tiny(), tmp_path / "r", folds=2, train_part=False, **HOW)
@@ -219,7 +219,7 @@ def test_out_of_fold_predictions_must_be_those_of_the_folds(
 def test_an_ensemble_of_a_leaking_repeat_is_leaky(
     lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
-    from lesionlab.run import read_run
+    from lesionlab.run_folder import read_run
 
     repeat(lesions, tiny(), tmp_path / "r", folds=2, allow_leak=True, train_part=False, **HOW)
     ensemble([tmp_path / "r"], tmp_path / "e", handmade=True, **HOW)
@@ -290,7 +290,7 @@ def test_fold_models_are_averaged_on_test_and_not_exported(
     repeats: list[Path], tmp_path: Path
 ) -> None:
     from lesionlab.experiments.ensemble_folder import ensemble_predictions
-    from lesionlab.run import read_run
+    from lesionlab.run_folder import read_run
 
     for method in ("mean", "stack"):
         ensemble(repeats, tmp_path / method, method=method, handmade=True, **HOW)  # type: ignore[arg-type]
@@ -307,7 +307,7 @@ def test_changed_weights_are_found(
     runs: list[Path], lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
     from lesionlab.experiments.ensemble_folder import ensemble_predictions
-    from lesionlab.run import read_run
+    from lesionlab.run_folder import read_run
 
     copies = [Path(shutil.copytree(r, tmp_path / r.name)) for r in runs]
     ensemble(copies, tmp_path / "e", **HOW)

@@ -99,7 +99,7 @@ def test_a_column_of_numbers_gives_folds_or_is_refused(lesions: Path) -> None:
 def test_another_process_in_the_same_folder_is_refused(
     repeated: Path, lesions: Path, tiny: Tiny
 ) -> None:
-    from lesionlab.run import locked
+    from lesionlab.run_folder import locked
 
     with locked(repeated), pytest.raises(BadInput, match="another process"):
         repeat(lesions, tiny(), repeated, folds=2, seeds=2, device="cpu", threads=1)

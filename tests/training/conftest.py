@@ -18,7 +18,7 @@ from lesionlab.api.split import split  # noqa: E402
 from lesionlab.config import Settings, parse  # noqa: E402
 from lesionlab.training import step as step_module  # noqa: E402
 from lesionlab.training import train as engine  # noqa: E402
-from lesionlab.training.machine import Machine, choose_machine  # noqa: E402
+from lesionlab.training.device import Machine, choose_machine  # noqa: E402
 from lesionlab.training.train import train  # noqa: E402
 
 T = TypeVar("T")

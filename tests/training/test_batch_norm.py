@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from lesionlab.config import InputSettings, ModelSettings, Settings
 from lesionlab.models.classifier import build
-from lesionlab.run import read_run
+from lesionlab.run_folder import read_run
 from lesionlab.training import train as engine
 from lesionlab.training.batch_norm import reestimate
-from lesionlab.training.machine import Machine
+from lesionlab.training.device import Machine
 from lesionlab.training.train import resume, train
 
 

@@ -14,11 +14,11 @@ from helpers.faults import Crash, copy_of, summary
 from lesionlab.api.split import split
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
-from lesionlab.run import read_run
+from lesionlab.run_folder import read_run
 from lesionlab.training import checkpoint
 from lesionlab.training import step as step_module
 from lesionlab.training import train as engine
-from lesionlab.training.machine import Machine, choose_machine
+from lesionlab.training.device import Machine, choose_machine
 from lesionlab.training.train import resume, train
 
 Recipe = Callable[..., Settings]

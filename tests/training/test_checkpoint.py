@@ -19,7 +19,7 @@ from lesionlab.models import tensor_files
 from lesionlab.training import checkpoint
 from lesionlab.training import train as engine
 from lesionlab.training.checkpoint import State
-from lesionlab.training.machine import Machine
+from lesionlab.training.device import Machine
 from lesionlab.training.train import resume
 
 Recipe = Callable[..., Settings]

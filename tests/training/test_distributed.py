@@ -20,7 +20,7 @@ from torch import nn
 
 from lesionlab.models.tensor_files import read_tensors
 from lesionlab.training.distributed import Ranks, StatisticsInOrder, is_lost_peer
-from lesionlab.training.lessons import Lessons
+from lesionlab.training.recovery import RecoveryState
 
 PRESET = """
 batch_size = 12
@@ -245,4 +245,4 @@ def test_what_a_lost_process_looks_like() -> None:
     words = "[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer"
     assert is_lost_peer(RuntimeError(words))
     assert not is_lost_peer(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert Lessons().notes == []
+    assert RecoveryState().notes == []

@@ -17,8 +17,8 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.training import step as step_module
 from lesionlab.training import train as engine
+from lesionlab.training.device import Machine
 from lesionlab.training.inference import predict_split
-from lesionlab.training.machine import Machine
 from lesionlab.training.train import resume, train
 
 Recipe = Callable[..., Settings]

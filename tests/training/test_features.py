@@ -22,8 +22,8 @@ from lesionlab.data.feature_store import row_ids
 from lesionlab.models.classifier import build
 from lesionlab.progress import SILENT
 from lesionlab.training import features as features_module
+from lesionlab.training.device import Machine
 from lesionlab.training.features import BATCH, Frozen, frozen_features
-from lesionlab.training.machine import Machine
 from lesionlab.training.setup import open_parts, preprocessing, stage_pixels
 from lesionlab.training.train import train
 

@@ -16,7 +16,7 @@ from lesionlab.config import Settings
 from lesionlab.errors import BadInput
 from lesionlab.training import step as step_module
 from lesionlab.training import train as engine
-from lesionlab.training.machine import Machine
+from lesionlab.training.device import Machine
 from lesionlab.training.train import resume, train
 
 Recipe = Callable[..., Settings]

@@ -22,8 +22,8 @@ from lesionlab.progress import SILENT
 from lesionlab.training import lr_finder
 from lesionlab.training import step as step_module
 from lesionlab.training import train as engine
+from lesionlab.training.device import Machine
 from lesionlab.training.lr_finder import RateCurve, chosen_rate, smoothed, suggest
-from lesionlab.training.machine import Machine
 from lesionlab.training.step import NonFiniteStep
 from lesionlab.training.train import resume, train
 
@@ -176,7 +176,7 @@ def test_auto_finds_a_rate_once_and_resumes_to_the_same_bits(
         with pytest.raises(KeyboardInterrupt):
             train(data, automatic, tmp_path / "run", machine=machine)
     with pytest.MonkeyPatch.context() as watch:
-        watch.setattr("lesionlab.training.leg.find_rate", lambda *_: next(tested))
+        watch.setattr("lesionlab.training.prepared_stage.find_rate", lambda *_: next(tested))
         resume(tmp_path / "run", machine=machine)
     assert next(tested) == 0  # the rate was in the checkpoint
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")

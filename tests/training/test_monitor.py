@@ -19,8 +19,8 @@ from lesionlab.config import Settings
 from lesionlab.errors import BadInput
 from lesionlab.models.tensor_files import read_tensors
 from lesionlab.training import train as engine
-from lesionlab.training.average import Average
-from lesionlab.training.machine import Machine
+from lesionlab.training.device import Machine
+from lesionlab.training.ema import Average
 from lesionlab.training.monitor import (
     MONITORS,
     checked_monitor,

@@ -17,7 +17,7 @@ from lesionlab.errors import BadInput
 from lesionlab.models import tensor_files
 from lesionlab.training import step as step_module
 from lesionlab.training import train as engine
-from lesionlab.training.machine import Machine
+from lesionlab.training.device import Machine
 from lesionlab.training.train import Trainer, resume, train
 
 Recipe = Callable[..., Settings]

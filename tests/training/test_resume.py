@@ -18,7 +18,7 @@ from lesionlab.config import Settings
 from lesionlab.errors import Interrupted
 from lesionlab.training import step as step_module
 from lesionlab.training import train as engine
-from lesionlab.training.machine import Machine, choose_machine
+from lesionlab.training.device import Machine, choose_machine
 from lesionlab.training.stop import StopRequest
 from lesionlab.training.train import Trainer, resume, train
 

@@ -17,9 +17,9 @@ from lesionlab.config import Settings
 from lesionlab.errors import BadInput
 from lesionlab.models import tensor_files
 from lesionlab.training import checkpoint
-from lesionlab.training import machine as machine_module
+from lesionlab.training import device as machine_module
 from lesionlab.training import train as engine
-from lesionlab.training.machine import Machine
+from lesionlab.training.device import Machine
 from lesionlab.training.train import resume, train
 
 Recipe = Callable[..., Settings]

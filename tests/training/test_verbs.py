@@ -145,7 +145,7 @@ def test_the_range_test_says_what_it_starts_from(
     def ended(*_: object) -> None:
         raise Interrupted("before the first step")
 
-    monkeypatch.setattr("lesionlab.training.leg.rate_curve", ended)
+    monkeypatch.setattr("lesionlab.training.prepared_stage.rate_curve", ended)
     with pytest.raises(Interrupted):
         lesionlab.lr_find(
             data, tiny(), tmp_path / "x", start=f"{reference}{stage}", threads=1, progress=lines

@@ -30,7 +30,7 @@ from lesionlab.progress import Progress
 from lesionlab.reporting.assemble import data_facts, dataset_beside, thumbnailer
 from lesionlab.reporting.content import DataFacts, Part, ReportContent
 from lesionlab.reporting.explanations_link import pages_in
-from lesionlab.run import (
+from lesionlab.run_folder import (
     BEST,
     CALIBRATION,
     SUMMARY,

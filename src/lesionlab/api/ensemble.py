@@ -13,7 +13,7 @@ from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import (
+from lesionlab.run_folder import (
     Run,
     read_run,
 )
@@ -56,8 +56,8 @@ def ensemble(
     extras.need_torch("ensemble")
     from lesionlab.experiments import ensemble as parts
     from lesionlab.experiments.ensemble_folder import covariates, write_ensemble
+    from lesionlab.training.device import choose_machine
     from lesionlab.training.inference import VIEWS
-    from lesionlab.training.machine import choose_machine
     from lesionlab.training.members import EnsembleRecord, MemberRecord
 
     repeats = parts.refuse_in_fold(folders, method)

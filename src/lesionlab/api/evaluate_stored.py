@@ -28,7 +28,7 @@ from lesionlab.evaluation.votes import read_votes
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.language import language
 from lesionlab.reporting.report import write_report
-from lesionlab.run import read_run
+from lesionlab.run_folder import read_run
 
 SCHEMA_VERSION = 1
 Source = Path | str | Sequence[Path | str]

@@ -15,7 +15,7 @@ from lesionlab.evaluation.locked_points import stored_points
 from lesionlab.evaluation.operating_point import OperatingPoint, default_operating_point
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.card import model_card
-from lesionlab.run import read_run
+from lesionlab.run_folder import read_run
 
 if TYPE_CHECKING:
     from lesionlab.deployment.from_run import FinishedRun

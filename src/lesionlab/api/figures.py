@@ -19,7 +19,7 @@ from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.figures import standalone, table_csv
 from lesionlab.reporting.language import language
 from lesionlab.reporting.report import charts
-from lesionlab.run import read_run
+from lesionlab.run_folder import read_run
 
 FORMATS = ("svg", "png", "pdf")
 PNG_SCALE = 4  # 288 dots an inch at the natural size of 72

@@ -19,7 +19,7 @@ from lesionlab.experiments.inflation import (
     trained_arms,
 )
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import CONFIG
+from lesionlab.run_folder import CONFIG
 
 
 def inflation(

@@ -44,7 +44,7 @@ def lr_find(
     extras.need_torch("lr_find")
     from lesionlab.config import with_overrides
     from lesionlab.experiments.presets import load_preset
-    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.device import choose_machine
 
     settings = load_preset(preset) if isinstance(preset, str) else preset
     settings = with_overrides(settings, overrides)
@@ -86,7 +86,7 @@ def _curve(
 ) -> RateCurve:
     import torch
 
-    from lesionlab.data.facts import fit_coding
+    from lesionlab.data.clinical_metadata import fit_coding
     from lesionlab.training.begin import (
         decide_input,
         initial_network,
@@ -94,7 +94,7 @@ def _curve(
         starts_from,
     )
     from lesionlab.training.checkpoint import State
-    from lesionlab.training.leg import Materials, batches, rate_curve, stage_inputs
+    from lesionlab.training.prepared_stage import StageResources, batches, rate_curve, stage_inputs
     from lesionlab.training.setup import open_parts
 
     parts = open_parts(dataset)
@@ -107,11 +107,13 @@ def _curve(
         progress.say(line)
     network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with tempfile.TemporaryDirectory() as folder:
-        made = Materials(Path(folder), settings, parts, coding, network, machine, progress)
+        resources = StageResources(
+            Path(folder), settings, parts, coding, network, machine, progress
+        )
         state = State()
-        inputs = stage_inputs(made, number, state)
-        batch, micro = batches(made, settings.stages[number], state)
-        return rate_curve(made, number, inputs, batch, micro)
+        inputs = stage_inputs(resources, number, state)
+        batch, micro = batches(resources, settings.stages[number], state)
+        return rate_curve(resources, number, inputs, batch, micro)
 
 
 def _table(curve: RateCurve) -> str:

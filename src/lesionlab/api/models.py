@@ -67,7 +67,7 @@ def _measured(name: str) -> float:
 
 
 def _timed(network: Module, channels: int, size: int) -> float:
-    from lesionlab.training.machine import milliseconds_an_image
+    from lesionlab.training.device import milliseconds_an_image
 
     return milliseconds_an_image(network, (channels, size, size))
 

@@ -19,7 +19,7 @@ from lesionlab.evaluation.truth import stem
 from lesionlab.progress import Progress
 
 if TYPE_CHECKING:
-    from lesionlab.run import Run
+    from lesionlab.run_folder import Run
 
 SNAPSHOT = "dataset.csv"  # in the run folder: the rows it was trained on
 PART = "outside"

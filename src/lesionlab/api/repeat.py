@@ -15,7 +15,7 @@ from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.platforms import safe_name
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import locked
+from lesionlab.run_folder import locked
 
 if TYPE_CHECKING:
     from lesionlab.config import Settings
@@ -105,7 +105,7 @@ def repeat(
 
 def _refuse_other_layout(out: Path, presets: int) -> None:
     """One preset lies in OUT itself, several lie below it: the two do not mix."""
-    from lesionlab.experiments.plans import PLAN
+    from lesionlab.experiments.plan_file import PLAN
 
     if presets > 1 and (out / PLAN).is_file():
         raise BadInput(
@@ -185,7 +185,7 @@ def _repeat_one(
     progress: Progress,
 ) -> dict[str, Any]:
     from lesionlab.api.split import known_pairs
-    from lesionlab.experiments.plans import PLAN
+    from lesionlab.experiments.plan_file import PLAN
     from lesionlab.experiments.repeat import deal, prepare_jobs, refuse_other_plan
 
     groups = united_groups(dataset.table, known_pairs(dataset, None, False, SILENT)[1])
@@ -244,7 +244,7 @@ def _told(
 ) -> dict[str, Any]:
     """The result of one preset from what lies in `out`, and its files."""
     from lesionlab.experiments.repeat import folds_sha256, joined_folds, measures
-    from lesionlab.experiments.spread import markdown, ratio, spread, table_csv, titled
+    from lesionlab.experiments.run_summary import markdown, ratio, spread, table_csv, titled
 
     leaky = dataset.info.leaky or plan.allow_leak
     paths = {job.name: out / "results" / f"{job.name}.json" for job in jobs}
@@ -302,7 +302,7 @@ def _opened_test(
     dataset: Dataset, plan: Plan, out: Path, told: dict[str, Any], progress: Progress
 ) -> dict[str, Any]:
     """`told` with every run and their mean on the sealed part, opened once for these runs."""
-    from lesionlab.experiments.testing import open_sealed
+    from lesionlab.experiments.sealed_test import open_sealed
 
     with locked(out):
         names = _finished(told)
@@ -318,7 +318,7 @@ def _finished(told: dict[str, Any]) -> list[str]:
 
 
 def _summed_up(told: list[dict[str, Any]], out: Path) -> dict[str, Any]:
-    from lesionlab.experiments.spread import differences
+    from lesionlab.experiments.run_summary import differences
     from lesionlab.reporting.repeats_chart import repeats_chart
 
     results = {

@@ -12,8 +12,8 @@ from lesionlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from lesionlab.config import Settings
-    from lesionlab.run import Run
-    from lesionlab.training.machine import Machine
+    from lesionlab.run_folder import Run
+    from lesionlab.training.device import Machine
 
 
 def train(
@@ -46,7 +46,7 @@ def train(
     extras.need_torch("train")
     from lesionlab.config import with_max_epochs, with_overrides
     from lesionlab.experiments.presets import load_preset
-    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.device import choose_machine
     from lesionlab.training.train import train as run_training
 
     settings = load_preset(preset) if isinstance(preset, str) else preset
@@ -86,8 +86,8 @@ def resume(
     than the run began with is said to be "not bit-exact", and why.
     """
     extras.need_torch("resume")
-    from lesionlab.run import read_run
-    from lesionlab.training.machine import choose_machine
+    from lesionlab.run_folder import read_run
+    from lesionlab.training.device import choose_machine
     from lesionlab.training.train import resume as resume_training
 
     config = read_run(Path(run)).config
@@ -122,7 +122,7 @@ def refuse_two_starts(weights: Path | str | None, start: str | None) -> None:
 def stage_weights(start: str) -> Path:
     """The weights file of `RUN` (its best) or `RUN@STAGE` (at the end of that stage)."""
     from lesionlab.errors import nearest
-    from lesionlab.run import BEST
+    from lesionlab.run_folder import BEST
 
     if (Path(start) / BEST).is_file():  # a folder may have an @ in its name
         return Path(start) / BEST
@@ -139,7 +139,7 @@ def stage_weights(start: str) -> Path:
 
 def _instead(start: str) -> str:
     """What to type for a file: the stage of the run that it lies in, or `--weights`."""
-    from lesionlab.run import BEST, STAGES
+    from lesionlab.run_folder import BEST, STAGES
 
     file = Path(start)
     run = file.parent.parent
@@ -155,7 +155,7 @@ def result_of(run: Run, progress: Progress) -> dict[str, Any]:
     from lesionlab.evaluation.bootstrap import Resampling
     from lesionlab.evaluation.evaluate import evaluate_predictions
     from lesionlab.evaluation.predictions import read_predictions
-    from lesionlab.run import SUMMARY
+    from lesionlab.run_folder import SUMMARY
     from lesionlab.training.calibration import read_calibration
 
     predictions = read_predictions(run.predictions_path("valid"))

@@ -11,7 +11,7 @@ from lesionlab import extras, files
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import locked
+from lesionlab.run_folder import locked
 
 if TYPE_CHECKING:
     from lesionlab.config import Settings

@@ -81,7 +81,7 @@ def command(dataset: Path, preset: tuple[str, ...], as_json: bool, **options: An
 
 
 def _show(result: dict[str, Any]) -> None:
-    from lesionlab.experiments.spread import mean_sd
+    from lesionlab.experiments.run_summary import mean_sd
 
     for told in result["presets"]:
         if told["leaky"]:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.array_types import UInt8
-from lesionlab.data import arrays
+from lesionlab.data.array_file import new_array, open_array
 from lesionlab.data.images import (
     Preprocessing,
     Roi,
@@ -97,7 +97,7 @@ def open_pixels(
     key = cache_key(dataset.table, how)
     folder = folder or dataset.folder / "cache"
     path = folder / f"pixels-{how.size}-{key[:16]}.npy"
-    array = arrays.open_array(path, key, progress)
+    array = open_array(path, key, progress)
     if array is not None:
         return CachedPixels(array)
     shape = (len(source), how.size, how.size, how.channels)
@@ -108,7 +108,7 @@ def open_pixels(
     except OSError as error:
         progress.say(f"no cache ({error.strerror or error}): decoding at each step")
         return source
-    array = arrays.open_array(path, key, progress)
+    array = open_array(path, key, progress)
     if array is None:
         raise BadInput("the cache is damaged as soon as it is written", where=str(path))
     return CachedPixels(array)
@@ -156,7 +156,7 @@ def _build(
     path: Path, key: str, shape: tuple[int, ...], source: DecodedPixels, progress: Progress
 ) -> None:
     with (
-        arrays.new_array(path, key, shape, np.uint8) as array,
+        new_array(path, key, shape, np.uint8) as array,
         ThreadPoolExecutor(usable_cpus()) as pool,  # Pillow decodes outside the lock
     ):
         pixels = pool.map(source._one, range(len(source)))

@@ -23,7 +23,7 @@ import pandas as pd
 
 from lesionlab import platforms
 from lesionlab.array_types import Float32, Ints
-from lesionlab.data.arrays import Array, NewRows, new_array, open_array, read_side, side_path
+from lesionlab.data.array_file import Array, NewRows, new_array, open_array, read_side, side_path
 from lesionlab.progress import Progress
 
 ROOT = "features"  # below the data set's cache

@@ -12,6 +12,8 @@ import math
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,7 +30,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".
 MAX_PIXELS = 100_000_000  # 100 megapixels: four times the largest dermatoscope
 MIN_SIDE = 8
 MAX_ASPECT = 20.0
-# What Pillow's readers raise for a damaged file, found by the fuzzer: not OSError alone.
+# What Pillow's readers raise for a damaged file, found by the fuzzer: not OSError alone. It is
+# caught around Pillow's own reading only (`_reading`), so that a bug of ours stays visible.
 CORRUPT = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, MemoryError, TypeError),
     *(AttributeError, ArithmeticError, RuntimeError, AssertionError, struct.error, zlib.error),
@@ -101,7 +104,7 @@ class Roi:
 
 
 class UnreadableImage(BadInput):
-    """A file that is no usable image; `status` is the HTTP status of facts/bad-inputs.md."""
+    """A file that is no usable image; `status` is the HTTP status of docs/bad-inputs.md."""
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "", status: int = 422) -> None:
         super().__init__(what, where=where, remedy=remedy)
@@ -127,15 +130,27 @@ def open_image(source: Path | bytes, name: str = "", sha256: str = "") -> Image.
         raise UnreadableImage("the file is empty", where=where)
     if sha256:
         _check_same(data, sha256, where)
+    with _reading(where):
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    _check_size(*image.size, where)
+    with _reading(where):
+        frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise UnreadableImage("animated or multi-page", where=where)
+    _check_shape(*image.size, where)
+    with _reading(where):
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+    return _eight_bit(upright, where)
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Pillow reads a file that may be hostile: what it raises is told as `UnreadableImage`."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own limit below decides, from the header
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            _check_header(image, where)
-            image.load()
-        return _eight_bit(ImageOps.exif_transpose(image))
-    except UnreadableImage:
-        raise
+            warnings.simplefilter("ignore")  # our own limit decides, from the header
+            yield
     except UnidentifiedImageError:
         raise UnreadableImage(
             "not an image of an allowed format", where=where, status=415
@@ -155,23 +170,23 @@ def _check_same(data: bytes, sha256: str, where: str) -> None:
         )
 
 
-def _check_header(image: Image.Image, where: str) -> None:
-    width, height = image.size
+def _check_size(width: int, height: int, where: str) -> None:
     if width * height > MAX_PIXELS:
         raise UnreadableImage(
             f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} megapixels",
             where=where,
             status=413,
         )
-    if getattr(image, "n_frames", 1) > 1:
-        raise UnreadableImage("animated or multi-page", where=where)
+
+
+def _check_shape(width: int, height: int, where: str) -> None:
     if min(width, height) < MIN_SIDE:
         raise UnreadableImage(f"{width} x {height} pixels is too small", where=where)
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise UnreadableImage(f"{width} x {height} pixels: extreme aspect", where=where)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _eight_bit(image: Image.Image, where: str) -> Image.Image:
     if image.mode in ("RGB", "L"):
         plain = Image.new(image.mode, image.size)
         plain.paste(image)
@@ -180,6 +195,13 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return Image.fromarray(
             (np.asarray(image).astype("uint32") >> 8).clip(0, 255).astype("uint8")
         )
+    try:
+        return _converted(image)
+    except ValueError as error:  # a mode that Pillow reads and cannot convert
+        raise UnreadableImage(f"pixel format not supported ({error})", where=where) from None
+
+
+def _converted(image: Image.Image) -> Image.Image:
     if image.mode in ("1", "LA"):
         return _over_white(image.convert("LA")).convert("L")
     if image.mode in ("P", "PA", "RGBA", "RGBa", "La"):

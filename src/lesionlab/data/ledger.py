@@ -18,7 +18,7 @@ from typing import Any
 
 from lesionlab import files, platforms
 from lesionlab.errors import BadInput
-from lesionlab.run import model_sha256
+from lesionlab.run_folder import model_sha256
 
 LEDGER = "ledger.jsonl"
 SCHEMA_VERSION = 1

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from lesionlab.array_types import Float32
-from lesionlab.data.facts import SEXES, encode
+from lesionlab.data.clinical_metadata import SEXES, encode
 from lesionlab.errors import BadInput
-from lesionlab.run import FactsCoding
+from lesionlab.run_folder import FactsCoding
 
 MAX_AGE = 130.0  # years
 

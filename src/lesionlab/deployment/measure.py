@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lesionlab.array_types import Float32, Rows
 from lesionlab.data.cache import Pixels
-from lesionlab.data.facts import encode
+from lesionlab.data.clinical_metadata import encode
 from lesionlab.data.images import Preprocessing, normalise
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.randomness import philox
@@ -25,7 +25,7 @@ from lesionlab.evaluation.conformal import ALPHA, fit_conformal
 from lesionlab.evaluation.operating_point import choose_operating_point
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.progress import Progress
-from lesionlab.run import FactsCoding
+from lesionlab.run_folder import FactsCoding
 
 BATCH = 16
 TOLERANCE = 1e-4

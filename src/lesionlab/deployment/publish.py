@@ -33,7 +33,7 @@ from lesionlab.deployment.schema import BundleInfo, Parity, Training
 from lesionlab.deployment.signing import sign
 from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import FactsCoding
+from lesionlab.run_folder import FactsCoding
 
 PARITY_IMAGES = 256  # compared with the original; at least 200 where they exist
 HELD_OUT_IMAGES = 5000  # for conformal sets and out-of-distribution thresholds, at most

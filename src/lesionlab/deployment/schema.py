@@ -12,7 +12,7 @@ from lesionlab.config import InputSettings, Strict
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.conformal import SCORES, Conformal
 from lesionlab.evaluation.operating_point import OperatingPoint
-from lesionlab.run import FactsCoding
+from lesionlab.run_folder import FactsCoding
 
 # 2: filter and crop of the input, first weights, offset of the map (docs/decisions/0143).
 # A bundle of version 1 has none of them and is read with what 0.1.0 did: bilinear, whole, none.

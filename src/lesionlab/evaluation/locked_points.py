@@ -19,7 +19,7 @@ from lesionlab.evaluation.policies import DEFAULT_POLICY
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.units import Unit, to_unit
-from lesionlab.run import OPERATING_POINTS
+from lesionlab.run_folder import OPERATING_POINTS
 
 SCHEMA_VERSION = 1
 

@@ -25,7 +25,7 @@ from lesionlab.evaluation.calibration import fit_temperature, softmax
 from lesionlab.evaluation.foreign import read_any
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.same_rows import same_rows
-from lesionlab.run import CONFIG
+from lesionlab.run_folder import CONFIG
 
 TINY = 1e-12  # probabilities are kept this far from 0 and 1 before a logarithm
 

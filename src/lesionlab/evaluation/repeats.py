@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from lesionlab.errors import BadInput
-from lesionlab.run import CONFIG, RunConfig
+from lesionlab.run_folder import CONFIG, RunConfig
 
 SCHEMA_VERSION = 1
 

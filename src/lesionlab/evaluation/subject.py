@@ -9,7 +9,7 @@ from lesionlab.array_types import Floats
 from lesionlab.data.manifest import Dataset
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.wording import Wording, option
-from lesionlab.run import Run
+from lesionlab.run_folder import Run
 
 
 @dataclass(frozen=True)

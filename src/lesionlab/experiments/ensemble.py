@@ -18,7 +18,7 @@ import pandas as pd
 from lesionlab import files
 from lesionlab.array_types import Floats, Ints, Labels, Rows
 from lesionlab.config import Settings, parse
-from lesionlab.data.facts import encode, fit_coding
+from lesionlab.data.clinical_metadata import encode, fit_coding
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import read_predictions
@@ -29,12 +29,12 @@ from lesionlab.experiments.handmade import (
     handmade_features,
     tree_probabilities,
 )
-from lesionlab.experiments.plans import PLAN
+from lesionlab.experiments.plan_file import PLAN
 from lesionlab.experiments.repeat import oof_path
 from lesionlab.progress import Progress
-from lesionlab.run import BEST, CONFIG, Run, read_run, refuse_unfinished
+from lesionlab.run_folder import BEST, CONFIG, Run, read_run, refuse_unfinished
+from lesionlab.training.device import Machine
 from lesionlab.training.inference import LoadedRun, load_run
-from lesionlab.training.machine import Machine
 from lesionlab.training.members import (
     EPSILON,
     EnsembleRecord,

@@ -10,7 +10,7 @@ import numpy as np
 
 from lesionlab import files
 from lesionlab.array_types import Floats, Rows
-from lesionlab.data.facts import refuse_forbidden
+from lesionlab.data.clinical_metadata import refuse_forbidden
 from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import Dataset, group_ids
 from lesionlab.errors import BadInput
@@ -28,7 +28,15 @@ from lesionlab.experiments.ensemble import (
 )
 from lesionlab.experiments.repeat import measures
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import ENSEMBLE, DatasetReference, Run, RunConfig, now, read_run, write_config
+from lesionlab.run_folder import (
+    ENSEMBLE,
+    DatasetReference,
+    Run,
+    RunConfig,
+    now,
+    read_run,
+    write_config,
+)
 from lesionlab.training.calibration import (
     RunCalibration,
     fit_calibration,
@@ -36,8 +44,8 @@ from lesionlab.training.calibration import (
     read_calibration,
     write_calibration,
 )
+from lesionlab.training.device import choose_machine
 from lesionlab.training.inference import unchanged_data
-from lesionlab.training.machine import choose_machine
 from lesionlab.training.members import EnsembleRecord, member_runs, read_record
 from lesionlab.training.setup import reference, write_snapshot
 

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from lesionlab import files
 from lesionlab.array_types import Labels
-from lesionlab.data.inflation import arms
+from lesionlab.data.leakage_experiment import arms
+from lesionlab.data.linked_dataset import write_linked_dataset
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.split import Parts
-from lesionlab.data.twin import write_twin
 from lesionlab.evaluation.repeats import compare_repeats
-from lesionlab.run import CONFIG
+from lesionlab.run_folder import CONFIG
 
 NAMES = ("balanced_accuracy", "balanced_accuracy_prior_corrected", "roc_auc", "accuracy")
 Fit = Callable[[Path, Path, int], Mapping[str, float]]  # data set, run, seed -> metrics on test
@@ -126,7 +126,7 @@ def _linked(dataset: Dataset, parts: Parts, name: str, data: Path, run: Path) ->
     """The data set of one arm, in the place of what an interruption left."""
     for leftover in (data, run):
         shutil.rmtree(leftover, ignore_errors=True)
-    write_twin(
+    write_linked_dataset(
         dataset,
         parts,
         data,

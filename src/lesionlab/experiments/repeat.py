@@ -26,17 +26,17 @@ import pandas as pd
 from lesionlab import files
 from lesionlab.array_types import Labels
 from lesionlab.config import Settings
+from lesionlab.data.linked_dataset import write_linked_dataset
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.regions import balanced
 from lesionlab.data.split import Parts
-from lesionlab.data.twin import write_twin
 from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.predictions import Predictions, read_predictions, write_predictions
 from lesionlab.experiments.folds import Folds, deal_folds, fold_parts
-from lesionlab.experiments.plans import check_plan
+from lesionlab.experiments.plan_file import check_plan
 from lesionlab.progress import Progress
-from lesionlab.run import CONFIG, Run
+from lesionlab.run_folder import CONFIG, Run
 
 SCHEMA_VERSION = 1
 PARTS = ("train", "valid", "fold")
@@ -193,7 +193,9 @@ def _write_fold(
     leak = {}
     if plan.allow_leak:
         leak = {"leaky": True, "leak_reason": "folds dealt by image, on purpose: groups cross"}
-    write_twin(dataset, parts, to, split_policy=policy, notes=(*dataset.info.notes, note), **leak)
+    write_linked_dataset(
+        dataset, parts, to, split_policy=policy, notes=(*dataset.info.notes, note), **leak
+    )
 
 
 def unfinished(jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
@@ -212,8 +214,8 @@ def unfinished(jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
 def do_job(job: Job, progress: Progress) -> dict[str, Any]:
     """Train (or go on with) one run, predict its fold, measure; the result is written last."""
     from lesionlab.config import parse
+    from lesionlab.training.device import choose_machine
     from lesionlab.training.inference import load_run
-    from lesionlab.training.machine import choose_machine
     from lesionlab.training.train import resume, train
 
     started, out = time.monotonic(), Path(job.out)

@@ -17,9 +17,9 @@ from lesionlab.evaluation.metrics import roc_auc
 from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.evaluation.repeats import compare_repeats, compare_spreads, compare_unpaired
 from lesionlab.experiments.repeat import folds_sha256
-from lesionlab.experiments.spread import VARIES, ends, ratio
+from lesionlab.experiments.run_summary import VARIES, ends, ratio
 from lesionlab.platforms import safe_name
-from lesionlab.run import SUMMARY
+from lesionlab.run_folder import SUMMARY
 
 ROWS = Path(__file__).with_suffix(".toml")
 KEPT = (

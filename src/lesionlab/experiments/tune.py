@@ -17,10 +17,10 @@ import numpy as np
 
 from lesionlab import extras, files
 from lesionlab.config import Settings, parse, with_overrides
+from lesionlab.data.linked_dataset import write_linked_dataset
 from lesionlab.data.manifest import Dataset, read_dataset, with_table
-from lesionlab.data.twin import write_twin
 from lesionlab.errors import BadInput
-from lesionlab.experiments.plans import PLAN, check_plan
+from lesionlab.experiments.plan_file import PLAN, check_plan
 from lesionlab.experiments.spaces import Range, assignment, value_of
 from lesionlab.progress import Progress
 from lesionlab.training.setup import fingerprint
@@ -89,7 +89,7 @@ def write_without_test(dataset: Dataset, out: Path) -> Path:
     if not (folder / "dataset.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
         parts = without_test(dataset).table["split"].to_numpy(object)
-        write_twin(dataset, parts, folder, split_policy={"policy": "tune: test left out"})
+        write_linked_dataset(dataset, parts, folder, split_policy={"policy": "tune: test left out"})
     elif (read_dataset(folder).table["split"] == "test").any():
         raise BadInput("holds test rows", where=str(folder), remedy="remove it")
     return folder
@@ -181,7 +181,7 @@ def _count(task: Task) -> int:
 def _trained(
     task: Task, trial: Any, chosen: Mapping[str, Any], run: Path, progress: Progress
 ) -> float:
-    from lesionlab.training.machine import choose_machine
+    from lesionlab.training.device import choose_machine
     from lesionlab.training.train import train
 
     optuna = need_optuna()

@@ -17,9 +17,9 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.explanation.methods import ExplainedNetwork, chosen_methods
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import Run
+from lesionlab.run_folder import Run
+from lesionlab.training.device import choose_machine
 from lesionlab.training.inference import load_run, unchanged_data
-from lesionlab.training.machine import choose_machine
 from lesionlab.training.members import is_ensemble
 
 

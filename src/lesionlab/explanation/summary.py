@@ -27,7 +27,7 @@ from lesionlab.explanation.neighbours import Agreement, agreement, leave_one_out
 from lesionlab.explanation.session import ExplainSession
 from lesionlab.explanation.statistics import SHARE, mean_measure
 from lesionlab.explanation.study import MethodRow, Question, prepared, study
-from lesionlab.run import now
+from lesionlab.run_folder import now
 from lesionlab.training.calibration import predictions_of, read_calibration
 
 REFIT = 1000  # training images of the check with permuted labels

@@ -20,7 +20,7 @@ FACTS_WIDTH = 32  # of both layers that read age, sex and site
 class Classifier(nn.Module):
     """Images to logits. `embed` is what the head sees; a frozen body's is cached.
 
-    `images`: (N, C, H, W) float32, normalised. `facts`: (N, F) float32 of `data.facts`, for a
+    `images`: (N, C, H, W) float32, normalised. `facts`: (N, F) float32 (`clinical_metadata`), for a
     network that reads them; without them it takes all of them as unknown. Logits: (N, K).
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lesionlab.experiments.spread import titled
+from lesionlab.experiments.run_summary import titled
 from lesionlab.reporting.content import Chart
 from lesionlab.reporting.figures import standalone
 from lesionlab.reporting.plots import Interval, forest

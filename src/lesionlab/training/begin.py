@@ -14,7 +14,7 @@ import torch
 
 from lesionlab import files
 from lesionlab.config import AugmentSettings, Settings, Stage
-from lesionlab.data.facts import fit_coding, refuse_forbidden, unknown_case
+from lesionlab.data.clinical_metadata import fit_coding, refuse_forbidden, unknown_case
 from lesionlab.data.manifest import group_ids
 from lesionlab.data.randomness import torch_seed
 from lesionlab.errors import BadInput
@@ -30,7 +30,7 @@ from lesionlab.models.weights import (
     settle,
 )
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import (
+from lesionlab.run_folder import (
     CHECKPOINTS,
     CONFIG,
     STAGES,
@@ -45,8 +45,8 @@ from lesionlab.run import (
 from lesionlab.training import checkpoint
 from lesionlab.training.checkpoint import KEPT, State
 from lesionlab.training.depthwise import slow_convolutions
+from lesionlab.training.device import Machine, free_memory
 from lesionlab.training.losses import implied_prior, refuse_unfit_loss
-from lesionlab.training.machine import Machine, free_memory
 from lesionlab.training.monitor import checked_monitor, refuse_undefined
 from lesionlab.training.setup import SNAPSHOT, Parts, reference, snapshot, write_snapshot
 from lesionlab.training.tracking import refuse_absent_trackers

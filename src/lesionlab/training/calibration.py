@@ -14,7 +14,7 @@ from lesionlab.array_types import Floats, Ints
 from lesionlab.data.manifest import Dataset
 from lesionlab.evaluation.calibration import fit_temperature, log_prior_ratio, probabilities
 from lesionlab.evaluation.predictions import Predictions
-from lesionlab.run import CALIBRATION, Run, refuse_unfinished
+from lesionlab.run_folder import CALIBRATION, Run, refuse_unfinished
 
 
 @dataclass(frozen=True)

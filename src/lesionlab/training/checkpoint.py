@@ -18,7 +18,7 @@ from lesionlab import files
 from lesionlab.errors import BadInput
 from lesionlab.models.tensor_files import read_tensors, write_tensors
 from lesionlab.progress import Progress
-from lesionlab.run import as_written_today
+from lesionlab.run_folder import as_written_today
 
 SCHEMA_VERSION = 1
 KEPT = 2

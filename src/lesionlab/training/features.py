@@ -30,8 +30,8 @@ from lesionlab.data.images import Preprocessing, key_parts
 from lesionlab.errors import BadInput
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import Progress
-from lesionlab.training.compiled_body import Embed, compile_body
-from lesionlab.training.machine import Machine
+from lesionlab.training.device import Machine
+from lesionlab.training.onnx_backbone import Embed, compile_body
 
 BATCH = 32  # images a forward pass: fits the processor's cache, and no more memory
 VERSION = 1  # of this computation: raise it when the numbers change

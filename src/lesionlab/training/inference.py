@@ -13,7 +13,7 @@ import torch
 from lesionlab.array_types import Float32, Floats, Rows
 from lesionlab.config import Settings
 from lesionlab.data.cache import Pixels, open_pixels
-from lesionlab.data.facts import encode, unknown_case
+from lesionlab.data.clinical_metadata import encode, unknown_case
 from lesionlab.data.feature_store import ROOT, can_hold, row_ids
 from lesionlab.data.images import Preprocessing
 from lesionlab.data.manifest import Dataset, read_dataset
@@ -23,10 +23,10 @@ from lesionlab.models.classifier import Classifier, build
 from lesionlab.models.mean import Member
 from lesionlab.models.tensor_files import read_tensors
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import BEST, Run, RunConfig, read_run
+from lesionlab.run_folder import BEST, Run, RunConfig, read_run
 from lesionlab.training.calibration import RunCalibration, predictions_of, read_calibration
+from lesionlab.training.device import Machine, choose_machine
 from lesionlab.training.features import Frozen, NetworkInput, frozen_features, image_logits
-from lesionlab.training.machine import Machine, choose_machine
 from lesionlab.training.members import is_ensemble, mean_network
 from lesionlab.training.setup import preprocessing, refuse_changed_data
 

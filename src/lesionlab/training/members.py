@@ -12,7 +12,7 @@ from lesionlab import files
 from lesionlab.config import Strict, parse
 from lesionlab.errors import BadInput
 from lesionlab.models.mean import MeanNetwork, Member
-from lesionlab.run import BEST, ENSEMBLE, Run, read_run
+from lesionlab.run_folder import BEST, ENSEMBLE, Run, read_run
 
 EPSILON = 1e-12  # the smallest probability whose logarithm is taken
 

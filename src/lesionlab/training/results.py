@@ -8,7 +8,7 @@ from lesionlab import files
 from lesionlab.array_types import Float32
 from lesionlab.data.manifest import group_ids
 from lesionlab.evaluation.predictions import write_predictions
-from lesionlab.run import SUMMARY, Run, now, write_history
+from lesionlab.run_folder import SUMMARY, Run, now, write_history
 from lesionlab.training.calibration import (
     fit_calibration,
     predictions_of,

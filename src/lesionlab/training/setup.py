@@ -19,7 +19,7 @@ from lesionlab.data.images import Preprocessing
 from lesionlab.data.manifest import Dataset, group_ids, read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.progress import Progress
-from lesionlab.run import DatasetReference, RunConfig
+from lesionlab.run_folder import DatasetReference, RunConfig
 from lesionlab.training.distributed import ALONE, Ranks
 
 SNAPSHOT = "dataset.csv"  # the rows a run was trained on, so that a later change can be named

@@ -20,10 +20,10 @@ from lesionlab.data.images import Preprocessing
 from lesionlab.data.randomness import philox, torch_seed
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import SILENT, Progress
+from lesionlab.training.device import Machine
 from lesionlab.training.distributed import StatisticsInOrder
 from lesionlab.training.features import Features, NetworkInput, image_logits
 from lesionlab.training.losses import loss_of
-from lesionlab.training.machine import Machine
 
 
 class NonFiniteStep(Exception):

@@ -26,7 +26,7 @@ from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import set_mode
 from lesionlab.models.tensor_files import read_tensors, write_tensors
 from lesionlab.progress import SILENT, Progress
-from lesionlab.run import (
+from lesionlab.run_folder import (
     BEST,
     CALIBRATION,
     CHECKPOINTS,
@@ -38,17 +38,23 @@ from lesionlab.run import (
     write_history,
 )
 from lesionlab.training import checkpoint
-from lesionlab.training.average import Average, all_finite
 from lesionlab.training.begin import begin, plan, refuse_impossible
 from lesionlab.training.checkpoint import Checkpoint, best_path
+from lesionlab.training.device import Machine, choose_machine, is_out_of_memory
 from lesionlab.training.distributed import is_lost_peer
+from lesionlab.training.ema import Average, all_finite
 from lesionlab.training.inference import bare_network
-from lesionlab.training.leg import FEATURES, Leg, Materials, prepare_leg, stage_inputs
-from lesionlab.training.lessons import Lessons
 from lesionlab.training.losses import implied_prior
-from lesionlab.training.machine import Machine, choose_machine, is_out_of_memory
 from lesionlab.training.monitor import checked_monitor, is_better, rounded, watch
 from lesionlab.training.optim import load_optimizer_tensors, optimizer_tensors, set_rates
+from lesionlab.training.prepared_stage import (
+    FEATURES,
+    PreparedStage,
+    StageResources,
+    prepare_stage,
+    stage_inputs,
+)
+from lesionlab.training.recovery import RecoveryState
 from lesionlab.training.results import write_results
 from lesionlab.training.schedule import PLATEAU_EPOCHS, PLATEAU_FACTOR, momentum, rate_factor
 from lesionlab.training.setup import Parts, open_parts, refuse_changed_data
@@ -124,19 +130,19 @@ def resume(
             checkpoint.sweep(folder)
         parts = open_parts(dataset_folder or Path(run.config.dataset.folder))
         refuse_changed_data(folder, run.config, parts.dataset)
-        lessons = Lessons()
+        recovery = RecoveryState()
         while True:
             machine.ranks.wait()
             found = checkpoint.latest(folder / CHECKPOINTS, progress)
             recipe = run.config.settings.model_dump(mode="json")
             checkpoint.refuse_changed_settings(found, recipe, str(folder))
             _say_if_inexact(found, machine, progress)
-            lessons.apply(found.state)
+            recovery.apply(found.state)
             try:
                 Trainer(run, parts, machine, found, stop, progress, on_epoch).run_stages()
                 return run
             except NonFiniteStep as error:
-                progress.say(lessons.skip(error, folder))
+                progress.say(recovery.skip(error, folder))
             except OSError as error:
                 raise _unwritable(error, folder) from None
             except (RuntimeError, MemoryError) as error:
@@ -145,7 +151,7 @@ def resume(
                 if machine.ranks.world > 1 or not is_out_of_memory(error):
                     raise
                 progress.say(
-                    lessons.halve(run.config.settings, len(parts.train), found.state, folder)
+                    recovery.halve(run.config.settings, len(parts.train), found.state, folder)
                 )
 
 
@@ -203,7 +209,7 @@ class Trainer:
         self.train_prior = implied_prior(self.settings.loss, self.settings.sampling, parts.counts)
         self.monitor = checked_monitor(self.settings.monitor, len(parts.counts))
         self.network = self._network(found)
-        self.made = Materials(
+        self.resources = StageResources(
             run.folder,
             self.settings,
             parts,
@@ -234,56 +240,58 @@ class Trainer:
         stages, inputs = self.settings.stages, None
         while self.state.stage < len(stages):
             inputs = self._run_stage(self.state.stage, stages[self.state.stage])
-        self._finish(inputs or stage_inputs(self.made, len(stages) - 1, self.state))
+        self._finish(inputs or stage_inputs(self.resources, len(stages) - 1, self.state))
 
     def _run_stage(self, number: int, stage: Stage) -> Inputs:
-        leg = self._prepare(number)
+        prepared = self._prepare(number)
         state, seed = self.state, self.settings.seed
         labels, balanced = self.parts.y[self.parts.train], self.settings.sampling == "balanced"
         while state.epoch < stage.epochs and not self._out_of_patience(stage):
             order = epoch_order(seed, number, state.epoch, labels, balanced)
-            leg.inputs.begin_epoch(seed, number, state.epoch, order)
+            prepared.inputs.begin_epoch(seed, number, state.epoch, order)
             set_mode(self.network, stage.trainable, stage.frozen_batch_norm)
-            self._run_epoch(leg, order)
-            logits = self._validate(leg)
-            self._end_epoch(leg, logits)
+            self._run_epoch(prepared, order)
+            logits = self._validate(prepared)
+            self._end_epoch(prepared, logits)
             if self._due(SAVE_AFTER) and state.epoch < stage.epochs:
-                self._save(leg)
+                self._save(prepared)
         self._end_stage(stage)
-        return leg.inputs
+        return prepared.inputs
 
-    def _prepare(self, number: int) -> Leg:
+    def _prepare(self, number: int) -> PreparedStage:
         """The stage's inputs and optimiser, with the moments of the checkpoint."""
         before = self.state.norms_reestimated
-        leg = prepare_leg(self.made, number, self.state)
+        prepared = prepare_stage(self.resources, number, self.state)
         if self.state.norms_reestimated and not before:
             self.average.take("body.")
-        load_optimizer_tensors(leg.context.optimizer, self.saved_moments)
+        load_optimizer_tensors(prepared.context.optimizer, self.saved_moments)
         self.saved_moments = {}
-        if self.state.scaler and leg.context.scaler.is_enabled():
-            leg.context.scaler.load_state_dict(self.state.scaler)
-        return leg
+        if self.state.scaler and prepared.context.scaler.is_enabled():
+            prepared.context.scaler.load_state_dict(self.state.scaler)
+        return prepared
 
-    def _run_epoch(self, leg: Leg, order: Rows) -> None:
+    def _run_epoch(self, prepared: PreparedStage, order: Rows) -> None:
         """The steps of one epoch that are not done yet."""
-        state, stage, batch = self.state, leg.stage, leg.batch
+        state, stage, batch = self.state, prepared.stage, prepared.batch
         first, started = state.step, time.monotonic()
         title = f"{stage.name} {state.epoch + 1}/{stage.epochs}"
         bar = SILENT if self._is_quick(stage) else self.progress
-        for step in bar(range(first, leg.steps), title, leg.steps - first):
-            place = (leg.number, state.epoch, step)
+        for step in bar(range(first, prepared.steps), title, prepared.steps - first):
+            place = (prepared.number, state.epoch, step)
             if list(place) not in state.skipped:
-                self._set_rates(leg, state.epoch * leg.steps + step)
+                self._set_rates(prepared, state.epoch * prepared.steps + step)
                 slots = np.arange(step * batch, (step + 1) * batch)
-                loss = do_step(leg.inputs, leg.context, slots, order, leg.micro, place)
+                loss = do_step(
+                    prepared.inputs, prepared.context, slots, order, prepared.micro, place
+                )
                 state.steps_done, self.place = state.steps_done + 1, place
                 state.loss_sum += loss
                 state.loss_count += batch
-                self.average.update(state.steps_done, leg.moving)
+                self.average.update(state.steps_done, prepared.moving)
             state.step = step + 1
             if self._due(self.settings.checkpoint_seconds):
                 state.seconds += time.monotonic() - started
-                self._save(leg)
+                self._save(prepared)
                 started = time.monotonic()
         state.seconds += time.monotonic() - started
 
@@ -292,31 +300,33 @@ class Trainer:
         rows = [r for r in self.state.history if r["stage"] == stage.name]
         return bool(stage.cached_views) if not rows else float(rows[-1]["seconds"]) < QUIET
 
-    def _set_rates(self, leg: Leg, done: int) -> None:
-        stage, plain = leg.stage, self.settings.optim.plain_momentum
-        beta = momentum(stage.schedule, done, leg.total, stage.warmup, plain)
-        set_rates(leg.context.optimizer, leg.peaks, self._rate_factor(leg, done), beta)
+    def _set_rates(self, prepared: PreparedStage, done: int) -> None:
+        stage, plain = prepared.stage, self.settings.optim.plain_momentum
+        beta = momentum(stage.schedule, done, prepared.total, stage.warmup, plain)
+        set_rates(
+            prepared.context.optimizer, prepared.peaks, self._rate_factor(prepared, done), beta
+        )
 
-    def _rate_factor(self, leg: Leg, done: int) -> float:
-        stage = leg.stage
-        factor = rate_factor(stage.schedule, done, leg.total, stage.warmup)
+    def _rate_factor(self, prepared: PreparedStage, done: int) -> float:
+        stage = prepared.stage
+        factor = rate_factor(stage.schedule, done, prepared.total, stage.warmup)
         return factor * self.state.plateau_factor
 
-    def _validate(self, leg: Leg) -> Float32:
+    def _validate(self, prepared: PreparedStage) -> Float32:
         """(Nv, K) logits of the averaged network; a stop in between is saved before it."""
         if self.average.mend():
             self.state.note(f"the average held NaN after step {self.state.steps_done}: restarted")
-        show = SILENT if self._is_quick(leg.stage) else self.watchful
+        show = SILENT if self._is_quick(prepared.stage) else self.watchful
         try:
             with self.average.shown():
-                return leg.inputs.valid_logits(show)
+                return prepared.inputs.valid_logits(show)
         except Interrupted:
-            self._save(leg)
+            self._save(prepared)
             raise
 
-    def _end_epoch(self, leg: Leg, logits: Float32) -> None:
+    def _end_epoch(self, prepared: PreparedStage, logits: Float32) -> None:
         """Metrics, best weights and history; the state then points at the next epoch."""
-        state, stage = self.state, leg.stage
+        state, stage = self.state, prepared.stage
         metrics = watch(logits, self.parts.y[self.parts.valid], self.prior, self.train_prior)
         value = metrics[self.monitor]
         if is_better(self.monitor, value, state.best_value):
@@ -326,14 +336,15 @@ class Trainer:
         else:
             state.epochs_since_best += 1
             state.plateau_wait += 1
-        speed = leg.steps * leg.batch / max(state.seconds, 1e-9)
+        speed = prepared.steps * prepared.batch / max(state.seconds, 1e-9)
         row = {
             "stage": stage.name,
             "epoch": state.epochs_done,
             "step": state.steps_done,
             "train_loss": round(state.loss_sum / max(state.loss_count, 1), 6),
             **rounded(metrics),
-            "lr": leg.peaks[-1] * self._rate_factor(leg, (state.epoch + 1) * leg.steps - 1),
+            "lr": prepared.peaks[-1]
+            * self._rate_factor(prepared, (state.epoch + 1) * prepared.steps - 1),
             "seconds": round(state.seconds, 3),
             "images_per_second": round(speed, 1),
         }
@@ -417,18 +428,18 @@ class Trainer:
     def _stop_requested(self) -> bool:
         return self.machine.ranks.total(float(self.stop.requested))[0] > 0
 
-    def _save(self, leg: Leg | None) -> None:
+    def _save(self, prepared: PreparedStage | None) -> None:
         """Write a checkpoint; then obey a stop that was requested."""
         tensors = {f"model/{k}": v for k, v in self.network.state_dict().items()}
         if not all_finite(tensors):
             raise NonFiniteStep("network", self.place)
         self.average.mend()
         tensors |= {f"ema/{k}": v for k, v in self.average.kept.items()}
-        if leg is not None:
-            moments = optimizer_tensors(leg.context.optimizer)
+        if prepared is not None:
+            moments = optimizer_tensors(prepared.context.optimizer)
             tensors |= {f"optim/{k}": v for k, v in moments.items()}
-            if leg.context.scaler.is_enabled():
-                self.state.scaler = leg.context.scaler.state_dict()
+            if prepared.context.scaler.is_enabled():
+                self.state.scaler = prepared.context.scaler.state_dict()
         if self.machine.ranks.first:
             fingerprint, recipe = self.machine.fingerprint(), self.settings.model_dump(mode="json")
             folder = self.folder / CHECKPOINTS

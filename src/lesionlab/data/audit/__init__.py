@@ -16,7 +16,7 @@ from lesionlab.data.audit.measure import measure
 from lesionlab.data.audit.shortcuts import check_shortcuts
 from lesionlab.data.audit.twins import check_conflicts, check_duplicates
 from lesionlab.data.duplicates import DuplicatePair, duplicate_pairs
-from lesionlab.data.duplicates.look import look_at
+from lesionlab.data.duplicates.fingerprints import fingerprints_of
 from lesionlab.data.manifest import Dataset
 from lesionlab.progress import SILENT, Progress
 
@@ -107,7 +107,9 @@ def audit_dataset(
     pairs = tuple(duplicate_pairs(measured.looks, progress=progress))
     across: tuple[DuplicatePair, ...] = ()
     if against is not None:
-        across = tuple(duplicate_pairs(measured.looks, look_at(against, progress), progress))
+        across = tuple(
+            duplicate_pairs(measured.looks, fingerprints_of(against, progress), progress)
+        )
     material = Material(dataset, measured, pairs, against, across)
     findings = sorted(_findings(material, progress), key=lambda f: SEVERITIES.index(f.severity))
     return Audit(material, tuple(findings), inventory(material))

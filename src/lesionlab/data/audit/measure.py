@@ -14,8 +14,14 @@ from PIL import Image
 
 from lesionlab.data.audit.artefacts import INDICES, artefact_indices
 from lesionlab.data.duplicates.describe import LUMA
-from lesionlab.data.duplicates.look import Look, Looks, assembled, dataset_opener, look
-from lesionlab.data.duplicates.verify import WORKERS
+from lesionlab.data.duplicates.fingerprints import (
+    Fingerprint,
+    Fingerprints,
+    assembled,
+    dataset_opener,
+    look,
+)
+from lesionlab.data.duplicates.verification import WORKERS
 from lesionlab.data.images import open_image
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
@@ -38,7 +44,7 @@ class ImageMeasurements:
     """
 
     table: pd.DataFrame
-    looks: Looks
+    looks: Fingerprints
 
 
 def measure(dataset: Dataset, progress: Progress = SILENT) -> ImageMeasurements:
@@ -56,7 +62,7 @@ def measure(dataset: Dataset, progress: Progress = SILENT) -> ImageMeasurements:
     )
 
 
-def _one(dataset: Dataset, row: Mapping[Any, Any]) -> tuple[dict[str, Any], Look | None]:
+def _one(dataset: Dataset, row: Mapping[Any, Any]) -> tuple[dict[str, Any], Fingerprint | None]:
     """The facts of one row, and its look (None where the image cannot be read)."""
     path = dataset.image_path(str(row["path"]))
     blank: dict[str, Any] = dict.fromkeys((*MEAN, *RIM, *INDICES), np.nan)
@@ -84,7 +90,7 @@ def _region(image: Image.Image, row: Mapping[Any, Any]) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def _colours(seen: Look) -> dict[str, float]:
+def _colours(seen: Fingerprint) -> dict[str, float]:
     small = seen.thumbnail.astype(np.float32)
     rim = np.ones(small.shape[:2], bool)
     rim[BORDER:-BORDER, BORDER:-BORDER] = False

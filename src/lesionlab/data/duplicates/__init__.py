@@ -16,12 +16,12 @@ from PIL import Image
 
 from lesionlab.array_types import Ints
 from lesionlab.data.duplicates.align import ORIENTATIONS
+from lesionlab.data.duplicates.candidates import nominate
 from lesionlab.data.duplicates.describe import standardised
 from lesionlab.data.duplicates.detail import confirmed
 from lesionlab.data.duplicates.exact import turned_across, turned_within
-from lesionlab.data.duplicates.look import Images, Looks, look_at
-from lesionlab.data.duplicates.nominate import nominate
-from lesionlab.data.duplicates.verify import agreeing
+from lesionlab.data.duplicates.fingerprints import Fingerprints, Images, fingerprints_of
+from lesionlab.data.duplicates.verification import agreeing
 from lesionlab.progress import SILENT, Progress
 
 __all__ = ["ORIENTATIONS", "DuplicatePair", "duplicate_pairs", "near_duplicates", "to_json"]
@@ -63,19 +63,19 @@ def near_duplicates(
     >>> [(p.a, p.b, ORIENTATIONS[p.orientation]) for p in pairs][:2]
     [('a', 'b', 'mirrored top-bottom'), ('a', 'c', 'mirrored along the main diagonal')]
     """
-    one = look_at(images, progress)
-    other = None if against is None else look_at(against, progress)
+    one = fingerprints_of(images, progress)
+    other = None if against is None else fingerprints_of(against, progress)
     return duplicate_pairs(one, other, progress)
 
 
 def duplicate_pairs(
-    one: Looks, other: Looks | None = None, progress: Progress = SILENT
+    one: Fingerprints, other: Fingerprints | None = None, progress: Progress = SILENT
 ) -> list[DuplicatePair]:
     """`near_duplicates` for images that were looked at already."""
     return _across(one, other, progress) if other is not None else _within(one, progress)
 
 
-def _within(looks: Looks, progress: Progress) -> list[DuplicatePair]:
+def _within(looks: Fingerprints, progress: Progress) -> list[DuplicatePair]:
     """Exact copies are paired with the first of their kind, which alone is compared further."""
     exact: list[DuplicatePair] = []
     rows = list(range(len(looks)))
@@ -93,7 +93,7 @@ def _within(looks: Looks, progress: Progress) -> list[DuplicatePair]:
     return exact + list(_near(looks, looks, chosen[pairs], progress))
 
 
-def _across(one: Looks, other: Looks, progress: Progress) -> list[DuplicatePair]:
+def _across(one: Fingerprints, other: Fingerprints, progress: Progress) -> list[DuplicatePair]:
     """Each image that has an exact copy in the other set stands in a pair, then near ones."""
     exact, done = [], set()
     for i, j, kind in _equal(one, other):
@@ -115,7 +115,7 @@ def _across(one: Looks, other: Looks, progress: Progress) -> list[DuplicatePair]
     return exact + list(_near(one, other, pairs[fresh], progress))
 
 
-def _equal(one: Looks, other: Looks) -> Iterator[tuple[int, int, Kind]]:
+def _equal(one: Fingerprints, other: Fingerprints) -> Iterator[tuple[int, int, Kind]]:
     kinds: tuple[tuple[Kind, Sequence[str], Sequence[str]], ...] = (
         ("bytes", one.sha256, other.sha256),
         ("pixels", one.pixels, other.pixels),
@@ -141,7 +141,9 @@ def _exact(a: str, b: str, kind: Any, orientation: int = 0) -> DuplicatePair:
     return DuplicatePair(a, b, orientation, 1.0, kind)
 
 
-def _near(one: Looks, other: Looks, pairs: Ints, progress: Progress) -> Iterator[DuplicatePair]:
+def _near(
+    one: Fingerprints, other: Fingerprints, pairs: Ints, progress: Progress
+) -> Iterator[DuplicatePair]:
     """The nominated pairs (row of `one`, row of `other`) that turn out to show the same."""
     across = other is not one
     n = len(one)

@@ -25,7 +25,7 @@ from scipy import ndimage
 from lesionlab.array_types import Bools, Float32
 from lesionlab.data.duplicates.align import oriented
 from lesionlab.data.duplicates.describe import SIDE
-from lesionlab.data.duplicates.verify import SEEN, WORKERS, Candidates
+from lesionlab.data.duplicates.verification import SEEN, WORKERS, Candidates
 from lesionlab.progress import SILENT, Progress
 
 LARGE = 128

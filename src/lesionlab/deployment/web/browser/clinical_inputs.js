@@ -1,4 +1,4 @@
-// Age, sex and site as the network reads them; data/facts.py does the same.
+// Age, sex and site as the network reads them; data/clinical_metadata.py does the same.
 
 const SEXES = ["female", "male"];
 

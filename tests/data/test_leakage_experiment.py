@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lesionlab.data.groups import crossing
-from lesionlab.data.inflation import arms
+from lesionlab.data.leakage_experiment import arms
 from lesionlab.errors import BadInput
 
 

@@ -14,7 +14,7 @@ MAX_RETRIES = 3  # after a loss or gradient that is not finite
 
 
 @dataclass
-class Lessons:
+class RecoveryState:
     """What failed attempts have taught the next one."""
 
     skipped: list[list[int]] = field(default_factory=list)  # [stage, epoch, step]

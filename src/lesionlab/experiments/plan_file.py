@@ -8,7 +8,7 @@ from typing import Any
 
 from lesionlab import files
 from lesionlab.errors import BadInput
-from lesionlab.run import LOCK, as_written_today
+from lesionlab.run_folder import LOCK, as_written_today
 
 PLAN = "plan.json"
 WORDS = ("description", "source", "expected")  # of a preset: they change no number

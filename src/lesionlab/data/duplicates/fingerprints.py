@@ -15,7 +15,7 @@ from PIL import Image
 from lesionlab.array_types import Float32, UInt8
 from lesionlab.data.duplicates.describe import descriptors, grey, thumbnail
 from lesionlab.data.duplicates.exact import tally
-from lesionlab.data.duplicates.verify import WORKERS
+from lesionlab.data.duplicates.verification import WORKERS
 from lesionlab.data.images import open_image
 from lesionlab.data.manifest import Dataset
 from lesionlab.progress import SILENT, Progress
@@ -25,7 +25,7 @@ Images = Dataset | Mapping[str, Picture] | Sequence[Picture]
 
 
 @dataclass(frozen=True)
-class Look:
+class Fingerprint:
     """One image: hash of its bytes ("" where it has none of its own), of its pixels, of what no
     turn changes of them, and a thumbnail (64, 64, 3) uint8."""
 
@@ -36,7 +36,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Looks:
+class Fingerprints:
     """N images: names, hashes, grey thumbnails (N, 64, 64), raw descriptors (N, 77), a loader."""
 
     names: tuple[str, ...]
@@ -51,21 +51,21 @@ class Looks:
         return len(self.names)
 
 
-def look(image: Image.Image, data: bytes = b"") -> Look:
+def look(image: Image.Image, data: bytes = b"") -> Fingerprint:
     """What is kept of a decoded image; `data` are its file's bytes, if it has a file."""
     rgb = image.convert("RGB")
     pixels = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode() + rgb.tobytes()).hexdigest()
     digest = hashlib.sha256(data).hexdigest() if data else ""
-    return Look(digest, pixels, tally(rgb), thumbnail(rgb))
+    return Fingerprint(digest, pixels, tally(rgb), thumbnail(rgb))
 
 
 def assembled(
-    names: Sequence[str], looks: Sequence[Look], load: Callable[[int], Image.Image]
-) -> Looks:
-    """`Looks` of several images; `load(row)` opens one of them again."""
+    names: Sequence[str], looks: Sequence[Fingerprint], load: Callable[[int], Image.Image]
+) -> Fingerprints:
+    """`Fingerprints` of several images; `load(row)` opens one of them again."""
     pictures = [entry.thumbnail for entry in looks]
     stack = np.stack(pictures) if pictures else np.zeros((0, 64, 64, 3), np.uint8)
-    return Looks(
+    return Fingerprints(
         tuple(names),
         tuple(entry.sha256 for entry in looks),
         tuple(entry.pixels for entry in looks),
@@ -76,7 +76,7 @@ def assembled(
     )
 
 
-def look_at(images: Images, progress: Progress = SILENT) -> Looks:
+def fingerprints_of(images: Images, progress: Progress = SILENT) -> Fingerprints:
     """Open every image once. Raises `UnreadableImage` for the first that cannot be read.
 
     A data set's rows are named by `image_id`, a mapping's by its keys, a sequence's by position.

@@ -12,7 +12,7 @@ import torch
 
 from lesionlab.errors import BadInput
 from lesionlab.platforms import keep_memory
-from lesionlab.training.machine import NUMERICS, choose_machine
+from lesionlab.training.device import NUMERICS, choose_machine
 
 
 def _at(array: np.ndarray, offset: int) -> torch.Tensor:

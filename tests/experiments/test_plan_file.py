@@ -10,7 +10,7 @@ import pytest
 
 from lesionlab.config import InputSettings, Settings, Stage
 from lesionlab.errors import BadInput
-from lesionlab.experiments.plans import PLAN, check_plan
+from lesionlab.experiments.plan_file import PLAN, check_plan
 
 OLD: dict[str, Any] = {
     "folds": 5,

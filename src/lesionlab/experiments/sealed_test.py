@@ -17,11 +17,11 @@ from lesionlab.data import ledger
 from lesionlab.data.manifest import Dataset
 from lesionlab.evaluation.predictions import Predictions, write_predictions
 from lesionlab.experiments.repeat import Plan, measures
-from lesionlab.experiments.spread import spread
+from lesionlab.experiments.run_summary import spread
 from lesionlab.progress import Progress
-from lesionlab.run import BEST, read_run
+from lesionlab.run_folder import BEST, read_run
+from lesionlab.training.device import choose_machine
 from lesionlab.training.inference import load_run
-from lesionlab.training.machine import choose_machine
 
 
 def open_sealed(

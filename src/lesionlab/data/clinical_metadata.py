@@ -11,7 +11,7 @@ import pandas as pd
 
 from lesionlab.array_types import Float32
 from lesionlab.errors import BadInput, nearest
-from lesionlab.run import FactsCoding
+from lesionlab.run_folder import FactsCoding
 
 COLUMNS = ("age", "sex", "site")
 SEXES = ("female", "male")

@@ -12,7 +12,7 @@ from lesionlab.platforms import link_folder
 LINKS = ("images", "masks", "cache")
 
 
-def write_twin(dataset: Dataset, parts: Parts, folder: Path, **info: Any) -> Dataset:
+def write_linked_dataset(dataset: Dataset, parts: Parts, folder: Path, **info: Any) -> Dataset:
     """Write `folder` as `dataset` with the column `split` replaced by `parts` (N,).
 
     No image is copied and no row leaves the table, so that what was cached for `dataset` holds

@@ -15,10 +15,10 @@ from lesionlab.config import Settings
 from lesionlab.data.feature_store import row_ids
 from lesionlab.models.classifier import Classifier, build
 from lesionlab.progress import SILENT
-from lesionlab.training import compiled_body, features
-from lesionlab.training.compiled_body import compile_body
+from lesionlab.training import features, onnx_backbone
+from lesionlab.training.device import Machine
 from lesionlab.training.features import Frozen, frozen_features
-from lesionlab.training.machine import Machine
+from lesionlab.training.onnx_backbone import compile_body
 from lesionlab.training.setup import open_parts, preprocessing, stage_pixels
 from lesionlab.training.train import train
 
@@ -51,9 +51,9 @@ def test_its_features_are_torchs_and_a_row_is_the_same_bits_in_any_company(
 def test_a_body_that_computes_otherwise_is_left_to_torch(
     network: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled_body, "TOLERANCE", -1.0)
+    monkeypatch.setattr(onnx_backbone, "TOLERANCE", -1.0)
     assert compile_body(network, SHAPE, 1) is None
-    monkeypatch.setattr(compiled_body, "_session", lambda *_: 1 / 0)
+    monkeypatch.setattr(onnx_backbone, "_session", lambda *_: 1 / 0)
     assert compile_body(network, SHAPE, 1) is None
 
 
@@ -99,7 +99,7 @@ def test_a_run_says_what_did_compute_and_not_what_was_wanted(
     other = Path(shutil.copytree(data, tmp_path / "data"))
     shutil.rmtree(other / "cache" / "features", ignore_errors=True)
     monkeypatch.setattr(features, "WORTH_COMPILING", 1)
-    monkeypatch.setattr(compiled_body, "TOLERANCE", -1.0)
+    monkeypatch.setattr(onnx_backbone, "TOLERANCE", -1.0)
     told = []
     for name in ("first", "second"):
         train(other, tiny(), tmp_path / name, machine=machine)
