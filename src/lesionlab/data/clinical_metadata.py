@@ -34,7 +34,7 @@ def refuse_forbidden(columns: Collection[str], forbidden: Collection[str]) -> No
             )
         if column not in COLUMNS:
             raise BadInput(
-                f"'{column}' is not a fact of a case",
+                f"'{column}' is not a clinical metadata column",
                 where="model.metadata",
                 remedy=nearest(column, COLUMNS),
             )
@@ -48,7 +48,7 @@ def fit_coding(training: pd.DataFrame, columns: Collection[str]) -> FactsCoding:
     for column in columns:
         if not _known(training, column).any():
             raise BadInput(
-                f"'{column}' is empty in the whole training part", where="model.metadata"
+                f"'{column}' is empty in the whole training split", where="model.metadata"
             )
     age = training["age"].dropna().to_numpy("float64")
     spread = float(age.std()) if len(age) else 0.0

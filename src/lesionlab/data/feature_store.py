@@ -120,7 +120,7 @@ def locked_store(folder: Path, progress: Progress) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a", encoding="utf-8") as stream:
         if not platforms.try_lock(stream):
-            for _ in progress(itertools.count(), "waiting for another process's features"):
+            for _ in progress(itertools.count(), "waiting for features of another process"):
                 if platforms.try_lock(stream):
                     break
                 time.sleep(WAIT)

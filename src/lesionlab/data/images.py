@@ -64,7 +64,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if (self.size / self.crop) ** 2 > MAX_PIXELS:
             raise BadInput(
-                f"crop {self.crop:g} of {self.size} pixels asks for a resized picture of more "
+                f"crop {self.crop:g} of {self.size} pixels needs a resized image of more "
                 f"than {MAX_PIXELS // 10**6} megapixels",
                 where="input.crop",
                 remedy="keep a larger fraction, e.g. 0.875",

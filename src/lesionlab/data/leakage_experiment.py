@@ -51,7 +51,9 @@ def arms(
     order = philox(seed, "inflation").permutation(_stable(table))
     siblings, exchanged = _matched(table["label"].to_numpy(object), parts, siblings, order)
     if not siblings.any():
-        raise BadInput("no test image has a sibling: a split by image would not leak here")
+        raise BadInput(
+            "no test image shares a group with another image: a split by image does not leak"
+        )
     leaky = parts.copy()
     leaky[siblings], leaky[exchanged] = "train", ""
     leaked = set(groups[siblings])

@@ -93,7 +93,9 @@ class Dataset:
         if rows.empty:
             known = sorted(set(self.table["split"]) - {""})
             raise BadInput(
-                f"no images in part '{split}'", where=str(self.folder), remedy=nearest(split, known)
+                f"no images in split '{split}'",
+                where=str(self.folder),
+                remedy=nearest(split, known),
             )
         return rows
 

@@ -31,7 +31,7 @@ def _by_id(tree: Tree) -> dict[str, str]:
 
 def _none_fits(tree: Tree) -> BadInput:
     return BadInput(
-        "no mask carries the id of an image",
+        "no mask is named after an image id",
         where=tree.origin,
         remedy="masks are named <image_id>.png or <image_id>_segmentation.png",
     )

@@ -29,11 +29,11 @@ def shares_of(test: float, valid: float, calib: float = 0.0) -> dict[str, float]
     """
     for name, share in (("test", test), ("valid", valid), ("calib", calib)):
         if not 0 <= share < 1:
-            raise BadInput(f"--{name} {share:g} is not a share from 0 to below 1")
+            raise BadInput(f"--{name} {share:g} is not a proportion from 0 to below 1")
     rest = round(1 - test - valid - calib, 12)
     if rest <= 0 or test + valid + calib == 0:
         raise BadInput(
-            f"shares {test:g} + {valid:g} + {calib:g} leave {rest:g} for training",
+            f"proportions {test:g} + {valid:g} + {calib:g} leave {rest:g} for training",
             remedy="for example --test 0.2 --valid 0.15",
         )
     parts = {"train": rest, "valid": valid, "test": test, "calib": calib}
@@ -70,8 +70,8 @@ def deal(
             break
     if best is None:
         raise BadInput(
-            "no deal found in which every class is in every part",
-            remedy="try another --seed, fewer parts or other shares",
+            "no split was found with every class in every part",
+            remedy="try another --seed, fewer splits or other proportions",
         )
     return np.array(list(shares), object)[best[group_of]]
 
@@ -91,8 +91,8 @@ def _refuse_scarce(counts: Floats, labels: npt.NDArray[np.str_], parts: int) -> 
         k = int((groups < parts).argmax())
         n = int(groups[k])
         raise BadInput(
-            f"class '{labels[k]}' has {n} group{'s' * (n != 1)}, fewer than the {parts} parts",
-            remedy="ask for fewer parts, merge the class with another, or add cases",
+            f"class '{labels[k]}' has {n} group{'s' * (n != 1)}, fewer than the {parts} splits",
+            remedy="use fewer splits, merge the class with another, or add cases",
         )
 
 
@@ -156,7 +156,7 @@ def k_folds(
     [0, 0, 1, 1, 2, 2]
     """
     if folds < 2:
-        raise BadInput(f"{folds} folds are none", remedy="ask for at least 2")
+        raise BadInput(f"{folds} folds are too few", remedy="use at least 2")
     shares = {str(f): 1.0 for f in range(folds)}
     return deal(table, groups, shares, seed, stratify).astype(np.int64)
 

@@ -242,7 +242,7 @@ def sets_of(subject: Subject, asked: SetOptions, unit: Unit, seed: int) -> dict[
         if method is None:
             return None
         raise BadInput(
-            f"sets are not measured on the data that calibrate them ('{subject.part}')",
+            f"sets cannot be evaluated on the data that calibrate them ('{subject.part}')",
             where=subject.wording("sets"),
             remedy=_where_to_measure(subject),
         )

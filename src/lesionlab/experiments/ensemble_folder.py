@@ -100,7 +100,7 @@ def ensemble_predictions(
         raise BadInput(
             f"the members of this ensemble were trained on '{split}'",
             where=str(run.folder),
-            remedy="its held-out predictions are those of --split valid; --split test opens test",
+            remedy="use --split valid (held out), or --split test, which accesses the test set",
         )
     rows = dataset.rows_of(split)
     member_runs(record)  # refuses changed weights

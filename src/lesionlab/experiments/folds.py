@@ -83,12 +83,14 @@ def _values(dataset: Dataset, usable: Ints, by: str) -> tuple[str, ...]:
             remedy="choose a column that every image has, such as source",
         )
     if len(names) < 2:
-        raise BadInput(f"column '{by}' has one value, so nothing can be left out", where="--by")
+        raise BadInput(
+            f"column '{by}' has only one value, so no source can be left out", where="--by"
+        )
     if len(names) > MOST:
         raise BadInput(
             f"column '{by}' has {len(names)} values, and each would be a fold (at most {MOST})",
             where="--by",
-            remedy="choose a column of few values, or --folds",
+            remedy="choose a column with fewer values, or use --folds",
         )
     return names
 

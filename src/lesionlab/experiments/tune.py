@@ -91,7 +91,9 @@ def write_without_test(dataset: Dataset, out: Path) -> Path:
         parts = without_test(dataset).table["split"].to_numpy(object)
         write_linked_dataset(dataset, parts, folder, split_policy={"policy": "tune: test left out"})
     elif (read_dataset(folder).table["split"] == "test").any():
-        raise BadInput("holds test rows", where=str(folder), remedy="remove it")
+        raise BadInput(
+            "holds test images, which tuning must not see", where=str(folder), remedy="remove it"
+        )
     return folder
 
 

@@ -100,7 +100,7 @@ def open_session(
     """
     if is_ensemble(run.folder):
         raise BadInput(
-            "an ensemble has no one network to explain",
+            "an ensemble has no single network to explain",
             where=str(run.folder),
             remedy="explain its members",
         )

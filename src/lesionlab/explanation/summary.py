@@ -101,7 +101,7 @@ class Findings:
                 "draws": question.draws,
                 "methods": self.methods,
                 "refused": self.refused,
-                "explains": "logit of the called class less the mean of the others",
+                "explains": "logit of the predicted class minus the mean of the others",
                 "study": [row.to_json() for row in self.study],
                 "masks": self.masks,
                 "parts": self.parts,
@@ -283,7 +283,7 @@ def _cloud(session: ExplainSession, embedded: Float32) -> pd.DataFrame:
     places, options = np.arange(len(embedded)), session.options
     if len(places) > MOST:
         places = np.sort(philox(options.seed, "cloud").permutation(places)[:MOST])
-    session.progress.say(f"laying out {len(places):,} images ({options.projection})")
+    session.progress.say(f"projecting {len(places):,} images ({options.projection})")
     xy = plane(embedded[places], options.seed, options.projection)
     ids = session.dataset.table["image_id"].iloc[session.rows[places]].to_numpy()
     return pd.DataFrame({"image_id": ids, "x": xy[:, 0].round(5), "y": xy[:, 1].round(5)})

@@ -218,7 +218,9 @@ def _ranked(
     """Scores of two classes as ranks in (0, 1): no area under a curve sees the difference."""
     score = plain_array(y_score, name)
     if score.values.ndim != 1:
-        raise BadInput(f"its shape is {score.values.shape}", where=name, remedy="one score a case")
+        raise BadInput(
+            f"its shape is {score.values.shape}", where=name, remedy="give one score per case"
+        )
     ranks = midranks(numbers(score)) / (len(score) + 1)
     given = _with_index(ranks, score)
     try:

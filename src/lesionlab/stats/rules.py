@@ -211,7 +211,9 @@ class Calibration:
         prob = plain_array(y_prob, "y_prob")
         k = 2 if prob.values.ndim == 1 else prob.values.shape[1]
         if k != len(self.classes):
-            raise BadInput(f"it is of {k} classes, the map of {len(self.classes)}", where="y_prob")
+            raise BadInput(
+                f"it has {k} classes, but the calibration has {len(self.classes)}", where="y_prob"
+            )
         found = self.fitted.apply(probability_rows(prob, self.classes, self.positive))
         if prob.values.ndim == 2:
             return found
@@ -269,7 +271,7 @@ def calibrate(
     True
     """
     if (y_prob is None) == (y_logit is None):
-        raise BadInput("y_prob or y_logit is needed, and not both", where="calibrate")
+        raise BadInput("give either y_prob or y_logit", where="calibrate")
     given = y_prob if y_prob is not None else _softmax(y_logit)
     assert given is not None
     read = predictions_from_arrays(y_true, given, classes=classes, positive=positive)

@@ -175,9 +175,9 @@ def unchanged_data(run: Run, folder: Path | None = None) -> Dataset:
     place = folder or Path(run.config.dataset.folder)
     if folder is None and not place.is_dir():
         raise BadInput(
-            "the run's data set is not there any more",
+            "the dataset folder of the run was not found",
             where=str(place),
-            remedy="say where it is with --data",
+            remedy="give it with --data DIR",
         )
     dataset = read_dataset(place)
     refuse_changed_data(run.folder, run.config, dataset)

@@ -50,7 +50,7 @@ def refuse_undefined(monitor: str, y_true: Ints, classes: Sequence[str]) -> None
         return
     absent = next(c for k, c in enumerate(classes) if k not in y_true)
     raise BadInput(
-        f"class '{absent}' has no validation image, so {monitor} is never a number",
+        f"class '{absent}' has no validation image, so {monitor} is undefined",
         where="monitor",
         remedy="split again, or choose another monitor",
     )

@@ -106,7 +106,9 @@ def refuse_changed_data(run_folder: Path, config: RunConfig, dataset: Dataset) -
     """`BadInput`, with the difference, where the data are not those the run began with."""
     if tuple(config.dataset.classes) != tuple(dataset.info.classes):
         before, now = ", ".join(config.dataset.classes), ", ".join(dataset.info.classes)
-        raise BadInput(f"classes were {before}; they are {now}", where=str(dataset.folder))
+        raise BadInput(
+            f"the classes have changed from {before} to {now}", where=str(dataset.folder)
+        )
     facts = config.settings.model.metadata
     if fingerprint(dataset, facts) == config.dataset.fingerprint:
         return

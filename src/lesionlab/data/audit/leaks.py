@@ -20,8 +20,9 @@ from lesionlab.data.taxonomy import counterparts
 
 # What a leak is worth, measured: the reason for each of these checks.
 INFLATION = (
-    "In a paired experiment on HAM10000, in which only the siblings of the test images differed, "
-    "they added 0.10 to balanced accuracy and 0.15 to melanoma recall; on outside data the leaky "
+    "In a paired experiment on HAM10000, images of the test groups in training "
+    "added 0.10 to balanced accuracy and 0.15 to melanoma sensitivity. In external validation "
+    "the leaky "
     "and the clean model did not differ."
 )
 # The id that the ISIC Archive gives an image; some sets add a suffix to a shrunken copy.
@@ -43,7 +44,7 @@ def check_split(material: Material) -> Iterator[Finding]:
             "marked_leaky",
             "error",
             "Marked LEAKY",
-            f"The data set carries this mark for good: {material.dataset.info.leak_reason}.",
+            f"The data set has this permanent mark: {material.dataset.info.leak_reason}.",
             1,
             1,
             INFLATION,
@@ -95,9 +96,11 @@ def _leak(
     yield Finding(
         f"leak_{part}",
         "error",
-        f"The {whose}{name} part leaks",
-        f"{counted(int(anyhow.sum()), 'image')} of {int(inside.sum()):,} in the {whose}{name} part "
-        f"({share(int(anyhow.sum()), int(inside.sum()))}) have a sibling in another part "
+        f"The {whose}{name} split leaks",
+        f"{counted(int(anyhow.sum()), 'image')} of {int(inside.sum()):,} in the {whose}{name} "
+        "split "
+        f"({share(int(anyhow.sum()), int(inside.sum()))}) share a group with an image in another "
+        "split "
         f"({', '.join(before)}): by {by}.",
         int(anyhow.sum()),
         int(inside.sum()),
@@ -166,7 +169,7 @@ def check_across(material: Material) -> Iterator[Finding]:
             "across",
             "good",
             f"Nothing shared with {other.info.name}",
-            f"No picture and no id of {other.info.name} ({len(other.table):,} images) was found.",
+            f"No image and no id of {other.info.name} ({len(other.table):,} images) was found.",
             0,
             len(material.table),
         )
@@ -178,12 +181,14 @@ def check_across(material: Material) -> Iterator[Finding]:
         "error",
         f"Shared with {other.info.name}",
         f"{counted(int(anyhow.sum()), 'image')} of {len(anyhow):,} "
-        f"({share(int(anyhow.sum()), len(anyhow))}) are in {other.info.name} too: by {by}.",
+        f"({share(int(anyhow.sum()), len(anyhow))}) are also in {other.info.name}: by {by}.",
         int(anyhow.sum()),
         len(anyhow),
-        "Who trains on one and tests on the other tests on what was seen. The ISIC 2019 training "
-        "files hold 594 images of the 2017 test set and 95 of the 2016 one, shrunken, so that "
-        "hashes of bytes miss them.",
+        "A model trained on one and tested on the other is tested on images it has seen. The "
+        "ISIC 2019 training "
+        "files contain 594 images of the 2017 test set and 95 of the 2016 test set, downsized, "
+        "so that "
+        "byte hashes miss them.",
         f"lesionlab audit {material.where} --against {other.folder} --drop across",
         fails=True,
         grids=(
@@ -252,7 +257,7 @@ def _parts_grid(material: Material) -> tuple[Grid, ...]:
     if not len(pairs) or not (any(here.values()) or any(there.values())):
         return ()
     rows = tuple((a, b, f"{n:,}") for (a, b), n in pairs.value_counts().items())
-    return (Grid(("part here", "part there", "pairs of pictures"), rows),)
+    return (Grid(("split here", "split there", "pairs of images"), rows),)
 
 
 def _disagreement(material: Material) -> Iterator[Finding]:
@@ -267,7 +272,7 @@ def _disagreement(material: Material) -> Iterator[Finding]:
             "across_labels",
             "error",
             f"Labelled differently in {other.info.name}",
-            f"{counted(len(odd), 'shared picture')} with another diagnosis there.",
+            f"{counted(len(odd), 'shared image')} with another diagnosis there.",
             len(odd),
             len(material.across),
             "At least one of the two labels is wrong.",

@@ -214,23 +214,26 @@ def _finding(results: list[dict[str, Any]], classes: tuple[str, ...], n: int) ->
         "shortcuts",
         "warning" if suspect else "note",
         "Label shortcuts",
-        f"{told}How well the label is told by what is not the lesion: {best['name']} alone reach "
+        f"{told}How well features other than the lesion predict the label: {best['name']} alone "
+        "reach "
         f"a mean AUC of {best['value']:.2f} (0.5 is chance).",
         len(suspect),
         len(results),
-        "A network takes what is easiest. Ink marks raised the false positives of one by about "
-        "40 %; others kept working with 70 % of the lesion covered; and winning entries of "
+        "A network uses the easiest cue. Ink marks raised the false positives of one network by "
+        "about "
+        "40 %; others still worked with 70 % of the lesion covered; and winning entries of "
         "competitions were fed file size and images per patient.",
-        "crop, re-encode and resize all images alike before import; report the model with the "
-        "lesion masked too"
+        "crop, re-encode and resize all images in the same way before import; also report the "
+        "model with the "
+        "lesion masked"
         if suspect
         else "",
         grids=(
             Grid(
-                ("alone", "mean AUC (95 % interval)", *classes),
+                ("feature", "mean AUC (95 % CI)", *classes),
                 rows,
-                f"Out of fold, {n:,} images, folds and intervals by group; the classes' columns "
-                "hold the AUC of each against the rest.",
+                f"Out of fold, {n:,} images, folds and intervals by group. The class columns "
+                "hold the AUC of each class versus the rest.",
             ),
         ),
         data={"shortcuts": results},
