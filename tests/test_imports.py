@@ -16,7 +16,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "lesionlab"
 
 # A room may import itself and what stands before it.
 ROOMS = (
-    *("errors", "platforms", "numerics", "extras", "files", "progress", "config", "run_folder"),
+    *("array_types", "errors", "platforms", "numerics", "extras", "files"),
+    *("progress", "config", "run_folder"),
     *("data", "models", "evaluation", "stats", "training", "explanation", "experiments"),
     *("deployment", "reporting", "api", "cli"),
 )

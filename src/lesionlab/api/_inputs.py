@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from lesionlab import extras, files
+from lesionlab.array_types import Floats
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.split_names import SPLITS
 from lesionlab.data.taxonomy import malignant_if_all_known
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.foreign import read_any
-from lesionlab.evaluation.predictions import Floats, Predictions, read_predictions
+from lesionlab.evaluation.predictions import Predictions, read_predictions
 from lesionlab.evaluation.recalibration import (
     how_read,
     read_calibrating,

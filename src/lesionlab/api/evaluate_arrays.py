@@ -12,6 +12,7 @@ import numpy as np
 
 from lesionlab.api._inputs import report_content
 from lesionlab.api.array_options import check_options, shares
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.arrays import Array, text
 from lesionlab.evaluation.bootstrap import Resampling
@@ -24,7 +25,7 @@ from lesionlab.evaluation.from_arrays import (
     predictions_from_arrays,
 )
 from lesionlab.evaluation.locked_points import Choice, operating_points
-from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.recalibration import calibrating_rows, recalibrated
 from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.units import Unit

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import files
+from lesionlab.array_types import Labels
 from lesionlab.data import ledger, tables
-from lesionlab.data.groups import MAX_DUPLICATES, Labels, crossing, united_groups
+from lesionlab.data.groups import MAX_DUPLICATES, crossing, united_groups
 from lesionlab.data.manifest import Dataset, read_dataset, with_table, write_dataset
 from lesionlab.data.parts import OFFICIAL, Apart, fold_as_test, left_out, official
 from lesionlab.data.regions import balanced

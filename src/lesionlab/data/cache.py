@@ -21,8 +21,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import UInt8
 from lesionlab.data.array_file import new_array, open_array
-from lesionlab.data.images import Preprocessing, Roi, UInt8, key_parts, open_image, prepare
+from lesionlab.data.images import (
+    Preprocessing,
+    Roi,
+    key_parts,
+    open_image,
+    prepare,
+)
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
 from lesionlab.platforms import usable_cpus

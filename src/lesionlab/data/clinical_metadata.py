@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Float32
 from lesionlab.errors import BadInput, nearest
 from lesionlab.run_folder import FactsCoding
 
@@ -19,8 +20,6 @@ FORBIDDEN = (
     *("dx_type", "diagnosis*", "concomitant_biopsy", "melanocytic", "iddx_*", "mel_*"),
     *("*_id", "id", "attribution", "label", "split", "sha256", "phash", "source", "path"),
 )
-
-Float32 = npt.NDArray[np.float32]
 
 
 def refuse_forbidden(columns: Collection[str], forbidden: Collection[str]) -> None:

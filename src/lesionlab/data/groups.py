@@ -10,10 +10,10 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lesionlab.array_types import Labels
 from lesionlab.data.manifest import group_ids
 from lesionlab.errors import BadInput
 
-Labels = npt.NDArray[np.object_]
 MAX_DUPLICATES = 20
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lesionlab.array_types import UInt8
 from lesionlab.errors import BadInput
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "WEBP")  # PPM reads PGM too
@@ -37,8 +38,6 @@ CORRUPT = (
 )
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-UInt8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

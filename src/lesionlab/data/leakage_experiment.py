@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lesionlab.data.groups import Labels, crossing
+from lesionlab.array_types import Labels
+from lesionlab.data.groups import crossing
 from lesionlab.data.randomness import philox
 from lesionlab.data.split import Parts, deal, deal_by_image, shares_of
 from lesionlab.errors import BadInput

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lesionlab.data.groups import Labels
+from lesionlab.array_types import Labels
 from lesionlab.data.split import Parts, deal, k_folds
 from lesionlab.errors import BadInput, nearest
 

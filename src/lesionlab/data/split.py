@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lesionlab.data.groups import Labels, crossing
+from lesionlab.array_types import Floats, Labels
+from lesionlab.data.groups import crossing
 from lesionlab.data.randomness import philox
 from lesionlab.data.split_names import SPLITS
 from lesionlab.errors import BadInput
 
 Parts = npt.NDArray[np.object_]
-Float = npt.NDArray[np.float64]
 ATTEMPTS = 10
 GOOD_ENOUGH = 0.005  # class shares of the parts within half a point: no further attempt
 AGE_BANDS = (0, 30, 45, 60, 75, 200)
@@ -78,14 +78,14 @@ def deal(
 
 def _counts(
     group_of: npt.NDArray[np.int64], code_of: npt.NDArray[np.int64], groups: int, codes: int
-) -> Float:
+) -> Floats:
     """(groups, codes) how many images of each group carry each code."""
     counts = np.zeros((groups, codes))
     np.add.at(counts, (group_of, code_of), 1)
     return counts
 
 
-def _refuse_scarce(counts: Float, labels: npt.NDArray[np.str_], parts: int) -> None:
+def _refuse_scarce(counts: Floats, labels: npt.NDArray[np.str_], parts: int) -> None:
     groups = (counts > 0).sum(0)
     if (groups < parts).any():
         k = int((groups < parts).argmax())
@@ -108,7 +108,7 @@ def _codes(table: pd.DataFrame, stratify: Sequence[str]) -> list[npt.NDArray[np.
     return codes
 
 
-def _deal_once(weights: Float, target: Float, draw: np.random.Generator) -> npt.NDArray[np.int64]:
+def _deal_once(weights: Floats, target: Floats, draw: np.random.Generator) -> npt.NDArray[np.int64]:
     """(groups,) the part of each group: the one that lacks most of what the group brings.
 
     Groups with the rarest classes and the largest come first, while there is room to place
@@ -131,7 +131,7 @@ def _deal_once(weights: Float, target: Float, draw: np.random.Generator) -> npt.
     return dealt
 
 
-def _spread(counts: Float, dealt: npt.NDArray[np.int64], parts: int) -> float:
+def _spread(counts: Floats, dealt: npt.NDArray[np.int64], parts: int) -> float:
     """The largest difference of a class's share between two parts; infinite if one lacks it."""
     table = np.array([counts[dealt == p].sum(0) for p in range(parts)])
     if (table == 0).any():

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionlab.data.images import UInt8, UnreadableImage
+from lesionlab.array_types import UInt8
+from lesionlab.data.images import UnreadableImage
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, Answer, answers
 from lesionlab.deployment.clinical_inputs import encode_clinical, not_understood
 from lesionlab.deployment.decode import View, read_view

@@ -10,17 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Float32
 from lesionlab.data.clinical_metadata import SEXES, encode
 from lesionlab.errors import BadInput
 from lesionlab.run_folder import FactsCoding
 
 MAX_AGE = 130.0  # years
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

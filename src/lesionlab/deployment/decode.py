@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from lesionlab.array_types import UInt8
 from lesionlab.data.dicom import is_dicom, read_dicom
 from lesionlab.data.images import (
     FILTERS,
@@ -23,7 +24,6 @@ from lesionlab.data.images import (
     MAX_PIXELS,
     Preprocessing,
     Roi,
-    UInt8,
     UnreadableImage,
     central_square,
     centre,

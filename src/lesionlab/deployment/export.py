@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from torch import Tensor, nn
 
+from lesionlab.array_types import Float32
 from lesionlab.data.images import Preprocessing, normalise
 from lesionlab.deployment.predictor import test_picture
 from lesionlab.explanation.offset import NONE, Offset, place_offset
 from lesionlab.explanation.targets import has_target
 from lesionlab.models.classifier import Classifier, last_linear
 from lesionlab.models.onnx_program import to_program
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

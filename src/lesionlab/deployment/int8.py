@@ -14,19 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from lesionlab import extras
+from lesionlab.array_types import Float32, Floats
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.bootstrap import bootstrap, group_codes
-from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.ranking import rank, ranked_counts, roc_auc
 
 CALIBRATION_IMAGES = 256
 MIN_POSITIVES = 100
 MAX_AUC_LOSS = 0.01
 RESAMPLES = 2000
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Float32, Rows
 from lesionlab.data.cache import Pixels
 from lesionlab.data.clinical_metadata import encode
 from lesionlab.data.images import Preprocessing, normalise
@@ -29,8 +30,6 @@ from lesionlab.run_folder import FactsCoding
 BATCH = 16
 TOLERANCE = 1e-4
 
-Float32 = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 Original = Callable[..., Float32]  # (N, C, H, W) normalised, (N, F) facts if any -> (N, K) logits
 
 

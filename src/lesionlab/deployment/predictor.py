@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
-from lesionlab.data.images import Preprocessing, UInt8, normalise
+from lesionlab.array_types import Float32, UInt8
+from lesionlab.data.images import Preprocessing, normalise
 from lesionlab.deployment.bundle import MODEL, Bundle
 from lesionlab.deployment.clinical_inputs import UNKNOWN, encode_clinical
 from lesionlab.deployment.ood import Detector, detector_of
@@ -17,7 +17,6 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.calibration import softmax
 from lesionlab.platforms import usable_cpus
 
-Float32 = npt.NDArray[np.float32]
 SELF_TEST_TOLERANCE = {"float32": 1e-3, "int8": 0.5}  # of the largest logit; int8 varies by CPU
 
 

@@ -19,10 +19,11 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logit
 from sklearn.isotonic import IsotonicRegression
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.calibration import fit_temperature, softmax
 from lesionlab.evaluation.foreign import read_any
-from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.same_rows import same_rows
 from lesionlab.run_folder import CONFIG
 

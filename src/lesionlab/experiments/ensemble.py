@@ -16,12 +16,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab import files
+from lesionlab.array_types import Floats, Ints, Labels, Rows
 from lesionlab.config import Settings, parse
 from lesionlab.data.clinical_metadata import encode, fit_coding
-from lesionlab.data.groups import Labels
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.predictions import Floats, Ints, read_predictions
+from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.experiments.folds import open_rows
 from lesionlab.experiments.handmade import (
     crossed,
@@ -48,7 +48,6 @@ from lesionlab.training.setup import fingerprint, refuse_changed_data
 HANDMADE = "handmade"
 STACK = "stack.npz"  # what the trees learn from; they are fitted again when they are needed
 STACK_ITERATIONS = 80
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

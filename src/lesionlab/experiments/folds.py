@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lesionlab.data.groups import Labels
+from lesionlab.array_types import Ints, Labels
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.parts import keep_apart
 from lesionlab.data.split import Parts, deal, k_folds
@@ -15,7 +15,6 @@ from lesionlab.errors import BadInput, nearest
 
 OUTSIDE = -1  # the fold of a row that takes no part
 MOST = 20  # values of a column that make folds
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

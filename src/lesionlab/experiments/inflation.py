@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab import files
-from lesionlab.data.groups import Labels
+from lesionlab.array_types import Labels
 from lesionlab.data.leakage_experiment import arms
 from lesionlab.data.linked_dataset import write_linked_dataset
 from lesionlab.data.manifest import Dataset

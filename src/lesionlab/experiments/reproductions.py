@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from lesionlab import files
+from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.metrics import roc_auc
-from lesionlab.evaluation.predictions import Floats, Ints, read_predictions
+from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.evaluation.repeats import compare_repeats, compare_spreads, compare_unpaired
 from lesionlab.experiments.repeat import folds_sha256
 from lesionlab.experiments.run_summary import VARIES, ends, ratio

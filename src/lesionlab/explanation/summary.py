@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Float32, Ints
 from lesionlab.data.manifest import original_files
 from lesionlab.data.randomness import philox
 from lesionlab.evaluation.evaluate import cases_of, plain
@@ -21,7 +22,7 @@ from lesionlab.explanation.confusions import confused_pairs, errors
 from lesionlab.explanation.embedding import MOST, embed, left_out, plane
 from lesionlab.explanation.gallery import Gallery, GalleryCase, gallery
 from lesionlab.explanation.lesion_geometry import lesion_of, lesion_table
-from lesionlab.explanation.methods import METHODS, Float32, Ints, chosen_methods, maps_of
+from lesionlab.explanation.methods import METHODS, chosen_methods, maps_of
 from lesionlab.explanation.neighbours import Agreement, agreement, leave_one_out, nearest
 from lesionlab.explanation.session import ExplainSession
 from lesionlab.explanation.statistics import SHARE, mean_measure

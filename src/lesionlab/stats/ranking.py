@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.arrays import Array, Plain, numbers, plain_array, same_length
 from lesionlab.evaluation.compare import compare_predictions
@@ -19,7 +20,6 @@ from lesionlab.evaluation.from_arrays import (
 )
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.paired import midranks
-from lesionlab.evaluation.predictions import Floats
 from lesionlab.evaluation.primary import measured, primary_of
 
 RANKED = ("roc_auc", "average_precision")  # of two classes: only the order of the scores counts

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput
 from lesionlab.evaluation import conformal as sets_of_classes
 from lesionlab.evaluation.arrays import Array, numbers, plain_array
@@ -22,7 +23,7 @@ from lesionlab.evaluation.from_arrays import (
     probability_rows,
 )
 from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
-from lesionlab.evaluation.predictions import Floats
+from lesionlab.evaluation.policies import DEFAULT_POLICY
 from lesionlab.evaluation.recalibration import Calibrator, fit_calibrator
 
 Chosen = Literal["valid", "calib", "test"]
@@ -32,7 +33,7 @@ def operating_point(
     y_true: Array,
     y_prob: Array,
     *,
-    policy: str = "sensitivity_bound",
+    policy: str = DEFAULT_POLICY,
     target: float | None = None,
     groups: Groups | None = None,
     classes: Sequence[Label] | None = None,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnxruntime
 import torch
 
+from lesionlab.array_types import Float32, Rows
 from lesionlab.data.augment import augment, fixed_views, to_input
 from lesionlab.data.cache import Pixels
 from lesionlab.data.feature_store import (
@@ -35,9 +36,6 @@ from lesionlab.training.onnx_backbone import Embed, compile_body
 BATCH = 32  # images a forward pass: fits the processor's cache, and no more memory
 VERSION = 1  # of this computation: raise it when the numbers change
 WORTH_COMPILING = 1000  # images of a data set: an export takes some seconds
-
-Float32 = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.data.randomness import epoch_order
 from lesionlab.errors import BadInput
 from lesionlab.progress import Progress
 from lesionlab.training.optim import set_rates
 from lesionlab.training.step import Inputs, NonFiniteStep, StepContext, do_step
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 LOWEST, HIGHEST, STEPS = 1e-7, 1.0, 100
 SMOOTHING = 0.95  # of the running mean of the loss

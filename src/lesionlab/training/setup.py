@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab import files
+from lesionlab.array_types import Floats, Ints
 from lesionlab.config import Settings
 from lesionlab.data.cache import Pixels, open_pixels
 from lesionlab.data.images import Preprocessing
 from lesionlab.data.manifest import Dataset, group_ids, read_dataset
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.predictions import Floats, Ints
 from lesionlab.progress import Progress
 from lesionlab.run_folder import DatasetReference, RunConfig
 from lesionlab.training.distributed import ALONE, Ranks

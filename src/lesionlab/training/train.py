@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from lesionlab import files, numerics
+from lesionlab.array_types import Float32, Rows
 from lesionlab.config import Settings, Stage
 from lesionlab.data.randomness import epoch_order
 from lesionlab.errors import BadInput, Interrupted
@@ -57,7 +58,7 @@ from lesionlab.training.recovery import RecoveryState
 from lesionlab.training.results import write_results
 from lesionlab.training.schedule import PLATEAU_EPOCHS, PLATEAU_FACTOR, momentum, rate_factor
 from lesionlab.training.setup import Parts, open_parts, refuse_changed_data
-from lesionlab.training.step import Float32, Inputs, NonFiniteStep, Rows, do_step
+from lesionlab.training.step import Inputs, NonFiniteStep, do_step
 from lesionlab.training.stop import StopRequest, Watchful
 from lesionlab.training.tracking import open_trackers
 

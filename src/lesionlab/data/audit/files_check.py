@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from lesionlab.array_types import Bools
 from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, Severity, counted
 from lesionlab.data.audit.material import Material
 from lesionlab.data.images import SUFFIXES
@@ -15,8 +15,6 @@ from lesionlab.data.images import SUFFIXES
 BLANK = 3.0  # grey levels of deviation below which a picture shows nothing
 TINY = 64  # pixels
 HUGE = 25_000_000  # pixels: beyond any dermatoscope
-
-Bool = npt.NDArray[np.bool_]
 
 
 def check_images(material: Material) -> Iterator[Finding]:
@@ -77,7 +75,7 @@ def check_images(material: Material) -> Iterator[Finding]:
     )
 
 
-def _unreadable(material: Material, unreadable: Bool) -> Iterator[Finding]:
+def _unreadable(material: Material, unreadable: Bools) -> Iterator[Finding]:
     reasons = material.measured.table["reason"][unreadable].value_counts()
     yield from _some(
         material,
@@ -107,7 +105,7 @@ class _Wording:
     drop: bool = False
 
 
-def _some(material: Material, where: Bool, told: _Wording) -> Iterator[Finding]:
+def _some(material: Material, where: Bools, told: _Wording) -> Iterator[Finding]:
     """A finding about the rows where `where` is true, or nothing."""
     rows = np.flatnonzero(where)
     if not len(rows):

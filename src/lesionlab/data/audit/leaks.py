@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Bools
 from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, counted, share
 from lesionlab.data.audit.material import Material, lesion_keys
 from lesionlab.data.audit.twins import split_command
@@ -16,8 +17,6 @@ from lesionlab.data.duplicates import ORIENTATIONS
 from lesionlab.data.parts import OFFICIAL
 from lesionlab.data.sources.table import SHAPES
 from lesionlab.data.taxonomy import counterparts
-
-Bool = npt.NDArray[np.bool_]
 
 # What a leak is worth, measured: the reason for each of these checks.
 INFLATION = (
@@ -119,7 +118,7 @@ def _leak(
     )
 
 
-def _by_class(material: Material, inside: Bool, hit: Mapping[str, Bool]) -> Grid:
+def _by_class(material: Material, inside: Bools, hit: Mapping[str, Bools]) -> Grid:
     labels = material.table["label"].to_numpy(str)
     rows = []
     for name in (*material.dataset.info.classes, "all"):
@@ -130,7 +129,7 @@ def _by_class(material: Material, inside: Bool, hit: Mapping[str, Bool]) -> Grid
     return Grid(("class", "images", *(f"by {n}" if n != "any" else n for n in hit)), tuple(rows))
 
 
-def _shares(material: Material, inside: Bool, hit: Bool) -> dict[str, float | None]:
+def _shares(material: Material, inside: Bools, hit: Bools) -> dict[str, float | None]:
     labels = material.table["label"].to_numpy(str)
     each = {c: inside & (labels == c) for c in material.dataset.info.classes}
     return {
@@ -139,7 +138,7 @@ def _shares(material: Material, inside: Bool, hit: Bool) -> dict[str, float | No
 
 
 def _siblings(
-    material: Material, hit: Bool, earlier: Bool, parts: npt.NDArray[np.str_]
+    material: Material, hit: Bools, earlier: Bools, parts: npt.NDArray[np.str_]
 ) -> tuple[Example, ...]:
     """A leaking image beside one that it shares something with, of as many classes as there are."""
     ids = material.table["image_id"].to_numpy(object)
@@ -211,7 +210,7 @@ def check_across(material: Material) -> Iterator[Finding]:
     yield from _disagreement(material)
 
 
-def _shared(material: Material) -> dict[str, Bool]:
+def _shared(material: Material) -> dict[str, Bools]:
     """For each row whether the other set has its picture, image id, lesion or patient."""
     assert material.other is not None
     one, two = material.table, material.other.table

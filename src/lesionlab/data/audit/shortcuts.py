@@ -18,9 +18,10 @@ import pandas as pd
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.data.audit.artefacts import INDICES
 from lesionlab.data.audit.findings import Finding, Grid
-from lesionlab.data.audit.material import Ints, Material
+from lesionlab.data.audit.material import Material
 from lesionlab.data.audit.measure import MEAN, RIM
 from lesionlab.data.randomness import philox
 from lesionlab.progress import SILENT, Progress
@@ -31,8 +32,6 @@ MOST = 12_000  # rows looked at; beyond, whole groups are drawn
 REPLICATES = 200
 SUSPECT = 0.65  # lower end of the interval from which on a finding is a warning
 COMMON = 20  # words of a column; rarer ones are one class of their own
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

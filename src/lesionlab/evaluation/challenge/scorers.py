@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput
 from lesionlab.evaluation import metrics
 from lesionlab.evaluation.challenge import measures
 from lesionlab.evaluation.challenge.formats import FORMATS, Format, Primary, format_of
 from lesionlab.evaluation.challenge.medmnist import read_medmnist, score_medmnist
 from lesionlab.evaluation.challenge.tables import ScoredSubmission, read_scored
-from lesionlab.evaluation.predictions import Floats
 
 SCHEMA_VERSION = 1
 THRESHOLD = 0.5

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.challenge.formats import WEIGHTS, Format
-from lesionlab.evaluation.predictions import Floats
 
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 WHOLE = re.compile(r"\s*[+-]?\d+\s*")
