@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from lesionlab import files
-from lesionlab.evaluation.bootstrap import bootstrap, draw_counts
+from lesionlab.evaluation.bootstrap import Resampling, bootstrap, draw_counts
 from lesionlab.evaluation.evaluate import cases_of, evaluate_predictions
 from lesionlab.evaluation.operating_point import choose_operating_point
 from lesionlab.evaluation.predictions import Predictions
@@ -69,7 +69,11 @@ def whole(n: int) -> dict[str, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     cpu, wall = timed(
         lambda: evaluate_predictions(
-            data, malignant=MALIGNANT, prior=PRIOR, operating_points=[point], resamples=RESAMPLES
+            data,
+            malignant=MALIGNANT,
+            prior=PRIOR,
+            operating_points=[point],
+            resampling=Resampling(RESAMPLES),
         )
     )
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

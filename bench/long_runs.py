@@ -162,7 +162,7 @@ def without_paths(value: Any, words: dict[str, str]) -> Any:
 def commit() -> str:
     """The commit of the tree that ran."""
     found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True
+        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, encoding="utf-8"
     )
     return found.stdout.strip()
 

@@ -108,7 +108,7 @@ def compared(options: argparse.Namespace, work: Path) -> int:
 def git(*words: str) -> str:
     """The answer of git, in one line."""
     return subprocess.run(
-        ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", *words], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     ).stdout.strip()
 
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lesionlab.extras import MODULES
 
 HIDE = f"""
@@ -24,6 +26,7 @@ def without_torch(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
 
 
+@pytest.mark.slow
 def test_the_demo_names_the_extra_in_one_line(tmp_path: Path) -> None:
     code = "from lesionlab.cli.main import main; main(['demo', '--out', 'here'])"
     done = without_torch(code, tmp_path)
@@ -33,6 +36,7 @@ def test_the_demo_names_the_extra_in_one_line(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_every_verb_is_reached(tmp_path: Path) -> None:
     """Help and the Python function of each verb; none needs torch to be looked at."""
     code = (

@@ -22,9 +22,7 @@ ROOMS = (
 )
 # Where torch may be imported at the top of a file; everywhere else the base install must do.
 TORCH_ROOMS = ("models", "training", "explanation", "experiments")
-# Loaded by `api.explain` alone, inside its function, once the extra is known to be there.
-EXPLAIN = ()
-TORCH_MODULES = ("data.augment", "deployment.export")
+TORCH_MODULES = ("data.augment", "deployment.export", "deployment.from_run")
 TORCH = {"torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "captum"}
 # What makes `lesionlab --help` slow: never at the top of a file of cli/.
 HEAVY = TORCH | {"pandas", "scipy", "sklearn", "onnxruntime", "matplotlib", "ray", "mlflow"}

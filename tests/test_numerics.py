@@ -40,6 +40,7 @@ def test_import_sets_no_variable_and_loads_nothing() -> None:
     assert new == ["lesionlab"]
 
 
+@pytest.mark.slow
 def test_import_and_an_evaluation_of_arrays_touch_no_global_state() -> None:
     code = """
 import random, numpy, torch
@@ -58,6 +59,7 @@ print(json.dumps([before == after_import, before == state(), found.n]))
     assert _python(code) == [True, True, 60]
 
 
+@pytest.mark.slow
 def test_a_verb_asks_where_nothing_is_loaded_yet() -> None:
     code = f"import lesionlab; lesionlab.split; print(json.dumps({ASKED}))"
     assert _python(code) == VARIABLES
@@ -84,7 +86,7 @@ def test_children_inherit_what_was_asked() -> None:
     assert _python(code) == ["", "AUTO,STRICT"]
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.slow)])
 def test_too_late_is_remembered(library: str) -> None:
     code = (
         f"import {library}; from lesionlab import numerics\n"

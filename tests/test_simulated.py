@@ -154,6 +154,7 @@ def test_the_simulation_refuses(code: str, error: str, tmp_path: Path) -> None:
     assert plain.returncode == 0, plain.stderr
 
 
+@pytest.mark.slow
 @LINUX
 def test_the_base_install_is_imported_without_torch(tmp_path: Path) -> None:
     code = """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,17 @@ from lesionlab.data.manifest import read_dataset, with_table, write_dataset
 from lesionlab.errors import BadInput
 
 
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once; every test splits a copy."""
+    folder = tmp_path_factory.mktemp("lesions") / "d"
+    import_dataset("synthetic", to=folder, lesions=40, seed=0)
+    return folder
+
+
 @pytest.fixture
-def lesions(tmp_path: Path) -> Path:
-    import_dataset("synthetic", to=tmp_path / "d", lesions=40, seed=0)
-    return tmp_path / "d"
+def lesions(imported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(imported, tmp_path / "d"))
 
 
 def test_split_writes_parts_policy_and_ledger(lesions: Path) -> None:
@@ -75,10 +83,9 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.fixture
-def films(tmp_path: Path) -> Path:
+def films(lesions: Path) -> Path:
     """A data set with an official split, two sources and kinds, made from synthetic images."""
-    import_dataset("synthetic", to=tmp_path / "d", lesions=60, seed=1)
-    dataset = read_dataset(tmp_path / "d")
+    dataset = read_dataset(lesions)
     patients = sorted(set(dataset.table["patient_id"]))
     parts = {p: ("train", "train", "test")[n % 3] for n, p in enumerate(patients)}
     table = dataset.table.assign(
@@ -86,7 +93,7 @@ def films(tmp_path: Path) -> Path:
         source=["a" if p < patients[len(patients) // 2] else "b" for p in dataset.table.patient_id],
     )
     write_dataset(with_table(dataset, table))
-    return tmp_path / "d"
+    return lesions
 
 
 def test_official_parts_are_kept_unless_shares_are_given(films: Path) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.operating_point import choose_operating_point
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.reporting.content import Part, ReportContent
 from lesionlab.reporting.report import render
+
+pytestmark = pytest.mark.slow  # a browser
 
 BAD = '<img src=x onerror="document.title=1">'
 CLASSES = ("mel", BAD, "nv")
@@ -32,7 +35,7 @@ def content() -> ReportContent:
     p = Predictions(ids, none, none, CLASSES, truth.astype(np.int64), prob)
     point = choose_operating_point(p, score=CLASSES[:2], chosen_on="valid")
     e = evaluate_predictions(
-        p, malignant=CLASSES[:2], operating_points=[point], resamples=100
+        p, malignant=CLASSES[:2], operating_points=[point], resampling=Resampling(100)
     ).to_json()
     return ReportContent("a run", (Part("valid", p, e),), CLASSES[:2], openings=[])
 
@@ -151,7 +154,7 @@ def test_predictive_values_follow_the_prevalence(opened: Any, content: ReportCon
 def test_on_test_it_warns_beside_the_slider(opened: Any, content: ReportContent) -> None:
     part = dataclasses.replace(content.focus, name="test")
     page, _ = opened(render(dataclasses.replace(content, parts=(part,))))
-    assert "cheating" in page.inner_text("#explorer p.danger")
+    assert "Do not choose a threshold here" in page.inner_text("#explorer p.danger")
     page, _ = opened(render(content))
     assert page.locator("#explorer p.danger").count() == 0
 

@@ -23,9 +23,9 @@ from lesionlab.data.cache import open_pixels
 from lesionlab.data.images import Preprocessing
 from lesionlab.data.manifest import COLUMNS, Dataset, DatasetInfo, read_dataset, write_dataset
 from lesionlab.deployment.bundle import Bundle
-from lesionlab.deployment.publish import Network, Recipe, export_bundle
+from lesionlab.deployment.publish import ExportData, Network, Recipe, export_bundle
 from lesionlab.deployment.schema import Training
-from lesionlab.deployment.server import House
+from lesionlab.deployment.server import AppState
 from lesionlab.deployment.server_run import ServeSettings, build
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.operating_point import OperatingPoint
@@ -171,7 +171,9 @@ def make_bundle(tiny_dataset: Dataset) -> Callable[..., Bundle]:
 
     def make(to: Path, network: Network | None = None, **recipe: Any) -> Bundle:
         network = network or tiny_network(tiny_weights())
-        return export_bundle(tiny_recipe(**recipe), network, tiny_dataset, pixels, to, model_card)
+        return export_bundle(
+            tiny_recipe(**recipe), network, ExportData(tiny_dataset, pixels), to, model_card
+        )
 
     return make
 
@@ -191,14 +193,14 @@ def tiny() -> Any:
 
 
 @pytest.fixture(scope="module")
-def served(bundle_folder: Path) -> Iterator[tuple[TestClient, House]]:
-    app, house = build([bundle_folder], ServeSettings(workers=2, queue=6, max_body_mb=1))
+def served(bundle_folder: Path) -> Iterator[tuple[TestClient, AppState]]:
+    app, state = build([bundle_folder], ServeSettings(workers=2, queue=6, max_body_mb=1))
     with client(app) as talking:
-        yield talking, house
+        yield talking, state
 
 
 @pytest.fixture
-def web(served: tuple[TestClient, House]) -> TestClient:
+def web(served: tuple[TestClient, AppState]) -> TestClient:
     return served[0]
 
 

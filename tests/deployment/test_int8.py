@@ -15,7 +15,7 @@ from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.int8 import Cost, cost, quantise, refuse_costly
 from lesionlab.deployment.onnx_check import check_onnx
 from lesionlab.deployment.predictor import Predictor
-from lesionlab.deployment.publish import export_bundle
+from lesionlab.deployment.publish import ExportData, export_bundle
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.reporting.card import model_card
@@ -86,7 +86,9 @@ def test_a_bundle_in_int8(
 
     def export() -> Any:
         recipe, to = tiny.tiny_recipe(), tmp_path / "b"
-        return export_bundle(recipe, network, tiny_dataset, pixels, to, model_card, with_int8=True)
+        return export_bundle(
+            recipe, network, ExportData(tiny_dataset, pixels), to, model_card, with_int8=True
+        )
 
     with pytest.raises(BadInput, match="int8 needs 100 positive"):
         export()

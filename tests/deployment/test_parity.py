@@ -27,7 +27,7 @@ from lesionlab.data.manifest import Dataset
 from lesionlab.deployment.bundle import INFO, Bundle, read_bundle
 from lesionlab.deployment.export import to_onnx, torch_logits
 from lesionlab.deployment.predictor import Predictor
-from lesionlab.deployment.publish import Network, export_bundle
+from lesionlab.deployment.publish import ExportData, Network, export_bundle
 from lesionlab.deployment.server_run import ServeSettings, build
 from lesionlab.models.classifier import Classifier
 from lesionlab.reporting.card import model_card
@@ -70,7 +70,7 @@ def bundle(network: Classifier, tiny: Any, tiny_dataset: Dataset, tmp_path_facto
     to = Path(tmp_path_factory.mktemp("parity")) / "bicubic"
     pixels = open_pixels(tiny_dataset, how)
     return export_bundle(
-        tiny.tiny_recipe(settings=INPUT), ready, tiny_dataset, pixels, to, model_card
+        tiny.tiny_recipe(settings=INPUT), ready, ExportData(tiny_dataset, pixels), to, model_card
     )
 
 

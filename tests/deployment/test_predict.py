@@ -331,6 +331,7 @@ def test_57_a_name_cannot_forge_a_line(
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_no_torch_on_the_way(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:
     """What predicts at a clinic has no torch, no onnx, no timm: they must not even be asked for."""
     shutil.copytree(bundle_folder, tmp_path / "b")

@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers.serving import client, post
+from lesionlab.api.predict import predict
+from lesionlab.cli.main import run as run_cli
 from lesionlab.deployment.bundle import ALLOWED, CARD, INFO, Bundle, read_bundle
 from lesionlab.deployment.predictor import Predictor
+from lesionlab.deployment.server_run import ServeSettings, build
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.calibration import probabilities
 
@@ -137,3 +141,24 @@ def test_the_bank_holds_training_images_only(bundle_folder: Path, tiny_dataset: 
 def test_no_path_of_the_dataset_is_in_the_bundle(bundle_folder: Path, tiny_dataset: Any) -> None:
     for file in bundle_folder.iterdir():
         assert str(tiny_dataset.folder).encode() not in file.read_bytes(), file.name
+
+
+def test_without_an_operating_point_nothing_is_decided_and_everything_says_why(
+    make_bundle: Make, tiny_dataset: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = "operating point: 14 positive groups; a lower bound of sensitivity of 0.95 needs 59"
+    bundle = make_bundle(tmp_path / "b", operating_points=(), no_operating_point=why)
+    assert f"- Operating point: none ({why})" in bundle.card
+    image = tiny_dataset.folder / "images" / "mel0.png"
+    answer = predict(tmp_path / "b", image)
+    assert answer["predictions"][0]["decision"] is None
+    assert answer["no_operating_point"] == why
+    with pytest.raises(BadInput, match="needs 59"):
+        predict(tmp_path / "b", image, operating_point="sensitivity 0.9")
+    assert run_cli(["predict", str(tmp_path / "b"), str(image)]) == 0
+    assert why in capsys.readouterr().out
+    app, _ = build([tmp_path / "b"], ServeSettings(workers=1))
+    with client(app) as web:
+        (model,) = web.get("/v1/models").json()["models"]
+        assert (model["operating_points"], model["no_operating_point"]) == ([], why)
+        assert post(web, image.read_bytes()).json()["predictions"][0]["decision"] is None

@@ -35,14 +35,14 @@ def test_58_a_token_is_never_said(
     bundle_folder: Path, good: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = "0123456789abcdef-secret"
-    app, house = build([bundle_folder], ServeSettings(workers=1, token=token))
+    app, state = build([bundle_folder], ServeSettings(workers=1, token=token))
     headers = {"authorization": f"Bearer {token}"}
     with caplog.at_level("DEBUG"), client(app) as web:
         said = [post(web, good, headers={"authorization": f"Bearer {token[:-1]}x"}).text]
         said += [
             web.get(p, headers=headers).text for p in ("/metrics", "/openapi.json", "/v1/models")
         ]
-        said += [post(web, b"broken", headers=headers).text, caplog.text, repr(house)]
+        said += [post(web, b"broken", headers=headers).text, caplog.text, repr(state)]
     assert not [text for text in said if "secret" in text]
 
 
@@ -71,17 +71,17 @@ def test_a_replaced_bundle_is_swapped_in(
     make_bundle: Callable[..., Any], bundle_folder: Path, tmp_path: Path, good: bytes
 ) -> None:
     folder = Path(shutil.copytree(bundle_folder, tmp_path / "b"))
-    app, house = build([folder], ServeSettings(workers=1))
+    app, state = build([folder], ServeSettings(workers=1))
     swaps: list[bool] = []
     with client(app) as web:
         before = post(web, good).json()
         (folder / "model.onnx").write_bytes(b"broken")
-        house.models.refresh(lambda _, ok: swaps.append(ok))
+        state.models.refresh(lambda _, ok: swaps.append(ok))
         assert post(web, good).json()["identity"] == before["identity"]
         make_bundle(tmp_path / "new", temperature=3.0)
         shutil.rmtree(folder)
         shutil.copytree(tmp_path / "new", folder)
-        house.models.refresh(lambda _, ok: swaps.append(ok))
+        state.models.refresh(lambda _, ok: swaps.append(ok))
         after = post(web, good).json()
     assert swaps == [False, True]
     assert after["identity"] != before["identity"]
@@ -121,8 +121,8 @@ def test_the_audit_log_survives_a_power_cut(bundle_folder: Path, tmp_path: Path)
 def test_without_its_audit_log_there_is_no_answer(
     bundle_folder: Path, tmp_path: Path, good: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app, house = build([bundle_folder], ServeSettings(workers=1, audit=tmp_path / "audit.jsonl"))
-    assert house.audit is not None
+    app, state = build([bundle_folder], ServeSettings(workers=1, audit=tmp_path / "audit.jsonl"))
+    assert state.audit is not None
     with client(app) as web:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "disk full")))
@@ -143,11 +143,11 @@ def test_whatever_a_new_bundle_does_the_old_one_goes_on(
     bundle_folder: Path, tmp_path: Path, good: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(bundle_folder, tmp_path / "b"))
-    app, house = build([folder], ServeSettings(workers=1))
+    app, state = build([folder], ServeSettings(workers=1))
     swaps: list[bool] = []
     with client(app) as web:
         os.utime(folder / "bundle.json", (1, 1))
         monkeypatch.setattr("lesionlab.deployment.server_models.read_bundle", lambda _: 1 / 0)
-        house.models.refresh(lambda _, ok: swaps.append(ok))
+        state.models.refresh(lambda _, ok: swaps.append(ok))
         assert post(web, good).status_code == 200
     assert swaps == [False]

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lesionlab.deployment.batch import PredictOptions
 from lesionlab.deployment.inputs import Item
-from lesionlab.deployment.shards import Shard, cut, errors_in, join
+from lesionlab.deployment.shards import Shard, cut, errors_in, join, predict_in_shards
+from lesionlab.deployment.table import TablePlan
 from lesionlab.errors import BadInput
+from lesionlab.experiments.engine import Outcome
 
-ASKED = Shard("b", "id", (), "", None, "ood", True, 1, (("abstain", "ood"),))
+PLAN = TablePlan("id", ("image_id", "path", "error"), {"abstain": "ood"})
+ASKED = Shard("b", PLAN, PredictOptions(), 1)
 
 
 def items(n: int) -> list[Item]:
@@ -46,3 +52,23 @@ def test_errors_of_finished_shards_count(tmp_path: Path) -> None:
     Path(shards[0][1].csv).write_text('image_id,error\ni0,\ni1,"no, image"\n')
     Path(shards[1][1].csv).write_text("image_id,error\ni2,no image\ni3,no image\n")
     assert errors_in(shards) == 3
+
+
+def test_shards_that_are_there_are_not_done_again(tmp_path: Path) -> None:
+    out, tried = tmp_path / "out.csv", []
+
+    def run(jobs: list[tuple[str, Shard]], work: Callable[..., Any]) -> Iterator[Outcome]:
+        for name, shard in jobs:
+            tried.append(name)
+            if name == "shard-000001" and len(tried) == 2:
+                yield Outcome(name, None, "lost its worker")
+                continue
+            rows = "".join(f"{i.image_id},,\n" for i in shard.items)
+            Path(shard.csv).write_text("image_id,path,error\n" + rows)
+            yield Outcome(name, {"resumed": 0}, "")
+
+    with pytest.raises(BadInput, match="1 of 3 shards failed; shard-000001: lost its worker"):
+        predict_in_shards(items(5), ASKED, out, 2, run)
+    assert predict_in_shards(items(5), ASKED, out, 2, run) == (0, 4 - 1)
+    assert tried == ["shard-000000", "shard-000001", "shard-000002", "shard-000001"]
+    assert len(out.read_text().splitlines()) == 6

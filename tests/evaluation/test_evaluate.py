@@ -8,6 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.evaluate import Evaluation, evaluate_predictions
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.operating_point import choose_operating_point
@@ -33,7 +34,7 @@ def table(groups: int = 200, seed: int = 0, per_group: int = 2, k: int = 3) -> P
 
 def run(data: Predictions, **options: object) -> Evaluation:
     options = {"malignant": tuple(c for c in data.classes if c in ("mel", "bcc"))} | options
-    return evaluate_predictions(data, **{"resamples": 200, **options})
+    return evaluate_predictions(data, **{"resampling": Resampling(200), **options})
 
 
 def measures(value: object, path: str = "") -> Iterator[tuple[str, dict]]:
@@ -105,7 +106,7 @@ def test_the_same_seed_gives_the_same_intervals_and_row_order_does_not_matter() 
     data = table(80)
     first = run(data).to_json()
     assert run(data).to_json() == first
-    assert run(data, seed=1).to_json()["metrics"] != first["metrics"]
+    assert run(data, resampling=Resampling(200, 1)).to_json()["metrics"] != first["metrics"]
 
 
 def test_repeating_every_image_adds_no_certainty() -> None:
@@ -281,7 +282,7 @@ def test_ties_and_impossible_truths_are_noted() -> None:
         ({}, {"malignant": ("melanoma",)}, "'melanoma' is not predicted; did you mean 'mel'|known"),
         ({}, {"malignant": CLASSES}, "all classes are malignant"),
         ({}, {"prior": np.array([0.5, 0.5])}, "prior does not fit"),
-        ({}, {"resamples": 5}, "too few"),
+        ({}, {"resampling": Resampling(5)}, "too few"),
         ({}, {"prevalences": [0.02, 2]}, r"prevalence 2 lies outside"),
         ({}, {"unit": "patient"}, "no row has a patient_id"),
         ({}, {"unit": "eye"}, "no unit 'eye'"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from scipy import stats
 
 from lesionlab.errors import BadInput
 from lesionlab.evaluation import operating_point as op
+from lesionlab.evaluation.policies import DEFAULT_POLICY, DEFAULT_TARGET, POLICIES
 from lesionlab.evaluation.predictions import Predictions
+from lesionlab.reporting.language import LANGUAGES, language
 
 CLASSES = ("nv", "mel", "bcc")
 MALIGNANT = ("mel", "bcc")
@@ -160,3 +163,23 @@ def test_one_kind_of_case_only_is_refused() -> None:
         choose(data.take(np.flatnonzero(data.y_true > 0)))
     with pytest.raises(BadInput, match="no positive case"):
         choose(data.take(np.flatnonzero(data.y_true == 0)))
+
+
+def test_the_default_is_a_promise_or_withheld_with_the_reason() -> None:
+    data = predictions()
+    positive, negative = np.flatnonzero(data.y_true > 0), np.flatnonzero(data.y_true == 0)
+    for groups, why in ((58, "58 positive groups; .* needs 59"), (59, "^$")):
+        some = data.take(np.concatenate([positive[:groups], negative]))
+        point, refusal = op.default_operating_point(some, score=MALIGNANT, chosen_on="valid")
+        assert re.search(why, refusal)
+        if point is not None:
+            assert (point.policy, point.target) == (DEFAULT_POLICY, DEFAULT_TARGET)
+        assert (point is None) == (groups == 58)
+    nobody = op.default_operating_point(data, score=(), chosen_on="valid")
+    assert nobody == (None, "no class is malignant")
+
+
+def test_each_policy_has_its_chooser_and_its_words() -> None:
+    assert set(op.CHOOSERS) == set(POLICIES)
+    for code in LANGUAGES:
+        assert all(f"policy.{name}" in language(code).strings for name in POLICIES)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.readers import (
     AT_SENSITIVITY,
@@ -41,7 +42,7 @@ def votes(n: int = N, right: int = 3, reads: int = 4) -> Votes:
 
 
 def compared(p: Predictions, v: Votes, **options: object) -> dict[str, object]:
-    options = {"malignant": ("mel",), "held_out": True, "resamples": 100} | options
+    options = {"malignant": ("mel",), "held_out": True, "resampling": Resampling(100)} | options
     result = compare_with_readers(p, v, **options).to_json()  # type: ignore[arg-type]
     json.dumps(result, allow_nan=False)
     return result

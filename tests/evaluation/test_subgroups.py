@@ -10,6 +10,7 @@ import pytest
 
 from lesionlab.errors import BadInput
 from lesionlab.evaluation import metrics
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.subgroups import LEVELS, subgroups
 
@@ -44,7 +45,7 @@ def metadata() -> pd.DataFrame:
 
 
 def test_every_image_falls_into_one_level(predictions: Predictions, metadata: pd.DataFrame) -> None:
-    found = subgroups(predictions, metadata, malignant=("mel",), resamples=50)
+    found = subgroups(predictions, metadata, malignant=("mel",), resampling=Resampling(50))
     assert [a.name for a in found] == ["age", "sex", "site", "source", "image_size"]
     for attribute in found:
         assert sum(s.n for s in attribute.levels) == N
@@ -55,7 +56,12 @@ def test_every_image_falls_into_one_level(predictions: Predictions, metadata: pd
 
 def test_numbers_are_those_of_the_rows(predictions: Predictions, metadata: pd.DataFrame) -> None:
     found = subgroups(
-        predictions, metadata, malignant=("mel",), attributes=["sex"], threshold=0.4, resamples=50
+        predictions,
+        metadata,
+        malignant=("mel",),
+        attributes=["sex"],
+        threshold=0.4,
+        resampling=Resampling(50),
     )[0]
     female = next(s for s in found.levels if s.level == "female")
     rows = metadata.loc[list(predictions.image_id), "sex"].to_numpy() == "female"
@@ -73,7 +79,7 @@ def test_numbers_are_those_of_the_rows(predictions: Predictions, metadata: pd.Da
 def test_too_few_to_say(predictions: Predictions, metadata: pd.DataFrame) -> None:
     found = subgroups(
         predictions, metadata, malignant=("mel",), attributes=["source"], threshold=0.4,
-        resamples=50,
+        resampling=Resampling(50),
     )[0]  # fmt: skip
     here, there = found.levels
     assert (there.n, there.note) == (20, "too few to say")
@@ -84,7 +90,12 @@ def test_too_few_to_say(predictions: Predictions, metadata: pd.DataFrame) -> Non
     assert here.note == ""
     assert here.metric.low is not None
     fewer = subgroups(
-        predictions, metadata, malignant=("mel",), attributes=["source"], fewest=10, resamples=50
+        predictions,
+        metadata,
+        malignant=("mel",),
+        attributes=["source"],
+        fewest=10,
+        resampling=Resampling(50),
     )[0]
     assert fewer.levels[1].note == ""
 
@@ -93,7 +104,9 @@ def test_a_level_of_one_kind_has_no_metric(
     predictions: Predictions, metadata: pd.DataFrame
 ) -> None:
     table = metadata.assign(sex=["female" if int(i[1:]) % 2 else "male" for i in metadata.index])
-    found = subgroups(predictions, table, malignant=("mel",), attributes=["sex"], resamples=50)[0]
+    found = subgroups(
+        predictions, table, malignant=("mel",), attributes=["sex"], resampling=Resampling(50)
+    )[0]
     assert all(s.metric.value is None for s in found.levels)
     assert all("one kind" in s.metric.method for s in found.levels)
 
@@ -108,7 +121,9 @@ def test_calibration_sees_a_model_that_understates_the_risk(
         predictions.image_id, predictions.patient_id, predictions.lesion_id, predictions.classes,
         predictions.y_true, p,
     )  # fmt: skip
-    found = subgroups(shy, metadata, malignant=("mel",), attributes=["sex"], resamples=50)[0]
+    found = subgroups(
+        shy, metadata, malignant=("mel",), attributes=["sex"], resampling=Resampling(50)
+    )[0]
     female, male = found.levels[:2]
     assert female.calibration.low is not None
     assert female.calibration.low > 0.1
@@ -128,7 +143,9 @@ def test_bands_sizes_and_rare_words(metadata: pd.DataFrame) -> None:
 
 
 def test_levels_stand_in_reading_order(predictions: Predictions, metadata: pd.DataFrame) -> None:
-    found = subgroups(predictions, metadata, malignant=("mel",), attributes=["age"], resamples=20)
+    found = subgroups(
+        predictions, metadata, malignant=("mel",), attributes=["age"], resampling=Resampling(20)
+    )
     assert [s.level for s in found[0].levels] == [
         *("0-29", "30-44", "45-59", "60-74", "75 and over", "unknown")
     ]
@@ -137,7 +154,9 @@ def test_levels_stand_in_reading_order(predictions: Predictions, metadata: pd.Da
 def test_without_malignant_classes_the_mean_auc(
     predictions: Predictions, metadata: pd.DataFrame
 ) -> None:
-    found = subgroups(predictions, metadata, malignant=(), attributes=["sex"], resamples=50)[0]
+    found = subgroups(
+        predictions, metadata, malignant=(), attributes=["sex"], resampling=Resampling(50)
+    )[0]
     assert found.metric == "roc_auc"
     assert found.levels[0].metric.value is not None
     assert found.levels[0].calibration.value is None

@@ -81,6 +81,8 @@ def test_it_evaluates_exports_and_predicts_like_a_run(
     made = lesionlab.export(tmp_path / "e", tmp_path / "b")
     assert made["parity"]["max_probability_difference"] < 1e-4
     assert made["parity"]["max_difference_to_run"] < 1e-3  # the views are those of the run too
+    assert made["operating_points"] == [p["chosen"] for p in shown["operating_points"]] == []
+    assert made["no_operating_point"] in shown["notes"]  # the bundle says what the report says
     lesionlab.predict(tmp_path / "b", lesions / "images", csv=tmp_path / "p.csv")
     assert (tmp_path / "p.csv").is_file()
 
@@ -213,6 +215,7 @@ def test_out_of_fold_predictions_must_be_those_of_the_folds(
         ensemble([copy, repeats[1]], tmp_path / "e", **HOW)
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_a_leaking_repeat_is_leaky(
     lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -282,6 +285,7 @@ def test_trees_are_fitted_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None
     assert after == {2}  # the networks keep their threads
 
 
+@pytest.mark.slow
 def test_fold_models_are_averaged_on_test_and_not_exported(
     repeats: list[Path], tmp_path: Path
 ) -> None:

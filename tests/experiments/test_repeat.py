@@ -224,6 +224,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     assert (out / "oof-seed0.csv").read_bytes() == (repeated / "oof-seed0.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_two_presets_share_folds_and_are_compared(
     lesions: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -249,6 +250,7 @@ def test_two_presets_share_folds_and_are_compared(
         repeat(lesions, recipes, tmp_path / "o" / "tiny", **how)
 
 
+@pytest.mark.slow
 def test_the_test_part_opens_once_on_request(tiny: Tiny, tmp_path: Path) -> None:
     from lesionlab.api.import_dataset import import_dataset
     from lesionlab.api.split import split

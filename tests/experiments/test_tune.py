@@ -77,6 +77,7 @@ def test_bad_spaces(tmp_path: Path, tiny: Tiny) -> None:
         load_space("x", tmp_path / "empty.toml")
 
 
+@pytest.mark.slow
 def test_trials_go_on_and_never_see_test(
     lesions: Path, tiny: Tiny, space: Path, tmp_path: Path
 ) -> None:

@@ -165,6 +165,7 @@ def test_norms_settle_on_33_images_and_stay_as_they_are_for_one() -> None:
     assert sizes == [17, 16]
 
 
+@pytest.mark.slow
 def test_everything_is_drawn_several_times_and_one_network_lives_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

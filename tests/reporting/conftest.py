@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
 from lesionlab.evaluation.predictions import Predictions
@@ -42,7 +43,7 @@ def measure(
         malignant=predictions.classes[:malignant],
         prior=PRIOR,
         operating_points=[point] if point else [],
-        resamples=60,
+        resampling=Resampling(60),
     ).to_json()
 
 

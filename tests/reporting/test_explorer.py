@@ -63,7 +63,7 @@ def test_there_is_none_without_malignant_classes_or_with_one_side_only(
     assert explorer(dataclasses.replace(content, parts=(part,)), WORDS) is None
 
 
-def test_on_test_it_says_that_choosing_is_cheating(content: ReportContent) -> None:
+def test_on_test_it_says_not_to_choose_there(content: ReportContent) -> None:
     part = dataclasses.replace(content.focus, name="test")
     found = explorer(dataclasses.replace(content, parts=(part,)), WORDS)
     assert found is not None

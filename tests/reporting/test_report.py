@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.reporting.content import Part, ReportContent
@@ -210,7 +211,9 @@ def test_ten_thousand_images_of_seven_classes_stay_below_two_megabytes() -> None
     none = np.array([""] * n, object)
     p = Predictions(ids, none, none, classes, truth, prob)
     malignant = ("akiec", "bcc", "mel")
-    e = evaluate_predictions(p, malignant=malignant, prior=prior, resamples=100).to_json()
+    e = evaluate_predictions(
+        p, malignant=malignant, prior=prior, resampling=Resampling(100)
+    ).to_json()
     large = ReportContent(
         "large", (Part("valid", p, e),), malignant, thumbnail=lambda name: b"x" * 4096
     )

@@ -92,6 +92,7 @@ def test_a_large_data_set_takes_it_and_keeps_its_own_features(
         assert (again.take(of, rows) == fast.take(of, rows)).all()
 
 
+@pytest.mark.slow
 def test_a_run_says_what_did_compute_and_not_what_was_wanted(
     data: Path, tiny: Recipe, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

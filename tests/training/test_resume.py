@@ -7,7 +7,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,15 @@ Recipe = Callable[..., Settings]
 Outcome = Callable[[Path], dict[str, Any]]
 
 STEPS = 12  # of the tiny recipe: 2 stages x 2 epochs x 3 steps
+
+
+def thinned(calls: Iterable[Any], quick: Collection[Any]) -> list[Any]:
+    """All of them as parameters; those outside `quick` are marked slow."""
+    return [c if c in quick else pytest.param(*as_tuple(c), marks=pytest.mark.slow) for c in calls]
+
+
+def as_tuple(call: Any) -> tuple[Any, ...]:
+    return call if isinstance(call, tuple) else (call,)
 
 
 class Crash(BaseException):
@@ -77,7 +86,7 @@ def test_another_seed_is_another_run(
     assert other["history"] != first["history"]
 
 
-@pytest.mark.parametrize("call", range(STEPS))
+@pytest.mark.parametrize("call", thinned(range(STEPS), (0, 5, 6, 11)))
 def test_a_crash_at_any_step(
     data: Path,
     reference: Path,
@@ -94,7 +103,7 @@ def test_a_crash_at_any_step(
     assert outcome(tmp_path / "run") == outcome(reference)
 
 
-@pytest.mark.parametrize("call", [2, 7, 11])
+@pytest.mark.parametrize("call", thinned((2, 7, 11), (7,)))
 def test_a_crash_long_after_the_last_checkpoint(
     data: Path,
     reference: Path,
@@ -114,14 +123,24 @@ def test_a_crash_long_after_the_last_checkpoint(
 
 @pytest.mark.parametrize(
     ("method", "call"),
-    [
-        *(("_end_epoch", n) for n in range(4)),
-        *(("_end_stage", n) for n in range(2)),
-        *(("_keep_best", n) for n in (0, 1)),
-        *(("_validate", n) for n in (1, 3)),
-        ("_finish", 0),
-        *(("_save", n) for n in (3, 6, 7, 13)),
-    ],
+    thinned(
+        [
+            *(("_end_epoch", n) for n in range(4)),
+            *(("_end_stage", n) for n in range(2)),
+            *(("_keep_best", n) for n in (0, 1)),
+            *(("_validate", n) for n in (1, 3)),
+            ("_finish", 0),
+            *(("_save", n) for n in (3, 6, 7, 13)),
+        ],
+        [
+            ("_end_epoch", 1),
+            ("_end_stage", 0),
+            ("_keep_best", 1),
+            ("_validate", 3),
+            ("_finish", 0),
+            ("_save", 7),
+        ],
+    ),
 )
 def test_a_crash_at_the_ends(
     data: Path,
@@ -257,8 +276,13 @@ def test_a_stage_that_begins_with_the_best_of_the_one_before(
 # --- stopping on request ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("call", [4, 9])
+@pytest.mark.parametrize(
+    ("number", "call"),
+    thinned(
+        [(n, c) for c in (4, 9) for n in (signal.SIGTERM, signal.SIGINT)],
+        [(signal.SIGTERM, 9), (signal.SIGINT, 4)],
+    ),
+)
 def test_a_signal_saves_at_the_step_and_says_how_to_go_on(
     data: Path,
     reference: Path,

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lesionlab import extras, files
-from lesionlab.api.calibrating import how_read, read_calibrating, recalibrated, refuse_opened_test
-from lesionlab.api.wording import Wording, option
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.split_names import SPLITS
 from lesionlab.data.taxonomy import malignant_if_all_known
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.foreign import read_any
 from lesionlab.evaluation.predictions import Floats, Predictions, read_predictions
+from lesionlab.evaluation.recalibration import (
+    how_read,
+    read_calibrating,
+    recalibrated,
+    refuse_opened_test,
+)
+from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.truth import join_truth
 from lesionlab.evaluation.units import to_unit
+from lesionlab.evaluation.wording import option
 from lesionlab.progress import Progress
 from lesionlab.reporting.assemble import data_facts, dataset_beside, thumbnailer
 from lesionlab.reporting.content import DataFacts, Part, ReportContent
@@ -45,25 +51,6 @@ class Beside:
     subgroups: tuple[dict[str, Any], ...] = ()
     readers: tuple[dict[str, Any], ...] = ()
     published: tuple[dict[str, Any], ...] = ()
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is evaluated: predictions and everything known about them."""
-
-    title: str
-    part: str
-    predictions: Predictions
-    out: Path
-    malignant: tuple[str, ...] = ()
-    prior: Floats | None = None
-    dataset: Dataset | None = None
-    run: Run | None = None
-    beside: tuple[tuple[str, Predictions], ...] = ()
-    chooser: tuple[str, Predictions] | None = None  # the part on which a threshold may be chosen
-    provenance: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    wording: Wording = option  # how messages call an option: as its caller writes it
 
 
 @dataclass(frozen=True)
@@ -208,7 +195,7 @@ def of_table(
         refuse_opened_test(path)
     if truth is not None:
         predictions = join_truth(predictions, Path(truth))
-    elif (predictions.y_true < 0).all():
+    elif not predictions.is_labelled.any():
         raise BadInput(
             "no row has a label", where=str(path), remedy="give the truth: --truth truth.csv"
         )
@@ -282,7 +269,7 @@ def report_content(
         parts=tuple(
             Part(
                 name,
-                to_unit(p.take(np.flatnonzero(p.y_true >= 0)), e["unit"], subject.malignant),
+                to_unit(p.labelled(), e["unit"], subject.malignant),
                 e,
             )
             for name, p, e in parts

@@ -13,9 +13,9 @@ import numpy as np
 
 from lesionlab.data.split_names import SPLITS
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation.calibrators import CALIBRATORS
 from lesionlab.evaluation.conformal import SCORES
-from lesionlab.evaluation.operating_point import POLICIES
+from lesionlab.evaluation.policies import POLICIES
+from lesionlab.evaluation.recalibration import CALIBRATORS
 from lesionlab.evaluation.units import AGGREGATION
 
 Check = Callable[[str, object], None]

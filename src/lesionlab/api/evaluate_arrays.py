@@ -10,15 +10,12 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-from lesionlab.api._inputs import Subject, report_content
+from lesionlab.api._inputs import report_content
 from lesionlab.api.array_options import check_options, shares
-from lesionlab.api.calibrating import calibrating_rows, recalibrated
-from lesionlab.api.operating_points import Choice, operating_points
-from lesionlab.api.sets import sets_of
-from lesionlab.api.wording import argument
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.arrays import Array, text
-from lesionlab.evaluation.conformal import ALPHA
+from lesionlab.evaluation.bootstrap import Resampling
+from lesionlab.evaluation.conformal import ALPHA, SetOptions, sets_of
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.from_arrays import (
     FromArrays,
@@ -26,8 +23,12 @@ from lesionlab.evaluation.from_arrays import (
     Label,
     predictions_from_arrays,
 )
+from lesionlab.evaluation.locked_points import Choice, operating_points
 from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.recalibration import calibrating_rows, recalibrated
+from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.units import Unit
+from lesionlab.evaluation.wording import argument
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.array_evaluation import ArrayEvaluation
 
@@ -86,10 +87,10 @@ def evaluate_arrays(
     points, refusal = operating_points(subject, Choice(policy, target, threshold), unit)
     found = evaluate_predictions(
         subject.predictions, malignant=subject.malignant, prior=subject.prior,
-        operating_points=points, unit=unit, prevalences=prevalences, resamples=resamples,
-        seed=seed, progress=progress,
+        operating_points=points, unit=unit, prevalences=prevalences,
+        resampling=Resampling(resamples, seed, progress),
     )  # fmt: skip
-    conformal = sets_of(subject, sets, alpha, rare, unit, seed)
+    conformal = sets_of(subject, SetOptions(sets, alpha, rare), unit, seed)
     twin = {**found.to_json(), "conformal": conformal}
     content = report_content(
         subject, [(subject.part, subject.predictions, twin)], None, False, refusal

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lesionlab import files
-from lesionlab.api._inputs import Beside, Subject, is_current, of_run, of_table, report_content
-from lesionlab.api.operating_points import Choice, operating_points
+from lesionlab.api._inputs import Beside, is_current, of_run, of_table, report_content
 from lesionlab.api.outside import of_outside
-from lesionlab.api.repeats import evaluate_repeats, repeated_runs
-from lesionlab.api.sets import sets_of
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.conformal import ALPHA
-from lesionlab.evaluation.evaluate import Evaluation, evaluate_predictions
+from lesionlab.evaluation.bootstrap import Resampling
+from lesionlab.evaluation.conformal import ALPHA, SetOptions, sets_of
+from lesionlab.evaluation.evaluate import evaluate_predictions
+from lesionlab.evaluation.locked_points import Choice, operating_points, store_points
 from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.evaluation.predictions import Predictions, write_predictions
 from lesionlab.evaluation.readers import compare_with_readers, published_points
+from lesionlab.evaluation.repeats import names_of, over_runs, refuse_other_tasks, repeated_runs
 from lesionlab.evaluation.subgroups import subgroups
+from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.units import Unit
 from lesionlab.evaluation.votes import read_votes
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.language import language
 from lesionlab.reporting.report import write_report
-from lesionlab.run_folder import OPERATING_POINTS
+from lesionlab.run_folder import read_run
 
 SCHEMA_VERSION = 1
 Source = Path | str | Sequence[Path | str]
@@ -79,63 +81,110 @@ def evaluate_stored(
     operating point are applied to its images unchanged, and reported beside validation.
 
     Several runs, or a folder that holds them, are repeats: each is evaluated so, and the result
-    is `{runs, varied, metrics: {name: {n, mean, sd, runs}}, ...}` (`api.repeats`).
+    is `{runs, varied, metrics: {name: {n, mean, sd, runs}}, ...}` (`evaluation.repeats`).
 
     Returns `{n, unit, resampled, metrics: {name: {value, low, high, n, method}}, report, ...}`.
     Raises `BadInput` for what the user can mend, among it choosing on test.
     """
-    options = {k: v for k, v in locals().items() if k not in ("source", "out")}
     language(lang)
-    runs = repeated_runs(source)
-    if runs:
-        return evaluate_repeats(evaluate_stored, runs, out, options)
-    source = Path(source if isinstance(source, Path | str) else source[0])
     if point and policy not in (None, "sensitivity"):
         raise BadInput(
             "--point-estimate means the policy 'sensitivity'",
             where=f"--policy {policy}",
             remedy="give one of the two",
         )
-    choice = Choice("sensitivity" if point else policy, target, threshold)
-    folder = None if data is None else Path(data)
-    if source.is_dir():
-        _refuse_for_runs(truth, malignant, calib, calibration)
-        choice = dataclasses.replace(choice, elsewhere=calib is not None)
-        if on is not None and split not in (None, "valid"):
-            raise BadInput("outside data have no parts here", where=f"--on with --split {split}")
-        subject = of_run(source, split or "valid", folder, out, progress, str(calib or "valid"))
-        if on is not None:
-            subject = of_outside(subject, Path(on), out, progress)
-    elif on is not None:
-        raise BadInput("only a run can meet another data set", where=f"{source} --on {on}")
-    else:
-        other = None if calib is None else Path(calib)
-        subject = of_table(source, truth, split, tuple(malignant), folder, out, other, calibration)
-    points, refusal = operating_points(subject, choice, unit)
-    if points and subject.run is not None and unit != "image":
-        note = f"the operating point was chosen on single images and is applied to each {unit}"
+    asked = Options(
+        table=TableOptions(truth, tuple(malignant), calib, calibration),
+        split=split,
+        choice=Choice("sensitivity" if point else policy, target, threshold),
+        sets=SetOptions(sets, alpha, rare),
+        unit=unit,
+        prevalences=tuple(prevalences),
+        data=None if data is None else Path(data),
+        on=None if on is None else Path(on),
+        readers=tuple(Path(r) for r in readers),
+        published=published,
+        lang=lang,
+        images=images,
+        resampling=Resampling(resamples, seed, progress),
+    )
+    runs = repeated_runs(source)
+    if runs:
+        return _each(runs, out, asked)
+    return _one(Path(source if isinstance(source, Path | str) else source[0]), out, asked)
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What only a table of predictions needs to be told."""
+
+    truth: Path | str | None
+    malignant: tuple[str, ...]
+    calib: Path | str | None
+    calibration: str | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one source, or each of several runs, is evaluated and reported."""
+
+    table: TableOptions
+    split: str | None
+    choice: Choice
+    sets: SetOptions
+    unit: Unit
+    prevalences: tuple[float, ...]
+    data: Path | None
+    on: Path | None
+    readers: tuple[Path, ...]
+    published: bool
+    lang: str
+    images: bool
+    resampling: Resampling
+
+
+def _each(runs: Sequence[Path], out: Path | str | None, asked: Options) -> dict[str, Any]:
+    """Each run on its own, then mean and spread over them, written as JSON."""
+    alone = {
+        "truth": asked.table.truth, "malignant": asked.table.malignant, "on": asked.on,
+        "readers": asked.readers, "published": asked.published, "data": asked.data,
+    }  # fmt: skip
+    for name, value in alone.items():
+        if value not in (None, (), False):
+            raise BadInput("does not go with repeats", where=f"--{name}", remedy="name one run")
+    configs = [read_run(folder).config for folder in runs]
+    refuse_other_tasks(runs, configs)
+    named = dict(zip(names_of(runs), runs, strict=True))
+    result = over_runs(named, configs, {n: _one(run, None, asked) for n, run in named.items()})
+    path = (runs[0].parent if out is None else Path(out)) / f"repeats-{result['part']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, result)
+    return result | {"written": str(path)}
+
+
+def _one(source: Path, out: Path | str | None, asked: Options) -> dict[str, Any]:
+    """Measure one run or table, record the test access, and write everything."""
+    subject, choice = _subject(source, out, asked)
+    points, refusal = operating_points(subject, choice, asked.unit)
+    if points and subject.run is not None and asked.unit != "image":
+        note = (
+            f"the operating point was chosen on single images and is applied to each {asked.unit}"
+        )
         subject = dataclasses.replace(subject, notes=(*subject.notes, note))
-
-    def measured(predictions: Predictions) -> Evaluation:
-        return evaluate_predictions(
-            predictions, malignant=subject.malignant, prior=subject.prior, operating_points=points,
-            unit=unit, prevalences=prevalences, resamples=resamples, seed=seed, progress=progress,
-        )  # fmt: skip
-
-    evaluation = measured(subject.predictions).to_json()
-    evaluation["conformal"] = sets_of(subject, sets, alpha, rare, unit, seed)
-    beside = [(name, p, measured(p).to_json()) for name, p in subject.beside]
+    evaluation = _measured(subject, subject.predictions, points, asked)
+    evaluation["conformal"] = sets_of(subject, asked.sets, asked.unit, asked.resampling.seed)
+    beside = [(name, p, _measured(subject, p, points, asked)) for name, p in subject.beside]
     parts = [(subject.part, subject.predictions, evaluation), *beside]
     laid = Beside(
-        _subgroups(subject, evaluation, resamples, seed, progress),
-        _readers(subject, evaluation, readers, resamples, seed),
-        tuple(p.to_json() for p in published_points()) if published else (),
+        _subgroups(subject, evaluation, asked.resampling),
+        _readers(subject, evaluation, asked.readers, asked.resampling),
+        tuple(p.to_json() for p in published_points()) if asked.published else (),
     )
     openings = _open(subject, evaluation)  # before anything is written or shown
     _write(subject, evaluation, points)
-    content = report_content(subject, parts, openings, images, refusal, laid)
+    content = report_content(subject, parts, openings, asked.images, refusal, laid)
     report = subject.out / "report.html"
-    write_report(report, content, lang)
+    write_report(report, content, asked.lang)
     return _result(subject, evaluation, openings, report) | {
         "conformal": evaluation["conformal"],
         "notes": [*([refusal] if refusal else []), *subject.notes, *evaluation["notes"]],
@@ -144,24 +193,51 @@ def evaluate_stored(
     }
 
 
-def _refuse_for_runs(
-    truth: Path | str | None,
-    malignant: Sequence[str],
-    calib: Path | str | None,
-    calibration: str | None,
-) -> None:
-    if truth is not None or malignant:
+def _subject(source: Path, out: Path | str | None, asked: Options) -> tuple[Subject, Choice]:
+    """What is evaluated, and how its operating point is to be chosen."""
+    table, progress = asked.table, asked.resampling.progress
+    if source.is_dir():
+        _refuse_for_runs(table)
+        choice = dataclasses.replace(asked.choice, elsewhere=table.calib is not None)
+        if asked.on is not None and asked.split not in (None, "valid"):
+            where = f"--on with --split {asked.split}"
+            raise BadInput("outside data have no parts here", where=where)
+        chooser = str(table.calib or "valid")
+        subject = of_run(source, asked.split or "valid", asked.data, out, progress, chooser)
+        if asked.on is not None:
+            subject = of_outside(subject, asked.on, out, progress)
+        return subject, choice
+    if asked.on is not None:
+        raise BadInput("only a run can meet another data set", where=f"{source} --on {asked.on}")
+    other = None if table.calib is None else Path(table.calib)
+    subject = of_table(
+        source, table.truth, asked.split, table.malignant, asked.data, out, other, table.calibration
+    )
+    return subject, asked.choice
+
+
+def _measured(
+    subject: Subject, predictions: Predictions, points: Sequence[OperatingPoint], asked: Options
+) -> dict[str, Any]:
+    return evaluate_predictions(
+        predictions, malignant=subject.malignant, prior=subject.prior, operating_points=points,
+        unit=asked.unit, prevalences=asked.prevalences, resampling=asked.resampling,
+    ).to_json()  # fmt: skip
+
+
+def _refuse_for_runs(table: TableOptions) -> None:
+    if table.truth is not None or table.malignant:
         raise BadInput("a run knows its truth and its malignant classes", where="--truth")
-    if calib not in (None, "calib"):
+    if table.calib not in (None, "calib"):
         raise BadInput(
             "a run calibrates on its own data set",
-            where=f"--calib {calib}",
+            where=f"--calib {table.calib}",
             remedy="make a part with: lesionlab split --calib 0.1, then say --calib alone",
         )
-    if calibration is not None:
+    if table.calibration is not None:
         raise BadInput(
             "a run's probabilities are those of its stored temperature",
-            where=f"--calibration {calibration}",
+            where=f"--calibration {table.calibration}",
             remedy="give its tables instead: evaluate RUN/predictions-test.csv "
             "--calib RUN/predictions-valid.csv",
         )
@@ -188,8 +264,7 @@ def _write(subject: Subject, evaluation: dict[str, Any], points: list[OperatingP
     if run is None:
         return
     if points:
-        stored = {"schema_version": SCHEMA_VERSION, "points": [p.to_json() for p in points]}
-        files.write_json(run.folder / OPERATING_POINTS, stored)
+        store_points(run.folder, points)
     if subject.part == "outside":
         write_predictions(subject.out / "predictions-outside.csv", subject.predictions)
         return
@@ -202,7 +277,7 @@ def _write(subject: Subject, evaluation: dict[str, Any], points: list[OperatingP
 
 
 def _subgroups(
-    subject: Subject, evaluation: dict[str, Any], resamples: int, seed: int, progress: Progress
+    subject: Subject, evaluation: dict[str, Any], resampling: Resampling
 ) -> tuple[dict[str, Any], ...]:
     """By image, at the locked threshold; nothing where the data set's rows are not known."""
     if subject.dataset is None:
@@ -212,8 +287,8 @@ def _subgroups(
         return ()
     found = subgroups(
         subject.predictions, metadata, malignant=subject.malignant,
-        threshold=_threshold(subject, evaluation), resamples=min(resamples, 1000), seed=seed,
-        progress=progress,
+        threshold=_threshold(subject, evaluation),
+        resampling=dataclasses.replace(resampling, resamples=min(resampling.resamples, 1000)),
     )  # fmt: skip
     return tuple(attribute.to_json() for attribute in found)
 
@@ -221,9 +296,8 @@ def _subgroups(
 def _readers(
     subject: Subject,
     evaluation: dict[str, Any],
-    paths: Sequence[Path | str],
-    resamples: int,
-    seed: int,
+    paths: Sequence[Path],
+    resampling: Resampling,
 ) -> tuple[dict[str, Any], ...]:
     """Each study's pooled readers, paired by image; refused for images of training."""
     if paths and subject.part not in HELD_OUT:
@@ -235,13 +309,12 @@ def _readers(
     return tuple(
         compare_with_readers(
             subject.predictions,
-            read_votes(Path(path)),
+            read_votes(path),
             malignant=subject.malignant,
             held_out=True,
-            name=Path(path).stem,
+            name=path.stem,
             threshold=_threshold(subject, evaluation),
-            resamples=resamples,
-            seed=seed,
+            resampling=resampling,
         ).to_json()
         for path in paths
     )

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from lesionlab import extras, files
-from lesionlab.data.cache import open_pixels
-from lesionlab.data.manifest import Dataset
-from lesionlab.deployment.cases import UNKNOWN, encode_cases
-from lesionlab.deployment.publish import Network, Recipe, export_bundle
-from lesionlab.deployment.schema import Training
+from lesionlab.deployment.publish import export_bundle
 from lesionlab.deployment.static_page import build_page
-from lesionlab.errors import BadInput
-from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
-from lesionlab.evaluation.predictions import Predictions, read_predictions
+from lesionlab.evaluation.locked_points import stored_points
+from lesionlab.evaluation.operating_point import OperatingPoint, default_operating_point
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.card import model_card
-from lesionlab.run_folder import OPERATING_POINTS, Run, read_run, refuse_unfinished
+from lesionlab.run_folder import read_run
+
+if TYPE_CHECKING:
+    from lesionlab.deployment.from_run import FinishedRun
 
 
 def export(
@@ -41,65 +38,40 @@ def export(
     quantises the network, where at least 100 positives show that it costs at most 0.01 of AUC.
 
     Returns `{bundle, web, identity, bytes, outputs, parity, precision, int8, ood,
-    operating_points, leaky, synthetic, seconds}`. Raises `BadInput`, and writes nothing, where
-    the run is not finished, its data have changed, or the bundle's probabilities differ from the
-    original's by more than 1e-4.
+    operating_points, no_operating_point, leaky, synthetic, seconds}`; `no_operating_point` says
+    why there is none. Raises `BadInput`, and writes nothing, where the run is not finished, its
+    data have changed, or the bundle's probabilities differ from the original's by more than 1e-4.
     """
     started = time.monotonic()
     opened, target = read_run(Path(run)), Path(to)
     for output in (target, *([] if web is None else [Path(web)])):
         files.refuse_existing(output)
-    dataset = _dataset(opened, data)
-    from lesionlab.training.calibration import read_calibration
-    from lesionlab.training.inference import load_network
-    from lesionlab.training.setup import preprocessing
+    extras.need_torch("export")
+    from lesionlab.deployment import from_run
 
-    calibration = read_calibration(opened)
-    predictions = _predictions(opened)
-    recipe = Recipe(
-        name=opened.folder.resolve().name,
-        settings=opened.config.settings.shown,
-        classes=dataset.info.classes,
-        malignant=dataset.info.malignant,
-        temperature=calibration.temperature,
-        prior=_named(dataset, calibration.prior),
-        train_prior=_named(dataset, calibration.train_prior),
-        training=_training(opened, dataset),
-        operating_points=_operating_points(opened, dataset, predictions, calibration.prior),
-        facts=opened.config.facts,
-        leaky=dataset.info.leaky,
-        leak_reason=dataset.info.leak_reason,
-        synthetic=dataset.info.synthetic,
-    )
-    how = preprocessing(opened.config.settings)
-    pixels = open_pixels(dataset, how, progress=progress)
+    source = from_run.open_finished(opened, None if data is None else Path(data))
+    recipe = from_run.recipe_of(source, *_operating_points(source))
+    measured_on = from_run.export_data(source, progress)
     progress.say("converting to ONNX")
-    facts = opened.config.facts
-    width = 0 if facts is None else encode_cases([UNKNOWN], facts).shape[1]
-    network = _network(load_network(opened), how, width)
-    reference = dict(zip(predictions.image_id, predictions.y_prob, strict=True))
-    card = partial(model_card, metrics=_metrics(opened))
-    written = export_bundle(
+    bundle = export_bundle(
         recipe,
-        network,
-        dataset,
-        pixels,
+        from_run.network_of(opened),
+        measured_on,
         target,
-        card,
-        reference=reference,
+        partial(model_card, metrics=from_run.stored_metrics(opened)),
         sign_with=None if sign is None else Path(sign),
         with_int8=int8,
         progress=progress,
     )
     if web is not None:
         progress.say("building the page")
-        build_page(written, Path(web))
-    info = written.info
+        build_page(bundle, Path(web))
+    info = bundle.info
     return {
         "schema_version": 1,
         "bundle": str(target),
         "web": None if web is None else str(web),
-        "identity": written.identity,
+        "identity": bundle.identity,
         "bytes": sum(r.bytes for r in info.files.values()),
         "outputs": list(info.outputs),
         "parity": info.parity.model_dump(),
@@ -107,87 +79,22 @@ def export(
         "int8": info.int8,
         "ood": None if info.ood is None else info.ood.model_dump(),
         "operating_points": [p.to_json() for p in info.operating_points],
+        "no_operating_point": info.no_operating_point,
         "leaky": info.leaky,
         "synthetic": info.synthetic,
         "seconds": round(time.monotonic() - started, 2),
     }
 
 
-def _dataset(run: Run, data: str | Path | None) -> Dataset:
-    """The run's data, unchanged, in the order of `image_id`."""
-    extras.need_torch("export")
-    from lesionlab.training.inference import unchanged_data
-
-    return unchanged_data(run, None if data is None else Path(data))
-
-
-def _network(model: Any, how: Any, facts: int) -> Network:
-    from lesionlab.deployment.export import to_onnx, torch_logits
-
-    exported = to_onnx(model, how, facts)
-    original = partial(torch_logits, model)
-    return Network(exported.data, exported.outputs, exported.width, original, exported.cam_offset)
-
-
-def _predictions(run: Run) -> Predictions:
-    refuse_unfinished(run)
-    return read_predictions(run.predictions_path("valid"))
-
-
-def _named(dataset: Dataset, values: Any) -> dict[str, float]:
-    return {c: float(v) for c, v in zip(dataset.info.classes, values, strict=True)}
-
-
-def _training(run: Run, dataset: Dataset) -> Training:
-    settings, table = run.config.settings, dataset.table
-    trained = table[table["split"] == "train"]
-    counts = trained["label"].value_counts()
-    return Training(
-        dataset=dataset.info.name,
-        source=dataset.info.source,
-        licence=dataset.info.licence,
-        modality=dataset.info.modality,
-        images=run.config.dataset.images,
-        classes={c: int(counts.get(c, 0)) for c in dataset.info.classes},
-        regions=bool(trained["roi_size"].notna().all()),
-        model=settings.model.name,
-        preset=settings.name,
-        seed=settings.seed,
-        fingerprint=run.config.dataset.fingerprint,
-        weights=run.config.weights,
+def _operating_points(source: FinishedRun) -> tuple[Sequence[OperatingPoint], str]:
+    """What the report says: the run's own points, else the default one, else none, and why."""
+    points = stored_points(source.run.folder)
+    if points is not None:
+        return points, ""
+    point, withheld = default_operating_point(
+        source.predictions,
+        score=source.dataset.info.malignant,
+        chosen_on="valid",
+        prior=source.by_class(source.calibration.prior),
     )
-
-
-def _operating_points(
-    run: Run, dataset: Dataset, predictions: Predictions, prior: Any
-) -> tuple[OperatingPoint, ...]:
-    """The run's own, else one chosen here: sensitivity 0.95 for the malignant classes."""
-    path = run.folder / OPERATING_POINTS
-    if path.is_file():
-        points = files.read_json(path)["points"]
-        return tuple(OperatingPoint.from_json(p) for p in points)
-    malignant = dataset.info.malignant
-    positives = np.isin(np.array(predictions.classes)[predictions.y_true], malignant)
-    if not malignant or positives.all() or not positives.any():
-        return ()
-    return (_chosen(predictions, malignant, _named(dataset, prior)),)
-
-
-def _chosen(
-    predictions: Predictions, malignant: tuple[str, ...], prior: dict[str, float]
-) -> OperatingPoint:
-    for policy in ("sensitivity_bound", "sensitivity"):
-        try:
-            return choose_operating_point(
-                predictions, score=malignant, chosen_on="valid", policy=policy, prior=prior
-            )
-        except BadInput:  # too few groups for the bound: the point estimate, named as such
-            continue
-    raise BadInput("no operating point can be chosen", where="predictions-valid.csv")
-
-
-def _metrics(run: Run) -> dict[str, Any]:
-    """What was measured, by part, for the card."""
-    parts = ("test", "valid")
-    found = {part: run.metrics_path(part) for part in parts}
-    return {part: files.read_json(path) for part, path in found.items() if path.is_file()}
+    return [] if point is None else [point], withheld

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab import extras, files
-from lesionlab.api._inputs import Subject, is_current, of_run, of_table, report_content
+from lesionlab.api._inputs import is_current, of_run, of_table, report_content
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput, nearest
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.subject import Subject
 from lesionlab.platforms import safe_name
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.figures import standalone, table_csv
@@ -73,7 +75,9 @@ def _evaluated(
     if not source.is_dir():
         subject = of_table(source, None, split, malignant, data, None)
         measured = evaluate_predictions(
-            subject.predictions, malignant=subject.malignant, progress=progress
+            subject.predictions,
+            malignant=subject.malignant,
+            resampling=Resampling(progress=progress),
         )
         return subject, [(subject.part, subject.predictions, measured.to_json())]
     run, part = read_run(source), split or "valid"

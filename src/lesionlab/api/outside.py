@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import extras
-from lesionlab.api._inputs import Subject
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import counterparts
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.truth import stem
 from lesionlab.progress import Progress
 

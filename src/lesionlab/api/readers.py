@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -60,8 +61,7 @@ def readers(
         name=name or Path(votes).stem,
         threshold=threshold,
         weight=weight,
-        resamples=resamples,
-        seed=seed,
+        resampling=Resampling(resamples, seed),
     ).to_json()
     published = [p.to_json() for p in published_points()]
     return result | {
@@ -84,13 +84,9 @@ def _stored_threshold(
     folder: Path, found: PredictionSource, malignant: tuple[str, ...]
 ) -> float | None:
     """The run's locked operating point, where it is one of the same score."""
-    from lesionlab import files
-    from lesionlab.run_folder import OPERATING_POINTS
+    from lesionlab.evaluation.locked_points import stored_points
 
-    path = folder / OPERATING_POINTS
-    if found.part is None or not path.is_file():
-        return None
-    for point in files.read_json(path)["points"]:
-        if set(point["score"]) == set(malignant):
-            return float(point["threshold"])
+    for point in [] if found.part is None else stored_points(folder) or []:
+        if set(point.score) == set(malignant):
+            return point.threshold
     return None

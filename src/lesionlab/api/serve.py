@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lesionlab import extras
-from lesionlab.errors import BadInput
-
-TOKEN_VARIABLE = "LESIONLAB_TOKEN"  # noqa: S105 (the name of a variable)
 
 
 def serve(
@@ -36,7 +32,7 @@ def serve(
     called with `{url, models, ...}` once all bundles have passed their self-test.
     """
     extras.need("serve", "serve")
-    from lesionlab.deployment.server_run import ServeSettings, build, run_server
+    from lesionlab.deployment.server_run import ServeSettings, build, read_token, run_server
 
     given = [bundles] if isinstance(bundles, str | Path) else list(bundles)
     settings = ServeSettings(
@@ -45,39 +41,20 @@ def serve(
         workers=workers,
         queue=queue,
         max_body_mb=max_body_mb,
-        token=_token(token_file),
+        token=read_token(None if token_file is None else Path(token_file)),
         allow_hosts=tuple(allow_hosts),
         audit=None if audit is None else Path(audit),
         key=None if key is None else Path(key),
     )
-    app, house = build([Path(b) for b in given], settings)
+    app, state = build([Path(b) for b in given], settings)
     on_ready(
         {
             "schema_version": 1,
             "url": f"http://{f'[{host}]' if ':' in host else host}:{port}/",
-            "models": [m.id for m in house.models],
-            "workers": house.limits.workers,
-            "queue": house.limits.queue,
+            "models": [m.id for m in state.models],
+            "workers": state.limits.workers,
+            "queue": state.limits.queue,
             "token": settings.token is not None,
         }
     )
     run_server(app, settings)
-
-
-def _token(path: str | Path | None) -> str | None:
-    token, where = os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE
-    if path is not None:
-        where = str(path)
-        try:
-            token = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"cannot be read ({error})", where=where) from None
-    elif not token:
-        return None
-    if len(token) < 16:
-        raise BadInput(
-            "the token is shorter than 16 characters",
-            where=where,
-            remedy="make one with: openssl rand -hex 32",
-        )
-    return token

@@ -152,6 +152,7 @@ def _instead(start: str) -> str:
 
 def result_of(run: Run, progress: Progress) -> dict[str, Any]:
     """Measure a finished run on validation, with intervals, and keep `metrics-valid.json`."""
+    from lesionlab.evaluation.bootstrap import Resampling
     from lesionlab.evaluation.evaluate import evaluate_predictions
     from lesionlab.evaluation.predictions import read_predictions
     from lesionlab.run_folder import SUMMARY
@@ -160,7 +161,10 @@ def result_of(run: Run, progress: Progress) -> dict[str, Any]:
     predictions = read_predictions(run.predictions_path("valid"))
     prior = read_calibration(run).prior
     evaluation = evaluate_predictions(
-        predictions, malignant=run.config.dataset.malignant, prior=prior, progress=progress
+        predictions,
+        malignant=run.config.dataset.malignant,
+        prior=prior,
+        resampling=Resampling(progress=progress),
     ).to_json()
     summary = files.read_json(run.folder / SUMMARY)
     return {

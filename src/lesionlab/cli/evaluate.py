@@ -9,6 +9,7 @@ import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
 from lesionlab.data.split_names import SPLITS
+from lesionlab.evaluation.policies import DEFAULT_POLICY, DEFAULT_TARGET, POLICIES
 
 EPILOG = """\b
 Examples:
@@ -41,10 +42,10 @@ Research use only. No number here is advice to a patient.
 )
 @click.option(
     "--policy",
-    type=click.Choice(["sensitivity_bound", "sensitivity", "specificity", "youden", "cost"]),
-    help="How the operating point is chosen, on validation (default: sensitivity_bound).",
+    type=click.Choice([p for p in POLICIES if p != "fixed"]),  # that is --threshold
+    help=f"How the operating point is chosen, on validation (default: {DEFAULT_POLICY}).",
 )
-@click.option("--target", type=float, help="Target of the policy, e.g. 0.95.")
+@click.option("--target", type=float, help=f"Target of the policy, e.g. {DEFAULT_TARGET}.")
 @click.option("--point-estimate", "point", is_flag=True,
               help="Choose by observed sensitivity instead of its lower bound.")  # fmt: skip
 @click.option("--threshold", type=float, help="A fixed threshold, chosen beforehand.")

@@ -58,6 +58,8 @@ def _show(result: dict[str, Any]) -> None:
         )
     for point in result["operating_points"]:
         print(f"operating point: {point['policy']}, threshold {point['threshold']:.4g}")
+    if not result["operating_points"]:
+        print(f"no operating point, so no decision: {result['no_operating_point']}")
     if result["leaky"]:
         print("LEAKY: the data cross the split; the bundle says so")
     print("Research use only: not a medical device.")

@@ -91,6 +91,8 @@ def _show(result: dict[str, Any]) -> None:
         print(f"{result['resumed']} rows were there already")
     if result["csv"]:
         print(f"{result['n']} images, {result['errors']} unreadable now: {result['csv']}")
+    if result["no_operating_point"]:
+        print(f"no decision, for the model has no operating point: {result['no_operating_point']}")
     if result["leaky"]:
         print("LEAKY: this model was trained on data that cross its test set; do not report it")
     if result["synthetic"]:

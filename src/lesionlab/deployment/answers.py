@@ -99,7 +99,8 @@ def find_point(info: BundleInfo, name: str | None) -> OperatingPoint | None:
         f"no operating point '{name}'",
         where=info.name,
         remedy=nearest(name, [point_name(p) for p in info.operating_points])
-        or "the bundle has none",
+        if info.operating_points
+        else f"the bundle has none: {info.no_operating_point or 'its maker gave no reason'}",
     )
 
 

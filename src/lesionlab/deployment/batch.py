@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lesionlab.data.images import UInt8, UnreadableImage
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, Answer, answers
-from lesionlab.deployment.cases import encode_cases, not_understood
+from lesionlab.deployment.clinical_inputs import encode_clinical, not_understood
 from lesionlab.deployment.decode import View, read_view
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.predictor import Predictor
@@ -61,8 +61,8 @@ def as_json(result: ImageResult) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class How:
-    """What is asked of a batch, beside its images."""
+class PredictOptions:
+    """How the images of a batch are to be answered."""
 
     point: OperatingPoint | None = None
     abstain: str = DEFAULT_ABSTENTION
@@ -71,37 +71,43 @@ class How:
 
 
 def predict_items(
-    predictor: Predictor, items: Iterable[Item], how: How | None = None, *, workers: int = 2
+    predictor: Predictor,
+    items: Iterable[Item],
+    options: PredictOptions | None = None,
+    *,
+    workers: int = 2,
 ) -> Iterator[ImageResult]:
     """An `ImageResult` for each item, in order; an unreadable image is a result, not the end."""
-    how = how or How()
+    options = options or PredictOptions()
     with ThreadPoolExecutor(workers) as pool:
-        decoded = _decoded(pool, predictor, items, how.draft)
+        decoded = _decoded(pool, predictor, items, options.draft)
         while group := list(islice(decoded, BATCH)):
-            yield from _answered(predictor, group, how)
+            yield from _answered(predictor, group, options)
 
 
 def _answered(
-    predictor: Predictor, group: list[tuple[Item, View | str]], how: How
+    predictor: Predictor, group: list[tuple[Item, View | str]], options: PredictOptions
 ) -> Iterator[ImageResult]:
     good = [(item, view) for item, view in group if isinstance(view, View)]
-    said: list[Answer] = []
+    answered: list[Answer] = []
     cams: npt.NDArray[np.float32] | None = None
     coding = predictor.info.facts
     if good:
         pixels = np.stack([view.pixels for _, view in good])
-        facts = None if coding is None else encode_cases([item.case for item, _ in good], coding)
-        outputs = predictor.predict(pixels, how.with_cam, facts)
-        said, cams = answers(predictor, outputs, how.point, how.abstain), outputs.cam
+        facts = (
+            None if coding is None else encode_clinical([item.clinical for item, _ in good], coding)
+        )
+        outputs = predictor.predict(pixels, options.with_cam, facts)
+        answered, cams = answers(predictor, outputs, options.point, options.abstain), outputs.cam
     row = 0
     for item, view in group:
         if isinstance(view, str):
             yield ImageResult(item, None, view)
             continue
         cam = None if cams is None else cams[row]
-        strange = "" if coding is None else not_understood(item.case, coding)
-        note = "; ".join(filter(None, (view.note, strange)))
-        yield ImageResult(item, said[row], note=note, pixels=view.pixels, cam=cam)
+        ignored = "" if coding is None else not_understood(item.clinical, coding)
+        note = "; ".join(filter(None, (view.note, ignored)))
+        yield ImageResult(item, answered[row], note=note, pixels=view.pixels, cam=cam)
         row += 1
 
 

@@ -1,4 +1,4 @@
-"""From a trained network to one ONNX file. The only file of this room that needs torch."""
+"""From a trained network to one ONNX file. Needs torch, as `from_run.py` does."""
 
 from __future__ import annotations
 

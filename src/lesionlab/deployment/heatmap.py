@@ -6,12 +6,17 @@ import hashlib
 import io
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from lesionlab import files
 from lesionlab.data.images import UInt8
+from lesionlab.deployment.batch import ImageResult
+from lesionlab.deployment.schema import BundleInfo
+from lesionlab.errors import BadInput
 
 SIDE = 448  # pixels of the written picture, at least
 STRENGTH = 0.6
@@ -56,6 +61,25 @@ def _enlarged(grid: UInt8, side: int, offset: tuple[float, float]) -> Image.Imag
     wide = Image.fromarray(np.pad(grid, around, mode="edge"))
     left, top = around - right, around - down
     return wide.resize((side, side), Image.Resampling.BICUBIC, (left, top, left + w, top + h))
+
+
+def write_heatmap(
+    folder: Path, result: ImageResult, info: BundleInfo, twins: frozenset[str]
+) -> None:
+    """Write the map of an image's most probable class, where there is one.
+
+    `twins` are the ids that differ from an earlier one by case alone.
+    """
+    if result.answer is None or result.pixels is None or result.cam is None:
+        return
+    name = result.answer.class_at_dataset_prior
+    picture = overlay(result.pixels, result.cam, info.classes.index(name), info.cam_offset)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        image_id = result.item.image_id
+        files.write_bytes(folder / file_name(image_id, name, image_id in twins), png(picture))
+    except OSError as error:
+        raise BadInput(f"cannot be written ({error.strerror})", where=str(folder)) from None
 
 
 def png(image: Image.Image) -> bytes:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lesionlab.data.images import SUFFIXES, Roi
 from lesionlab.data.tables import blank_unknown, numbers, read_csv, sexes
-from lesionlab.deployment.cases import UNKNOWN, Case
+from lesionlab.deployment.clinical_inputs import UNKNOWN, ClinicalInputs
 from lesionlab.errors import BadInput, nearest
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
@@ -21,12 +21,12 @@ PATH_COLUMNS = ("path", "image", "file", "image_path", "filename")
 
 @dataclass(frozen=True)
 class Item:
-    """One image to be classified: its id, its file, its region and facts if any."""
+    """One image to be classified: its id, its file, its region and clinical inputs if any."""
 
     image_id: str
     path: Path
     roi: Roi | None = None
-    case: Case = UNKNOWN
+    clinical: ClinicalInputs = UNKNOWN
 
 
 def find_items(sources: Sequence[Path]) -> list[Item]:
@@ -71,24 +71,24 @@ def _table(path: Path) -> list[Item]:
         )
     files = [path.parent / name for name in table[column]]
     ids = table["image_id"] if "image_id" in table.columns else [f.stem for f in files]
-    columns = zip(ids, files, _rois(table, path), _cases(table, path), strict=True)
-    return [Item(str(i), file, roi, case) for i, file, roi, case in columns]
+    columns = zip(ids, files, _rois(table, path), _clinical_inputs(table, path), strict=True)
+    return [Item(str(i), file, roi, clinical) for i, file, roi, clinical in columns]
 
 
-def _cases(table: pd.DataFrame, path: Path) -> list[Case]:
+def _clinical_inputs(table: pd.DataFrame, path: Path) -> list[ClinicalInputs]:
     """Age, sex and site of each row, where the table has them."""
     empty = pd.Series([""] * len(table), dtype=str)
     texts = {c: table[c] if c in table.columns else empty for c in ("age", "sex", "site")}
     ages = numbers(texts["age"], "age", str(path))
     words = sexes(texts["sex"])
     sex = words.where(words != "", blank_unknown(texts["sex"]))  # strange words are named later
-    cases = []
-    for n, case in enumerate(zip(ages, sex, blank_unknown(texts["site"]), strict=True)):
+    rows = []
+    for n, values in enumerate(zip(ages, sex, blank_unknown(texts["site"]), strict=True)):
         try:
-            cases.append(Case(*case))
+            rows.append(ClinicalInputs(*values))
         except BadInput as error:
             raise BadInput(str(error), where=f"{path}, row {n + 2}") from None
-    return cases
+    return rows
 
 
 def _rois(table: pd.DataFrame, path: Path) -> list[Roi | None]:

@@ -11,7 +11,7 @@ import onnxruntime
 
 from lesionlab.data.images import Preprocessing, UInt8, normalise
 from lesionlab.deployment.bundle import MODEL, Bundle
-from lesionlab.deployment.cases import UNKNOWN, encode_cases
+from lesionlab.deployment.clinical_inputs import UNKNOWN, encode_clinical
 from lesionlab.deployment.ood import Detector, detector_of
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.calibration import softmax
@@ -41,7 +41,7 @@ class Predictor:
         self._shift = bundle.log_prior_ratio()
         self.unknown: Float32 | None = None  # (1, F), of a network that reads facts
         if bundle.info.facts is not None:
-            self.unknown = encode_cases([UNKNOWN], bundle.info.facts)
+            self.unknown = encode_clinical([UNKNOWN], bundle.info.facts)
         self._session = _session(bundle, threads or usable_cpus())
         self.detector: Detector | None = None
         if bundle.info.ood is not None:
@@ -52,7 +52,7 @@ class Predictor:
     ) -> Outputs:
         """(N, size, size, C) uint8 from `prepare` -> `Outputs`.
 
-        `facts` (N, F) come from `encode_cases`; without them nothing is known of the cases.
+        `facts` (N, F) come from `encode_clinical`; without them nothing is known of the cases.
         """
         return self.predict_normalised(normalise(pixels, self.how), with_cam, facts)
 
@@ -120,7 +120,7 @@ def _wanted_inputs(bundle: Bundle) -> dict[str, tuple[list[int], str]]:
     how, facts = bundle.preprocessing, bundle.info.facts
     wanted = {"images": ([how.channels, how.size, how.size], "tensor(float)")}
     if facts is not None:
-        wanted["facts"] = ([encode_cases([UNKNOWN], facts).shape[1]], "tensor(float)")
+        wanted["facts"] = ([encode_clinical([UNKNOWN], facts).shape[1]], "tensor(float)")
     return wanted
 
 

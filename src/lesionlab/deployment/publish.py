@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,6 +55,7 @@ class Recipe:
     train_prior: dict[str, float]
     training: Training
     operating_points: tuple[OperatingPoint, ...] = ()
+    no_operating_point: str = ""  # why there is none
     facts: FactsCoding | None = None
     leaky: bool = False
     leak_reason: str = ""
@@ -72,51 +73,65 @@ class Network:
     cam_offset: tuple[float, float] = (0.0, 0.0)  # `explanation.offset.place_offset`
 
 
+@dataclass(frozen=True)
+class ExportData:
+    """The images that a bundle is measured on.
+
+    `pixels` are the rows of `dataset.table` as `prepare` gives them; `reference` holds the run's
+    own probabilities (K,) by image_id, for the record.
+    """
+
+    dataset: Dataset
+    pixels: Pixels
+    reference: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+
+
 def export_bundle(
     recipe: Recipe,
     network: Network,
-    dataset: Dataset,
-    pixels: Pixels,
+    data: ExportData,
     to: Path,
     card: Card,
     *,
-    reference: Mapping[str, npt.NDArray[np.float64]] | None = None,
     sign_with: Path | None = None,
     with_int8: bool = False,
     progress: Progress = SILENT,
 ) -> Bundle:
     """Write the bundle of `network` to `to` (folder or .zip) and return it as read back.
 
-    `pixels` are the rows of `dataset.table` as `prepare` gives them; `reference` holds the run's
-    own probabilities by image_id, for the record. Raises `BadInput`, and writes nothing, where
-    the bundle's probabilities differ from the original's by more than 1e-4, or where
-    `with_int8` costs too much (`int8.refuse_costly`).
+    Raises `BadInput`, and writes nothing, where the bundle's probabilities differ from the
+    original's by more than 1e-4, or where `with_int8` costs too much (`int8.refuse_costly`).
     """
     files.refuse_existing(to)
-    images, draft = Images(dataset, pixels, progress, recipe.facts), _draft(recipe, network)
+    images = Images(data.dataset, data.pixels, progress, recipe.facts)
+    draft = _draft(recipe, network)
     valid = images.sample("valid", HELD_OUT_IMAGES)
     train = images.sample("train", BANK_IMAGES)
     predictor = Predictor(draft)
-    seen = images.outputs(predictor, valid, "validation images")
+    valid_outputs = images.outputs(predictor, valid, "validation images")
     first = valid[:PARITY_IMAGES]
-    parity = check_parity(images, predictor, network.original, first, seen.prob[: len(first)])
-    run_difference = distance_to_run(images, valid, seen.prob, reference or {})
+    parity = check_parity(
+        images, predictor, network.original, first, valid_outputs.prob[: len(first)]
+    )
+    run_difference = distance_to_run(images, valid, valid_outputs.prob, data.reference)
     if with_int8:
-        draft, seen = to_int8(images, draft, train, valid, seen)
+        draft, valid_outputs = to_int8(images, draft, train, valid, valid_outputs)
         predictor = Predictor(draft)
-    known = images.outputs(predictor, train, "training images")
-    part, rows, fresh = "valid", valid, seen
-    if (dataset.table["split"] == "calib").any():
+    train_outputs = images.outputs(predictor, train, "training images")
+    part, rows, held_out = "valid", valid, valid_outputs
+    if (data.dataset.table["split"] == "calib").any():
         part, rows = "calib", images.sample("calib", HELD_OUT_IMAGES)
-        fresh = images.outputs(predictor, rows, "calibration images")
-    arrays, statistics = fit_distances(images, train, known.embedding, fresh.embedding, part)
+        held_out = images.outputs(predictor, rows, "calibration images")
+    arrays, statistics = fit_distances(
+        images, train, train_outputs.embedding, held_out.embedding, part
+    )
     content = {bundles.MODEL: draft.model}
     content |= {name: bundles.array_bytes(array) for name, array in arrays.items()}
     logits = predictor.predict(test_picture(predictor.how)[None]).logits[0]
     measured = {
         "parity": parity.model_copy(update={"max_difference_to_run": run_difference}),
         "ood": statistics,
-        "conformal": (calibrate_sets(images.predictions(rows, fresh.prob), part),),
+        "conformal": (calibrate_sets(images.predictions(rows, held_out.prob), part),),
         "self_test": tuple(float(v) for v in logits),
     }
     return publish(to, draft.info.model_copy(update=measured), content, card, sign_with)
@@ -166,6 +181,7 @@ def _draft(recipe: Recipe, network: Network) -> Bundle:
         cam_offset=network.cam_offset,
         embedding_size=network.width,
         operating_points=recipe.operating_points,
+        no_operating_point=recipe.no_operating_point,
         training=recipe.training,
         parity=unmeasured,
         self_test=(0.0,) * len(recipe.classes),

@@ -150,6 +150,7 @@ class BundleInfo(Strict):
     cam_offset: tuple[CamOffset, CamOffset] = (0.0, 0.0)
     embedding_size: int = Field(ge=1)
     operating_points: tuple[Point, ...] = ()
+    no_operating_point: str = ""  # why there is none, as the report of the run says it
     conformal: tuple[ConformalRule, ...] = ()
     ood: OutOfDistribution | None = None
     training: Training

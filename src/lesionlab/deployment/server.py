@@ -25,9 +25,9 @@ from starlette.requests import ClientDisconnect
 from lesionlab import __version__
 from lesionlab.data.images import Roi, UnreadableImage
 from lesionlab.deployment.answers import answers, find_point
-from lesionlab.deployment.cases import Case, encode_cases, not_understood
+from lesionlab.deployment.clinical_inputs import ClinicalInputs, encode_clinical, not_understood
 from lesionlab.deployment.decode import read_view, refuse_pixels
-from lesionlab.deployment.problems import PROBLEM, Problem
+from lesionlab.deployment.http_errors import PROBLEM, Problem
 from lesionlab.deployment.schema import point_name
 from lesionlab.deployment.server_audit import AuditLog
 from lesionlab.deployment.server_body import Upload, read_uploads
@@ -37,9 +37,9 @@ from lesionlab.deployment.server_metrics import Metrics
 from lesionlab.deployment.server_models import Models, ServedModel
 from lesionlab.deployment.server_schema import (
     PREDICT_BODY,
-    Ask,
     ModelShape,
     ModelsShape,
+    PredictQuery,
     PredictShape,
     ProblemShape,
     ServerLimits,
@@ -54,7 +54,7 @@ log = logging.getLogger("lesionlab.serve")
 
 
 @dataclass
-class House:
+class AppState:
     """What the routes share."""
 
     models: Models
@@ -65,7 +65,7 @@ class House:
 
 
 @dataclass(frozen=True)
-class Wish:
+class PredictionRequest:
     """What a request asks for, beside its images."""
 
     model: ServedModel
@@ -73,10 +73,10 @@ class Wish:
     abstain: str
     with_cam: bool
     roi: Roi | None
-    case: Case
+    clinical: ClinicalInputs
 
 
-def create_app(house: House, rules: Rules) -> App:
+def create_app(state: AppState, rules: Rules) -> App:
     """The ASGI application: the routes behind the guard."""
     inner = FastAPI(
         title="lesionlab",
@@ -84,28 +84,28 @@ def create_app(house: House, rules: Rules) -> App:
         description="Research use only: not a medical device, no advice to a patient.",
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(house),
+        lifespan=_lifespan(state),
     )
     _add_refusals(inner)
     _add_page(inner)
-    _add_health(inner, house)
-    _add_models(inner, house)
-    _add_predict(inner, house)
-    return Guard(inner, rules, house.metrics.rejected)
+    _add_health(inner, state)
+    _add_models(inner, state)
+    _add_predict(inner, state)
+    return Guard(inner, rules, state.metrics.rejected)
 
 
-def _lifespan(house: House) -> Any:
+def _lifespan(state: AppState) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         def on_swap(_: str, succeeded: bool) -> None:
-            house.metrics.swaps.labels("ok" if succeeded else "refused").inc()
+            state.metrics.swaps.labels("ok" if succeeded else "refused").inc()
 
-        house.models.watch(on_swap)
+        state.models.watch(on_swap)
         yield
-        house.gate.close()
-        house.models.close()
-        if house.audit is not None:
-            house.audit.close()
+        state.gate.close()
+        state.models.close()
+        if state.audit is not None:
+            state.audit.close()
 
     return lifespan
 
@@ -157,7 +157,7 @@ def _add_page(app: FastAPI) -> None:
         return Response(content, media_type=kind)
 
 
-def _add_health(app: FastAPI, house: House) -> None:
+def _add_health(app: FastAPI, state: AppState) -> None:
     @app.get("/health/live", response_model=StatusShape)
     async def live() -> Any:
         """Is the process answering?"""
@@ -166,27 +166,27 @@ def _add_health(app: FastAPI, house: House) -> None:
     @app.get("/health/ready", response_model=StatusShape, responses=refusals(503))
     async def ready() -> Any:
         """Have all models passed their self-test, and is there no shutdown under way?"""
-        if house.gate.draining:
+        if state.gate.draining:
             raise Problem(503, "draining", "shutting down", Retry_After="5")
         return {"status": "ready"}
 
     @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         """Prometheus metrics."""
-        house.metrics.inside.set(house.gate.inside)
-        return Response(house.metrics.text(), media_type="text/plain; version=0.0.4")
+        state.metrics.inside.set(state.gate.inside)
+        return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-def _add_models(app: FastAPI, house: House) -> None:
+def _add_models(app: FastAPI, state: AppState) -> None:
     @app.get("/v1/models", response_model=ModelsShape)
     async def models() -> Any:
         """The served bundles."""
-        return {"schema_version": 1, "models": [described(m) for m in house.models]}
+        return {"schema_version": 1, "models": [described(m) for m in state.models]}
 
     @app.get("/v1/models/{model}", response_model=ModelShape, responses=refusals(404))
     async def one(model: str) -> Any:
         """One served bundle."""
-        return described(_model(house, model))
+        return described(_model(state, model))
 
 
 def described(model: ServedModel) -> dict[str, Any]:
@@ -199,6 +199,7 @@ def described(model: ServedModel) -> dict[str, Any]:
         "classes": list(info.classes),
         "malignant": list(info.malignant),
         "operating_points": [{"name": point_name(p), **p.to_json()} for p in info.operating_points],
+        "no_operating_point": info.no_operating_point,
         "conformal": [{"name": c.name, **c.to_json()} for c in info.conformal],
         "outputs": list(info.outputs),
         "leaky": info.leaky,
@@ -214,14 +215,14 @@ def described(model: ServedModel) -> dict[str, Any]:
     }
 
 
-def _model(house: House, name: str | None) -> ServedModel:
-    found = house.models.find(name)
-    if found is None:
+def _model(state: AppState, name: str | None) -> ServedModel:
+    model = state.models.find(name)
+    if model is None:
         raise Problem(404, "model", "no such model")
-    return found
+    return model
 
 
-def _add_predict(app: FastAPI, house: House) -> None:
+def _add_predict(app: FastAPI, state: AppState) -> None:
     @app.post(
         "/v1/predict",
         response_model=None,
@@ -230,110 +231,112 @@ def _add_predict(app: FastAPI, house: House) -> None:
     )
     async def predict(
         request: Request,
-        ask: Annotated[Ask, Query()],
+        query: Annotated[PredictQuery, Query()],
     ) -> Response:
         """Classify one or several images.
 
         One image that cannot be used is refused with its status; of several, each bad one has
         an `error` and a `status` of its own.
         """
-        taken = False
+        reading = False
         try:
-            with house.gate.place():
-                wish = _wish(house, ask)
-                kind, taken = request.headers.get("content-type", ""), True
-                uploads = await read_uploads(kind, request.stream(), house.limits.images)
-                with house.gate.place(len(uploads) - 1):
-                    said = await asyncio.gather(*(_one(house, wish, u) for u in uploads))
+            with state.gate.admit():
+                wanted = _prediction_request(state, query)
+                kind, reading = request.headers.get("content-type", ""), True
+                uploads = await read_uploads(kind, request.stream(), state.limits.images)
+                with state.gate.admit(len(uploads) - 1):
+                    predictions = await asyncio.gather(*(_one(state, wanted, u) for u in uploads))
         except Problem as problem:
-            house.metrics.rejected(problem.code)
-            if problem.status == 503 and not taken:
+            state.metrics.rejected(problem.code)
+            if problem.status == 503 and not reading:
                 async for _ in request.stream():  # else the client's sending breaks off
                     pass
             raise
-        if len(said) == 1 and said[0]["error"]:
-            raise Problem(said[0]["status"], "image", said[0]["error"])
-        info = wish.model.predictor.info
+        if len(predictions) == 1 and predictions[0]["error"]:
+            raise Problem(predictions[0]["status"], "image", predictions[0]["error"])
+        info = wanted.model.predictor.info
         return JSONResponse(
             {
                 "schema_version": 1,
-                "model": wish.model.id,
-                "identity": wish.model.predictor.bundle.identity,
+                "model": wanted.model.id,
+                "identity": wanted.model.predictor.bundle.identity,
                 "research_only": True,
                 "leaky": info.leaky,
                 "synthetic": info.synthetic,
-                "predictions": said,
+                "predictions": predictions,
             }
         )
 
     app.openapi()["components"]["schemas"]["ProblemShape"] = ProblemShape.model_json_schema()
 
 
-def _wish(house: House, ask: Ask) -> Wish:
-    found = _model(house, ask.model)
-    info = found.predictor.info
+def _prediction_request(state: AppState, query: PredictQuery) -> PredictionRequest:
+    model = _model(state, query.model)
+    info = model.predictor.info
     try:
-        point = find_point(info, ask.operating_point)
+        point = find_point(info, query.operating_point)
     except BadInput as error:
         raise Problem(400, "operating_point", str(error)) from None
-    corners = [v for v in (ask.roi_x, ask.roi_y, ask.roi_size) if v is not None]
+    corners = [v for v in (query.roi_x, query.roi_y, query.roi_size) if v is not None]
     if corners and len(corners) < 3:
         raise Problem(400, "roi", "give all of roi_x, roi_y and roi_size, or none")
     if info.training.regions and not corners:
         raise Problem(400, "roi", "this model has learnt from regions: give roi_x, roi_y, roi_size")
-    if info.facts is None and any(v is not None for v in (ask.age, ask.sex, ask.site)):
+    if info.facts is None and any(v is not None for v in (query.age, query.sex, query.site)):
         raise Problem(400, "facts", "this model does not read age, sex or site")
-    case = Case(math.nan if ask.age is None else ask.age, ask.sex or "", ask.site or "")
+    clinical = ClinicalInputs(
+        math.nan if query.age is None else query.age, query.sex or "", query.site or ""
+    )
     roi = Roi(*corners) if corners else None
-    return Wish(found, point, ask.abstain, ask.heatmap, roi, case)
+    return PredictionRequest(model, point, query.abstain, query.heatmap, roi, clinical)
 
 
-async def _one(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
+async def _one(state: AppState, wanted: PredictionRequest, upload: Upload) -> dict[str, Any]:
     """The answer to one image, from a worker thread."""
 
     def job(waited: float) -> dict[str, Any]:
-        house.metrics.phase.labels("queue").observe(waited)
-        return _answered(house, wish, upload)
+        state.metrics.phase.labels("queue").observe(waited)
+        return _answered(state, wanted, upload)
 
-    return await asyncio.wrap_future(house.gate.submit(job))
+    return await asyncio.wrap_future(state.gate.submit(job))
 
 
-def _answered(house: House, wish: Wish, upload: Upload) -> dict[str, Any]:
-    predictor, data = wish.model.predictor, bytes(upload.data)
+def _answered(state: AppState, wanted: PredictionRequest, upload: Upload) -> dict[str, Any]:
+    predictor, data = wanted.model.predictor, bytes(upload.data)
     started = time.perf_counter()
     try:
-        refuse_pixels(data, house.limits.pixels)
-        view = read_view(data, predictor.how, wish.roi, name="image")
+        refuse_pixels(data, state.limits.pixels)
+        view = read_view(data, predictor.how, wanted.roi, name="image")
     except UnreadableImage as error:
-        house.metrics.rejected("image")
+        state.metrics.rejected("image")
         return {"name": upload.name, "error": one_line(error.reason), "status": error.status}
     decoded = time.perf_counter()
     coding = predictor.info.facts
-    facts = None if coding is None else encode_cases([wish.case], coding)
-    outputs = predictor.predict(view.pixels[None], wish.with_cam, facts)
-    said = answers(predictor, outputs, wish.point, wish.abstain)[0].model_dump()
-    house.metrics.phase.labels("decode").observe(decoded - started)
-    house.metrics.phase.labels("inference").observe(time.perf_counter() - decoded)
-    house.metrics.images.labels(wish.model.id).inc()
+    facts = None if coding is None else encode_clinical([wanted.clinical], coding)
+    outputs = predictor.predict(view.pixels[None], wanted.with_cam, facts)
+    answer = answers(predictor, outputs, wanted.point, wanted.abstain)[0].model_dump()
+    state.metrics.phase.labels("decode").observe(decoded - started)
+    state.metrics.phase.labels("inference").observe(time.perf_counter() - decoded)
+    state.metrics.images.labels(wanted.model.id).inc()
     if outputs.cam is not None:
         maps = outputs.cam[0].round(4).tolist()
-        said["cam"] = dict(zip(predictor.info.classes, maps, strict=True))
-    _note(house.audit, data, predictor.bundle.identity, said)
-    strange = "" if coding is None else not_understood(wish.case, coding)
-    note = "; ".join(filter(None, (view.note, strange)))
-    return {"name": upload.name, "error": None, "status": 200, "note": note, **said}
+        answer["cam"] = dict(zip(predictor.info.classes, maps, strict=True))
+    _note(state.audit, data, predictor.bundle.identity, answer)
+    ignored = "" if coding is None else not_understood(wanted.clinical, coding)
+    note = "; ".join(filter(None, (view.note, ignored)))
+    return {"name": upload.name, "error": None, "status": 200, "note": note, **answer}
 
 
-def _note(audit: AuditLog | None, data: bytes, identity: str, said: dict[str, Any]) -> None:
+def _note(audit: AuditLog | None, data: bytes, identity: str, answer: dict[str, Any]) -> None:
     """One line in the audit log, where there is one; without it there is no answer."""
     if audit is None:
         return
     entry = {
         "image_sha256": hashlib.sha256(data).hexdigest(),
         "model": identity,
-        "probabilities": said["probabilities"],
-        "decision": said["decision"],
-        "ood_flag": None if said["ood"] is None else said["ood"]["flagged"],
+        "probabilities": answer["probabilities"],
+        "decision": answer["decision"],
+        "ood_flag": None if answer["ood"] is None else answer["ood"]["flagged"],
     }
     try:
         audit.add(entry)

@@ -13,7 +13,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import parse_options_header
 
-from lesionlab.deployment.problems import Problem
+from lesionlab.deployment.http_errors import Problem
 
 MAX_PARTS = 32
 IMAGE_TYPES = ("image/", "application/octet-stream", "application/dicom")

@@ -1,4 +1,4 @@
-"""Admission control: a bounded number of images in the house, the rest is told when to return."""
+"""Admission control: a bounded number of images waits or runs; the rest is refused with 503."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from lesionlab.deployment.problems import Problem
+from lesionlab.deployment.http_errors import Problem
 
 T = TypeVar("T")
 SMOOTHING = 0.05  # weight of the newest job in the mean time of a job
@@ -32,7 +32,7 @@ class Gate:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="predict")
 
     @contextmanager
-    def place(self, count: int = 1) -> Iterator[None]:
+    def admit(self, count: int = 1) -> Iterator[None]:
         """Hold `count` places; `Problem` 503 with Retry-After where they are not free."""
         with self._lock:
             if self.draining or self.inside + count > self.capacity:

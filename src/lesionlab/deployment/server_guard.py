@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from lesionlab.deployment.problems import PROBLEM, Problem
+from lesionlab.deployment.http_errors import PROBLEM, Problem
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from lesionlab.deployment.problems import PROBLEM, Problem
-from lesionlab.deployment.server import House, create_app
+from lesionlab.deployment.http_errors import PROBLEM, Problem
+from lesionlab.deployment.server import AppState, create_app
 from lesionlab.deployment.server_audit import AuditLog
 from lesionlab.deployment.server_gate import Gate
 from lesionlab.deployment.server_guard import App, Rules, send_problem
@@ -23,6 +24,7 @@ from lesionlab.deployment.server_schema import ServerLimits
 from lesionlab.errors import BadInput
 from lesionlab.platforms import usable_cpus
 
+TOKEN_VARIABLE = "LESIONLAB_TOKEN"  # noqa: S105 (the name of a variable)
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HEADER_SECONDS = 10.0
 WRITE_SECONDS = 30.0  # for a client to take what waits for it
@@ -121,7 +123,27 @@ async def too_many(_: Any, __: Any, send: Any) -> None:
     )
 
 
-def build(bundles: list[Path], settings: ServeSettings) -> tuple[App, House]:
+def read_token(path: Path | None) -> str | None:
+    """The bearer token of a file, else of the environment; None where there is none."""
+    token, where = os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE
+    if path is not None:
+        where = str(path)
+        try:
+            token = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"cannot be read ({error})", where=where) from None
+    elif not token:
+        return None
+    if len(token) < 16:
+        raise BadInput(
+            "the token is shorter than 16 characters",
+            where=where,
+            remedy="make one with: openssl rand -hex 32",
+        )
+    return token
+
+
+def build(bundles: list[Path], settings: ServeSettings) -> tuple[App, AppState]:
     """The application and what it shares; every bundle is checked and self-tested first."""
     exposed = settings.host not in LOOPBACK
     if exposed and settings.token is None:
@@ -139,14 +161,14 @@ def build(bundles: list[Path], settings: ServeSettings) -> tuple[App, House]:
         max_body=settings.max_body_mb * 2**20,
     )
     workers = settings.workers or usable_cpus()
-    house = House(
+    state = AppState(
         models=Models(bundles, settings.key),
         gate=Gate(workers, settings.queue),
         metrics=Metrics(),
         limits=ServerLimits(workers=workers, queue=settings.queue),
         audit=None if settings.audit is None else AuditLog(settings.audit),
     )
-    return create_app(house, rules), house
+    return create_app(state, rules), state
 
 
 def configuration(app: App, settings: ServeSettings) -> uvicorn.Config:

@@ -7,11 +7,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from lesionlab.deployment.answers import Answer, Decision, OodScores
-from lesionlab.deployment.cases import MAX_AGE
-from lesionlab.deployment.problems import PROBLEM
+from lesionlab.deployment.clinical_inputs import MAX_AGE
+from lesionlab.deployment.http_errors import PROBLEM
 
 
-class Ask(BaseModel):
+class PredictQuery(BaseModel):
     """What a request asks for, beside its images: the query of /v1/predict."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -80,6 +80,7 @@ class ModelShape(BaseModel):
     classes: list[str]
     malignant: list[str]
     operating_points: list[dict[str, Any]]
+    no_operating_point: str
     conformal: list[dict[str, Any]]
     outputs: list[str]
     leaky: bool

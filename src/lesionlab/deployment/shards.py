@@ -10,20 +10,20 @@ from __future__ import annotations
 import csv
 import hashlib
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lesionlab import files
-from lesionlab.deployment.answers import find_point
-from lesionlab.deployment.batch import How, predict_items
+from lesionlab.deployment.batch import PredictOptions, predict_items
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.predictor import Predictor
-from lesionlab.deployment.table import PredictionsTable, TablePlan, columns
+from lesionlab.deployment.table import PredictionsTable, TablePlan
 from lesionlab.errors import BadInput
+from lesionlab.experiments.engine import Outcome
 from lesionlab.progress import Progress
 
 PLAN = "plan.json"
@@ -34,14 +34,11 @@ class Shard:
     """Some images, and how they are to be answered: all that a worker needs."""
 
     bundle: str
-    identity: str
-    items: tuple[Item, ...]
-    csv: str
-    operating_point: str | None
-    abstain: str
-    draft: bool
+    plan: TablePlan
+    options: PredictOptions
     threads: int
-    settings: tuple[tuple[str, str], ...]
+    items: tuple[Item, ...] = ()
+    csv: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -58,20 +55,48 @@ def do_shard(shard: Shard, progress: Progress) -> dict[str, Any]:
     """Answer the images of a shard that have no row yet; `{n, errors, resumed}`."""
     if Path(shard.csv).is_file():
         return {"n": len(shard.items), "errors": 0, "resumed": len(shard.items)}
-    predictor = _predictor(shard.bundle, shard.identity, shard.threads)
-    point = find_point(predictor.info, shard.operating_point)
-    names = tuple(columns(predictor.info, point is not None))
-    table, errors = (
-        PredictionsTable(Path(shard.csv), TablePlan(shard.identity, names, dict(shard.settings))),
-        0,
-    )
+    predictor = _predictor(shard.bundle, shard.plan.bundle, shard.threads)
+    table, errors = PredictionsTable(Path(shard.csv), shard.plan), 0
     left = table.left(shard.items)
     with table:
-        how = How(point, shard.abstain, shard.draft)
-        for result in progress(predict_items(predictor, left, how), "predicting", len(left)):
+        results = predict_items(predictor, left, shard.options)
+        for result in progress(results, "predicting", len(left)):
             errors += bool(result.error)
             table.add(result)
     return {"n": len(shard.items), "errors": errors, "resumed": len(shard.items) - len(left)}
+
+
+def predict_in_shards(
+    items: Sequence[Item],
+    shard: Shard,
+    csv: Path,
+    size: int,
+    run: Callable[..., Iterator[Outcome]],
+) -> tuple[int, int]:
+    """Answer all images in shards of `size` and join their tables as `csv`.
+
+    `shard` says how, without its images; `run(jobs, work)` does the shards that are not there.
+    Returns how many images could not be answered and how many were there already.
+    """
+    if size < 1:
+        raise BadInput(f"a shard of {size} images", where="--shard", remedy="at least 1")
+    shards = cut(items, size, csv, shard)
+    left = [(name, s) for name, s in shards if not Path(s.csv).is_file()]
+    resumed, failed = len(items) - sum(len(s.items) for _, s in left), []
+    for outcome in run(left, do_shard):
+        if outcome.result is None:
+            failed.append(f"{outcome.name}: {outcome.error}")
+        else:
+            resumed += outcome.result["resumed"]
+    if failed:
+        raise BadInput(
+            f"{len(failed)} of {len(shards)} shards failed; {failed[0]}",
+            where=str(csv),
+            remedy="call it again: the others are kept",
+        )
+    errors = errors_in(shards)
+    join(shards, csv)
+    return errors, resumed
 
 
 def cut(items: Sequence[Item], size: int, csv: Path, shard: Shard) -> list[tuple[str, Shard]]:
@@ -80,12 +105,12 @@ def cut(items: Sequence[Item], size: int, csv: Path, shard: Shard) -> list[tuple
     if csv.exists():
         raise BadInput("exists already", where=str(csv), remedy="choose another --csv")
     listed = hashlib.sha256(
-        repr([(i.image_id, i.path.as_posix(), i.roi, i.case) for i in items]).encode()
+        repr([(i.image_id, i.path.as_posix(), i.roi, i.clinical) for i in items]).encode()
     )
     plan = {
         "schema_version": 1,
-        "bundle": shard.identity,
-        "settings": dict(shard.settings),
+        "bundle": shard.plan.bundle,
+        "settings": dict(shard.plan.settings),
         "size": size,
         "images": len(items),
         "items": listed.hexdigest(),
@@ -98,21 +123,21 @@ def cut(items: Sequence[Item], size: int, csv: Path, shard: Shard) -> list[tuple
         )
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / PLAN, plan)
-    found = []
+    shards = []
     for number, start in enumerate(range(0, len(items), size)):
         name = f"shard-{number:06d}"
-        part = {**vars(shard), "items": tuple(items[start : start + size])}
-        found.append((name, Shard(**{**part, "csv": str(folder / f"{name}.csv")})))
-    return found
+        own = tuple(items[start : start + size])
+        shards.append((name, replace(shard, items=own, csv=str(folder / f"{name}.csv"))))
+    return shards
 
 
 def errors_in(shards: Sequence[tuple[str, Shard]]) -> int:
     """Images that could not be answered, in all finished shards, whenever they were done."""
-    found = 0
+    errors = 0
     for _, shard in shards:
         with Path(shard.csv).open(newline="", encoding="utf-8") as stream:
-            found += sum(bool(row["error"]) for row in csv.DictReader(stream))
-    return found
+            errors += sum(bool(row["error"]) for row in csv.DictReader(stream))
+    return errors
 
 
 def join(shards: Sequence[tuple[str, Shard]], csv: Path) -> None:

@@ -22,9 +22,9 @@ from pydantic import BaseModel
 
 from lesionlab import files, platforms
 from lesionlab.deployment.answers import Answer, CsvColumn
-from lesionlab.deployment.batch import ABOUT_IMAGE, ImageResult, about_image
+from lesionlab.deployment.batch import ABOUT_IMAGE, ImageResult, PredictOptions, about_image
 from lesionlab.deployment.inputs import Item
-from lesionlab.deployment.schema import BundleInfo
+from lesionlab.deployment.schema import BundleInfo, point_name
 from lesionlab.errors import BadInput
 
 SYNC_ROWS = 64
@@ -120,6 +120,21 @@ class TablePlan:
         """Hex SHA-256."""
         text = json.dumps([self.bundle, self.columns, self.settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plan_table(
+    info: BundleInfo, identity: str, items: Sequence[Item], options: PredictOptions
+) -> TablePlan:
+    """The plan of a table of these images, with the clinical inputs that the model reads."""
+    settings = {
+        "operating_point": point_name(options.point) if options.point else "",
+        "abstain": options.abstain,
+        "draft": str(options.draft),
+    }
+    if info.facts is not None:
+        clinical = repr([item.clinical for item in items])
+        settings["cases"] = hashlib.sha256(clinical.encode()).hexdigest()
+    return TablePlan(identity, tuple(columns(info, options.point is not None)), settings)
 
 
 class PredictionsTable:

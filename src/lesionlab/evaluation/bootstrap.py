@@ -7,6 +7,7 @@ on the size of the chunks in which they are computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,17 @@ import numpy.typing as npt
 from lesionlab.evaluation.predictions import Floats, Ints
 from lesionlab.progress import SILENT, Progress
 
+
+@dataclass(frozen=True)
+class Resampling:
+    """How often groups are drawn anew, from which seed, and who is told how far it is."""
+
+    resamples: int = 2000
+    seed: int = 0
+    progress: Progress = SILENT
+
+
+RESAMPLING = Resampling()
 Statistics = Callable[[Floats], Mapping[str, Floats]]
 # Replicates x images worked on at once: a few arrays that fit the cache. At least 8 replicates,
 # for the sake of the sparse products; with 400,000 images that is some 25 MB an array.

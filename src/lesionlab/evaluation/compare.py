@@ -183,7 +183,7 @@ def paired_rows(
     if len(set(names)) < len(names):
         raise BadInput(f"two models are called '{max(names, key=names.count)}'")
     first_name, first = models[0]
-    kept = np.flatnonzero(first.y_true >= 0)
+    kept = np.flatnonzero(first.is_labelled)
     if not len(kept):
         raise BadInput("no image has a label", where=first_name, remedy="add a column 'label'")
     rows = [first.take(kept)]

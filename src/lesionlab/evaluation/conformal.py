@@ -18,8 +18,11 @@ from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import MINIMUM_GROUPS, proportion_measure, weighted_mean_measure
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.subject import Subject
+from lesionlab.evaluation.units import Unit, to_unit
 
 ALPHA = 0.1
+DEFAULT_METHOD = "lac"
 ROUNDING = 1e-9  # sums of probabilities reach 1 only up to rounding
 RAPS_PENALTY, RAPS_FREE = 0.01, 2  # added for each rank beyond the second
 
@@ -132,7 +135,7 @@ def fit_conformal(
         raise BadInput(
             "conformal sets are never calibrated on test", remedy="use the part calib or valid"
         )
-    known = predictions.take(np.flatnonzero(predictions.y_true >= 0))
+    known = predictions.labelled()
     rows = one_a_group(known, seed)
     scores = SCORES[method](known.y_prob[rows])
     truth, needed = known.y_true[rows], groups_needed(alpha)
@@ -182,7 +185,7 @@ def measure_sets(rule: Conformal, predictions: Predictions) -> dict[str, Any]:
     """Achieved coverage and sizes on other data, overall and by class of the truth, as JSON."""
     if rule.classes != predictions.classes:
         raise BadInput("the classes differ from those of the conformal rule", where="conformal")
-    known = predictions.take(np.flatnonzero(predictions.y_true >= 0))
+    known = predictions.labelled()
     codes, _ = group_codes(known.groups)
     sets = prediction_sets(rule, known.y_prob)
     covered, size = sets[np.arange(len(known)), known.y_true], sets.sum(1)
@@ -208,3 +211,62 @@ def measure_sets(rule: Conformal, predictions: Predictions) -> dict[str, Any]:
         **summary(np.ones(len(known), bool)),
         "classes": {n: summary(known.y_true == k) for k, n in enumerate(rule.classes)},
     }
+
+
+@dataclass(frozen=True)
+class SetOptions:
+    """Which prediction sets are wanted: the default ones where `method` is None, none for "none".
+
+    `alpha` is the proportion of each class that its sets may miss. `rare`: a class with too few
+    groups to calibrate is refused, or is in every set.
+    """
+
+    method: str | None = None
+    alpha: float = ALPHA
+    rare: Literal["refuse", "include"] = "refuse"
+
+
+def sets_of(subject: Subject, asked: SetOptions, unit: Unit, seed: int) -> dict[str, Any] | None:
+    """Achieved coverage and sizes of conformal sets, by class; None where there is nothing to say.
+
+    They are calibrated on validation (or the calibration part) and measured on another part;
+    without one there are none. What calibration refuses (too few lesions of a class) is raised
+    where a method was asked for, else given as `{"refused": why}`; with `rare="include"` such a
+    class is in every set.
+    """
+    method, alpha = asked.method, asked.alpha
+    if method == "none":
+        return None
+    if subject.chooser is None or subject.chooser[0] == subject.part:
+        if method is None:
+            return None
+        raise BadInput(
+            f"sets are not measured on the data that calibrate them ('{subject.part}')",
+            where=subject.wording("sets"),
+            remedy=_where_to_measure(subject),
+        )
+    if not 0 < alpha < 1:
+        raise BadInput(f"{alpha} lies outside (0, 1)", where=subject.wording("alpha"))
+    name, calibrating = subject.chooser
+    try:
+        rule = fit_conformal(
+            _units(calibrating, unit, subject.malignant),
+            calibrated_on=name, method=method or DEFAULT_METHOD, alpha=alpha, seed=seed,
+            rare=asked.rare,
+        )  # fmt: skip
+    except BadInput as error:
+        if method is not None:
+            raise
+        return {"calibrated_on": name, "refused": str(error)}
+    found = measure_sets(rule, _units(subject.predictions, unit, subject.malignant))
+    return {"calibrated_on": name} | found
+
+
+def _where_to_measure(subject: Subject) -> str:
+    if subject.run is not None:
+        return "evaluate another part of the run"
+    return f"give other cases that calibrate them: {subject.wording('calib')}"
+
+
+def _units(predictions: Predictions, unit: Unit, malignant: tuple[str, ...]) -> Predictions:
+    return to_unit(predictions.labelled(), unit, malignant)

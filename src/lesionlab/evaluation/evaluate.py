@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import metrics
-from lesionlab.evaluation.bootstrap import group_codes
+from lesionlab.evaluation.bootstrap import RESAMPLING, Resampling, group_codes
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.headline import MALIGNANT, headline, malignant_v_benign, per_class
 from lesionlab.evaluation.intervals import Measure
@@ -19,6 +19,9 @@ from lesionlab.evaluation.measured import measure_cases
 from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.evaluation.predictions import Floats, Predictions
 from lesionlab.evaluation.sections import (
+    CalibrationResult,
+    ConfusionTable,
+    PointResult,
     calibration_section,
     class_counts,
     confusion_section,
@@ -29,7 +32,6 @@ from lesionlab.evaluation.sections import (
     operating_point_section,
 )
 from lesionlab.evaluation.units import Unit, to_unit
-from lesionlab.progress import SILENT, Progress
 
 SCHEMA_VERSION = 1
 
@@ -58,10 +60,10 @@ class Evaluation:
     metrics: dict[str, Measure]
     per_class: dict[str, dict[str, Measure]]
     malignant_v_benign: dict[str, Measure] | None
-    confusion: dict[str, Any]
-    confusion_prior_corrected: dict[str, Any] | None
-    operating_points: list[dict[str, Any]]
-    calibration: dict[str, Any]
+    confusion: ConfusionTable
+    confusion_prior_corrected: ConfusionTable | None
+    operating_points: list[PointResult]
+    calibration: CalibrationResult
     decision_curve: dict[str, Any] | None
     curves: dict[str, Any]
     undefined_replicates: dict[str, int]
@@ -97,10 +99,8 @@ def evaluate_predictions(
     prior: Floats | None = None,
     operating_points: Sequence[OperatingPoint] = (),
     unit: Unit = "image",
-    resamples: int = 2000,
-    seed: int = 0,
     prevalences: Sequence[float] = (),
-    progress: Progress = SILENT,
+    resampling: Resampling = RESAMPLING,
 ) -> Evaluation:
     """Measure a predictions table.
 
@@ -111,11 +111,16 @@ def evaluate_predictions(
     class is unknown.
     """
     _check(predictions, malignant, prior)
-    _check_numbers(resamples, prevalences)
-    known = predictions.take(np.flatnonzero(predictions.y_true >= 0))
+    _check_numbers(resampling.resamples, prevalences)
+    known = predictions.labelled()
     data = to_unit(known, unit, malignant)
     cases = cases_of(data, malignant, prior)
-    m = measure_cases(cases, resamples=resamples, seed=seed, progress=progress)
+    m = measure_cases(
+        cases,
+        resamples=resampling.resamples,
+        seed=resampling.seed,
+        progress=resampling.progress,
+    )
     counts = class_counts(cases)
     share = {c: counts[c]["images"] / len(data) for c in data.classes}
     corrected = cases.y_pred_corrected
@@ -127,8 +132,8 @@ def evaluate_predictions(
         unit=unit,
         resampled=data.group_unit,
         groups=cases.n_groups,
-        resamples=resamples,
-        seed=seed,
+        resamples=resampling.resamples,
+        seed=resampling.seed,
         classes=data.classes,
         malignant=malignant,
         positive=positive,
@@ -171,7 +176,7 @@ def _check(predictions: Predictions, malignant: tuple[str, ...], prior: Floats |
             f"a class is called '{MALIGNANT}', and others are malignant too",
             remedy="give the class another name",
         )
-    if not (predictions.y_true >= 0).any():
+    if not (predictions.is_labelled).any():
         raise BadInput("no row has a label", remedy="add a column 'label', or give the truth")
     if prior is not None and (len(prior) != len(predictions.classes) or not np.all(prior >= 0)):
         raise BadInput("the prior does not fit the classes", where="evaluate")

@@ -22,17 +22,9 @@ from lesionlab.evaluation.intervals import (
     lower_bound,
     proportion_measure,
 )
+from lesionlab.evaluation.policies import DEFAULT_POLICY, DEFAULT_TARGET, POLICIES
 from lesionlab.evaluation.predictions import Floats, Ints, Predictions
 
-POLICIES = {
-    "sensitivity_bound": "the one-sided 95 % lower bound of sensitivity is at least the target",
-    "sensitivity": "the observed sensitivity is at least the target (no allowance for chance)",
-    "specificity": "the observed specificity is at least the target (no allowance for chance)",
-    "youden": "sensitivity + specificity is greatest",
-    "cost": "the expected cost is least; the target is the cost of a miss in false alarms",
-    "fixed": "the threshold is given",
-}
-DEFAULT_TARGET = 0.95
 CONFIDENCE = 0.95
 
 
@@ -108,7 +100,7 @@ def choose_operating_point(
     *,
     score: Sequence[str],
     chosen_on: str,
-    policy: str = "sensitivity_bound",
+    policy: str = DEFAULT_POLICY,
     target: float | None = None,
     prior: Mapping[str, float] | None = None,
 ) -> OperatingPoint:
@@ -128,7 +120,7 @@ def choose_operating_point(
             remedy="choose it on valid or calib, or give a fixed threshold",
         )
     target = _checked_target(policy, target)
-    known = predictions.take(np.flatnonzero(predictions.y_true >= 0))
+    known = predictions.labelled()
     values = score_of(known.y_prob, known.classes, score)
     names = np.array(known.classes, dtype=object)[known.y_true]
     positive = np.isin(names, list(score))
@@ -137,9 +129,33 @@ def choose_operating_point(
         raise BadInput(f"no {kind} case to choose an operating point on", where=chosen_on)
     codes, _ = group_codes(known.groups)
     threshold = CHOOSERS[policy](values, positive, codes, target)
-    return _described(
-        policy, target, threshold, tuple(score), chosen_on, prior, values, positive, codes
-    )
+    scored = Scored(values, positive, codes)
+    return _described(policy, target, threshold, tuple(score), chosen_on, prior, scored)
+
+
+def default_operating_point(
+    predictions: Predictions,
+    *,
+    score: Sequence[str],
+    chosen_on: str,
+    prior: Mapping[str, float] | None = None,
+) -> tuple[OperatingPoint | None, str]:
+    """The point that holds where nobody chose one; or None, and why it is withheld.
+
+    It is withheld where no class is malignant, and where the data cannot keep the promise of the
+    default policy (fewer than 59 positive groups). Report and bundle both ask here, so that a
+    bundle never carries a decision that the report withheld.
+    """
+    if not score:
+        return None, "no class is malignant"
+    try:
+        point = choose_operating_point(
+            predictions, score=score, chosen_on=chosen_on, prior=prior,
+            policy=DEFAULT_POLICY, target=DEFAULT_TARGET,
+        )  # fmt: skip
+    except BadInput as error:
+        return None, str(error)
+    return point, ""
 
 
 def _checked_target(policy: str, target: float | None) -> float:
@@ -154,6 +170,15 @@ def _checked_target(policy: str, target: float | None) -> float:
     return value
 
 
+@dataclass(frozen=True)
+class Scored:
+    """The score of each case, whether it is one of the positives, and its group's number; (N,)."""
+
+    values: Floats
+    positive: npt.NDArray[np.bool_]
+    codes: Ints
+
+
 def _described(
     policy: str,
     target: float,
@@ -161,11 +186,10 @@ def _described(
     score: tuple[str, ...],
     chosen_on: str,
     prior: Mapping[str, float] | None,
-    values: Floats,
-    positive: npt.NDArray[np.bool_],
-    codes: Ints,
+    scored: Scored,
 ) -> OperatingPoint:
-    called = values >= threshold
+    positive, codes = scored.positive, scored.codes
+    called = scored.values >= threshold
     return OperatingPoint(
         policy=policy,
         target=None if policy == "youden" else target,

@@ -58,6 +58,15 @@ class Predictions:
         kinds = {str(g).split(":", 1)[0] for g in self.groups}
         return kinds.pop() if len(kinds) == 1 else "mixed"
 
+    @property
+    def is_labelled(self) -> npt.NDArray[np.bool_]:
+        """`(N,)`: the rows whose class is known."""
+        return np.asarray(self.y_true >= 0)
+
+    def labelled(self) -> Predictions:
+        """The rows whose class is known, in their order."""
+        return self.take(self.is_labelled)
+
     def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Predictions:
         """The given rows, in the given order."""
         logits = None if self.logits is None else self.logits[rows]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from lesionlab.data.taxonomy import counterparts, malignant_of
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import ranking
-from lesionlab.evaluation.bootstrap import bootstrap, group_codes
+from lesionlab.evaluation.bootstrap import RESAMPLING, Resampling, bootstrap, group_codes
 from lesionlab.evaluation.confusion import ratio
 from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
@@ -163,8 +163,7 @@ def compare_with_readers(
     name: str = "pooled readers",
     threshold: float | None = None,
     weight: Weight = "image",
-    resamples: int = 2000,
-    seed: int = 0,
+    resampling: Resampling = RESAMPLING,
 ) -> ReaderComparison:
     """Lay pooled readers beside a model, on the images that both saw.
 
@@ -182,7 +181,9 @@ def compare_with_readers(
     data = pair(predictions, votes, malignant, name)
     statistics = difference_statistics(data, weight, threshold)
     observed = statistics(np.ones((1, data.n_groups)))
-    drawn = bootstrap(statistics, data.n_groups, resamples=resamples, seed=seed)
+    drawn = bootstrap(
+        statistics, data.n_groups, resamples=resampling.resamples, seed=resampling.seed
+    )
     reader, model = reader_measures(data, weight), model_measures(data, weight, threshold)
     difference = {
         key: _difference(data, float(value[0]), drawn[key]) for key, value in observed.items()
@@ -221,7 +222,7 @@ def pair(p: Predictions, votes: Votes, malignant: tuple[str, ...], name: str) ->
         remedy = nearest(unknown[0], p.classes) if unknown else "name the malignant classes"
         raise BadInput(what, where=name, remedy=remedy)
     place = {image: row for row, image in enumerate(votes.image_id)}
-    rows = np.flatnonzero([i in place for i in p.image_id] & (p.y_true >= 0))
+    rows = np.flatnonzero([i in place for i in p.image_id] & (p.is_labelled))
     if not len(rows):
         raise BadInput("no labelled image has votes", where=name, remedy="check the image ids")
     shared = p.take(rows)

@@ -69,6 +69,6 @@ def _keys(p: Predictions) -> list[Row]:
 
     As float32: one side may have been stored so.
     """
-    known = p.y_true >= 0
+    known = p.is_labelled
     rows = np.column_stack([p.y_true[known], p.y_prob[known, 1:].astype(np.float32)])
     return [tuple(row) for row in rows.tolist()]

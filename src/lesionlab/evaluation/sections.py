@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -11,13 +11,53 @@ from lesionlab.evaluation import confusion, curves
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.decision_curve import decision_curve
 from lesionlab.evaluation.headline import MALIGNANT, two_by_two
+from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.metrics import absent_classes
 from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating_point
-from lesionlab.evaluation.predictions import Ints, Predictions
+from lesionlab.evaluation.predictions import Floats, Ints, Predictions
 from lesionlab.evaluation.prevalence import PREVALENCES, values_at
 from lesionlab.evaluation.reliability import calibration_line, reliability_bins
 from lesionlab.evaluation.units import AGGREGATION
+
+
+class ConfusionTable(TypedDict):
+    """`counts (K, K)`: rows are the truth; `rows (K, K)` sum to 1, NaN for an absent class."""
+
+    classes: list[str]
+    counts: Ints
+    rows: Floats
+
+
+class PointCounts(TypedDict):
+    """Cases at an operating point."""
+
+    tp: int
+    fn: int
+    fp: int
+    tn: int
+
+
+class PointResult(TypedDict):
+    """A locked operating point as it was chosen (JSON), and what it shows on the data measured."""
+
+    chosen: dict[str, Any]
+    threshold: float
+    sensitivity: Measure
+    specificity: Measure
+    ppv: Measure
+    npv: Measure
+    counts: PointCounts
+    prevalence: float | None
+    at_prevalence: list[dict[str, Any]]  # prevalence, ppv, npv
+
+
+class CalibrationResult(TypedDict):
+    """Reliability bins of the highest probability; bins and calibration line of each score."""
+
+    score: str
+    bins: list[dict[str, Any]]
+    classes: dict[str, dict[str, Any]]
 
 
 def class_counts(c: Cases) -> dict[str, dict[str, int]]:
@@ -29,7 +69,7 @@ def class_counts(c: Cases) -> dict[str, dict[str, int]]:
     return result
 
 
-def confusion_section(c: Cases, y_pred: Ints) -> dict[str, Any]:
+def confusion_section(c: Cases, y_pred: Ints) -> ConfusionTable:
     """Counts, and rows that sum to 1 (null for an absent class)."""
     counts = confusion.confusion_matrix(c.y_true, y_pred, len(c.classes))
     rows = confusion.ratio(counts, counts.sum(1, keepdims=True))
@@ -38,7 +78,7 @@ def confusion_section(c: Cases, y_pred: Ints) -> dict[str, Any]:
 
 def operating_point_section(
     point: OperatingPoint, data: Predictions, m: Measured, prevalences: Sequence[float]
-) -> dict[str, Any]:
+) -> PointResult:
     """The point as it was chosen, and what it shows on these data, unchanged."""
     called = apply_operating_point(point, data.y_prob, data.classes)
     names = np.array(data.classes, dtype=object)[data.y_true]
@@ -52,7 +92,10 @@ def operating_point_section(
     return {
         "chosen": point.to_json(),
         "threshold": point.threshold,
-        **here,
+        "sensitivity": here["sensitivity"],
+        "specificity": here["specificity"],
+        "ppv": here["ppv"],
+        "npv": here["npv"],
         "counts": {
             "tp": int((called & is_positive).sum()),
             "fn": int((~called & is_positive).sum()),
@@ -64,7 +107,7 @@ def operating_point_section(
     }
 
 
-def calibration_section(c: Cases) -> dict[str, Any]:
+def calibration_section(c: Cases) -> CalibrationResult:
     """Reliability bins of the highest probability; bins and calibration line of each score."""
     confidence, top = c.y_prob.max(1), c.y_prob.argmax(1)
     return {

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation.bootstrap import group_codes
+from lesionlab.evaluation.bootstrap import Resampling, group_codes
 from lesionlab.evaluation.intervals import (
     Measure,
     proportion_measure,
@@ -21,10 +21,10 @@ from lesionlab.evaluation.intervals import (
 )
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.primary import Primary, measured, primary_of
-from lesionlab.progress import SILENT, Progress
 
 SCHEMA_VERSION = 1
 UNKNOWN = "unknown"
+RESAMPLING = Resampling(1000)
 FEWEST = 20  # groups of each kind (malignant and benign) below which nothing is said of a subgroup
 MOST_LEVELS = 12  # the rarest further ones are counted together as "other"
 AGE_BANDS = (0, 30, 45, 60, 75)
@@ -94,9 +94,7 @@ def subgroups(
     metric: str | None = None,
     threshold: float | None = None,
     fewest: int = FEWEST,
-    resamples: int = 1000,
-    seed: int = 0,
-    progress: Progress = SILENT,
+    resampling: Resampling = RESAMPLING,
 ) -> tuple[Attribute, ...]:
     """The metric, its interval and calibration in every subgroup.
 
@@ -112,16 +110,16 @@ def subgroups(
     for name in names:
         if name not in LEVELS:
             raise BadInput(f"no subgroup '{name}'", remedy=nearest(name, LEVELS))
-    labelled = predictions.y_true >= 0
+    labelled = predictions.is_labelled
     data, table = predictions.take(labelled), table[labelled]
     if metric is None:
         metric = "malignant_roc_auc" if malignant else "roc_auc"
     primary = primary_of(metric, data.classes, malignant)
     mask = np.isin(np.array(data.classes, dtype=object), list(malignant))
-    options = _Options(primary, malignant, mask, threshold, fewest, resamples, seed)
+    options = _Options(primary, malignant, mask, threshold, fewest, resampling)
     everybody = _measured(data, "all", options)
     found = []
-    for name in progress(names, "subgroups", len(names)):
+    for name in resampling.progress(names, "subgroups", len(names)):
         level = LEVELS[name](table)
         known = [v for v in _ordered(level) if v != UNKNOWN]
         if attributes is None and len(known) < 2:
@@ -139,8 +137,7 @@ class _Options:
     mask: npt.NDArray[np.bool_]
     threshold: float | None
     fewest: int
-    resamples: int
-    seed: int
+    resampling: Resampling
 
 
 def _rows_of(predictions: Predictions, metadata: pd.DataFrame) -> pd.DataFrame:
@@ -274,8 +271,9 @@ def _metric(data: Predictions, scarcer: int, o: _Options) -> Measure:
     """The metric with its interval, or its value alone, or nothing, with the reason."""
     if len(np.unique(data.y_true)) < 2 or scarcer == 0:
         return Measure(None, None, None, len(data), "undefined: one kind of case only")
-    resamples = o.resamples if scarcer >= o.fewest else 20
-    found = measured(data, o.primary, o.malignant, resamples=resamples, seed=o.seed)
+    resamples = o.resampling.resamples if scarcer >= o.fewest else 20
+    seed = o.resampling.seed
+    found = measured(data, o.primary, o.malignant, resamples=resamples, seed=seed)
     result = o.primary.measure(found)
     if scarcer < o.fewest and result.value is not None:
         return too_few(result.value, len(data), scarcer, o.fewest)

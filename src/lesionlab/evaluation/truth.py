@@ -128,7 +128,7 @@ def _one_hot(table: pd.DataFrame, classes: tuple[str, ...], path: Path) -> np.nd
 
 
 def _refuse_contradiction(predictions: Predictions, y_true: np.ndarray, path: Path) -> None:
-    known = (predictions.y_true >= 0) & (y_true >= 0)
+    known = (predictions.is_labelled) & (y_true >= 0)
     wrong = np.flatnonzero(known & (predictions.y_true != y_true))
     if len(wrong):
         row = int(wrong[0])

@@ -76,7 +76,7 @@ def _by_lesion(
     size = np.bincount(codes, minlength=count)
     columns = [np.bincount(codes, p.y_prob[:, k], count) / size for k in range(len(p.classes))]
     lowest, highest = np.full(count, len(p.classes)), np.full(count, -1)
-    known = p.y_true >= 0
+    known = p.is_labelled
     np.minimum.at(lowest, codes[known], p.y_true[known])
     np.maximum.at(highest, codes[known], p.y_true[known])
     mixed = np.flatnonzero((highest >= 0) & (lowest != highest))
@@ -98,7 +98,7 @@ def _by_patient(
     order = np.lexsort((-score, codes))
     speaks = order[np.unique(codes[order], return_index=True)[1]]
     votes = np.zeros((count, len(p.classes)))
-    known = p.y_true >= 0
+    known = p.is_labelled
     np.add.at(votes, (codes[known], p.y_true[known]), 1)
     labelled = votes.sum(1) > 0
     # A malignant label outweighs any number of benign ones.

@@ -30,6 +30,7 @@ from lesionlab.data.linked_dataset import write_linked_dataset
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.regions import balanced
 from lesionlab.data.split import Parts
+from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.predictions import Predictions, read_predictions, write_predictions
 from lesionlab.experiments.folds import Folds, deal_folds, fold_parts
@@ -275,7 +276,7 @@ def measures(
 ) -> dict[str, Any]:
     """The headline measures and those of the malignant classes, `{name: measure}` in JSON."""
     evaluation = evaluate_predictions(
-        predictions, malignant=malignant, prior=prior, resamples=resamples
+        predictions, malignant=malignant, prior=prior, resampling=Resampling(resamples)
     ).to_json()
     found: dict[str, Any] = dict(evaluation["metrics"])
     against = evaluation["malignant_v_benign"] or {}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from lesionlab.evaluation.evaluate import cases_of, plain
 from lesionlab.evaluation.headline import headline
 from lesionlab.evaluation.intervals import Measure
@@ -21,7 +19,7 @@ def against_chance(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
     `chance` is what a network has that predicts one class for every image: one over the number of
     classes that are there, and 0.5. `better_than_chance`: see `better`.
     """
-    known = predictions.take(np.flatnonzero(predictions.y_true >= 0))
+    known = predictions.labelled()
     cases = cases_of(known, (), None)
     measured = measure_cases(cases, resamples=RESAMPLES, seed=seed, bands=False)
     numbers = headline(measured, None)

@@ -30,7 +30,7 @@ class ConfusedPair:
 
 def confused_pairs(predictions: Predictions) -> tuple[ConfusedPair, ...]:
     """All pairs with an error, the most frequent first; `first` is the class that loses more."""
-    known = predictions.take(predictions.y_true >= 0)
+    known = predictions.labelled()
     truth, called = known.y_true, known.y_prob.argmax(1)
     codes, _ = group_codes(known.groups)
     wrong = truth != called
@@ -59,5 +59,5 @@ def confused_pairs(predictions: Predictions) -> tuple[ConfusedPair, ...]:
 
 def errors(predictions: Predictions) -> tuple[int, int]:
     """How many images are called wrongly, and of how many."""
-    known = predictions.take(predictions.y_true >= 0)
+    known = predictions.labelled()
     return int(np.sum(known.y_true != known.y_prob.argmax(1))), len(known)

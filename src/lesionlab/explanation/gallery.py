@@ -58,7 +58,7 @@ def gallery(
     Errors and losses show each patient (lesion, image) once, so that one odd patient does not
     fill the page. Images of unknown truth are left out.
     """
-    known = np.flatnonzero(predictions.y_true >= 0)
+    known = np.flatnonzero(predictions.is_labelled)
     y_true, y_prob = predictions.y_true[known], predictions.y_prob[known]
     loss = nll_per_case(y_true, y_prob)
     called = y_prob.argmax(1)

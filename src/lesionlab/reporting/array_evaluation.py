@@ -13,6 +13,7 @@ from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.evaluate import Evaluation
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.metric_table import HeadlineMeasures
+from lesionlab.evaluation.sections import PointResult
 from lesionlab.reporting.content import ReportContent
 from lesionlab.reporting.language import language
 from lesionlab.reporting.report import write_report
@@ -88,7 +89,7 @@ class ArrayEvaluation(HeadlineMeasures):
         return self.evaluation.malignant_v_benign
 
     @property
-    def operating_points(self) -> list[dict[str, Any]]:
+    def operating_points(self) -> list[PointResult]:
         """Each locked point: as chosen, and what it shows here."""
         return self.evaluation.operating_points
 

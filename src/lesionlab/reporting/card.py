@@ -146,7 +146,8 @@ def _decisions(info: BundleInfo) -> list[str]:
             f"specificity {shown(point.specificity)}.",
         ]
     if not info.operating_points:
-        lines.append(f"- Operating point: {NOT_PROVIDED}")
+        why = plain(info.no_operating_point)
+        lines.append(f"- Operating point: {f'none ({why})' if why else NOT_PROVIDED}")
     for one in info.conformal:
         lines.append(
             f"- Conformal sets at {one.name}: {one.method}, calibrated on "

@@ -30,7 +30,7 @@ LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 def explorer(content: ReportContent, words: Language) -> Explorer | None:
     """The explorer of the part in focus; None where malignant v benign cannot be told."""
     part = content.focus
-    known = part.predictions.take(np.flatnonzero(part.predictions.y_true >= 0))
+    known = part.predictions.labelled()
     scored = malignant_scores(known, content.malignant)
     if scored is None:
         return None

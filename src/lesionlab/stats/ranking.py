@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lesionlab.errors import BadInput
@@ -78,7 +77,7 @@ def auc_interval(
     """
     read = _ranked(y_true, y_score, "y_score", groups, classes, positive)
     p = read.predictions
-    data = p.take(np.flatnonzero(p.y_true >= 0))
+    data = p.labelled()
     metric = primary_of("roc_auc", data.classes, read.positive)
     found = measured(data, metric, read.positive, resamples=resamples, seed=seed)
     return metric.measure(found)

@@ -14,7 +14,6 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation import conformal as sets_of_classes
 from lesionlab.evaluation.arrays import Array, numbers, plain_array
 from lesionlab.evaluation.calibration import softmax
-from lesionlab.evaluation.calibrators import Calibrator, fit_calibrator
 from lesionlab.evaluation.conformal import ALPHA, Conformal, fit_conformal
 from lesionlab.evaluation.from_arrays import (
     Groups,
@@ -24,6 +23,7 @@ from lesionlab.evaluation.from_arrays import (
 )
 from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
 from lesionlab.evaluation.predictions import Floats
+from lesionlab.evaluation.recalibration import Calibrator, fit_calibrator
 
 Chosen = Literal["valid", "calib", "test"]
 
@@ -273,7 +273,7 @@ def calibrate(
     assert given is not None
     read = predictions_from_arrays(y_true, given, classes=classes, positive=positive)
     p = read.predictions
-    data = p.take(np.flatnonzero(p.y_true >= 0))
+    data = p.labelled()
     fitted = fit_calibrator(method, data.y_prob, data.y_true)
     return Calibration(method, data.classes, read.positive, len(data), fitted)
 

@@ -163,7 +163,7 @@ function showDecision(answer, model) {
   box.className = "verdict";
   if (!decision) {
     box.textContent = words().noPoint;
-    $("point").textContent = "";
+    $("point").textContent = model.no_operating_point;
     return;
   }
   const point = model.operating_points.find((p) => p.name === decision.operating_point);

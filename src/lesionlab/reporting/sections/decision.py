@@ -18,7 +18,7 @@ TABLE_AT = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8
 def section(content: ReportContent, words: Language) -> Section | None:
     """Net benefit over the threshold probability; None without malignant classes."""
     predictions = content.focus.predictions
-    known = predictions.take(np.flatnonzero(predictions.y_true >= 0))
+    known = predictions.labelled()
     scored = malignant_scores(known, content.malignant)
     if scored is None:
         return None

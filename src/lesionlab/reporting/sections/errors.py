@@ -27,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 def section(content: ReportContent, words: Language) -> Section | None:
     """Missed malignant, false alarms, then other confusions; None where nothing is wrong."""
     part = content.focus
-    known = part.predictions.take(np.flatnonzero(part.predictions.y_true >= 0))
+    known = part.predictions.labelled()
     chosen = worst(known, content.malignant)
     blocks: list[Block] = [Paragraph(words("errors.intro"))]
     for kind, rows in chosen.items():

@@ -2,7 +2,7 @@
 
 import * as ort from "../vendor/ort/ort.wasm.min.mjs";
 import { answer, pointName, ruleName } from "./answers.js";
-import { encodeCase } from "./cases.js";
+import { encodeClinical } from "./clinical_inputs.js";
 import { decode, start as startDecoder } from "./decode.js";
 import { readNpy, unitRows } from "./npy.js";
 import { normalise, prepare } from "./prepare.js";
@@ -48,6 +48,7 @@ export async function models() {
   await selfTest();
   return [{
     id: "bundle", ...info, needs_region: info.training.regions,
+    no_operating_point: info.no_operating_point ?? "",
     operating_points: info.operating_points.map((p) => ({ name: pointName(p), ...p })),
     conformal: info.conformal.map((c) => ({ name: ruleName(c), ...c })),
     card: new TextDecoder().decode(card),
@@ -84,7 +85,7 @@ async function run(pixels, known) {
   const shape = [1, how.channels, how.size, how.size];
   const feeds = { images: new ort.Tensor("float32", normalise(pixels, how), shape) };
   if (info.facts) {
-    const facts = encodeCase(known, info.facts);
+    const facts = encodeClinical(known, info.facts);
     feeds.facts = new ort.Tensor("float32", facts, [1, facts.length]);
   }
   const out = await session.run(feeds);

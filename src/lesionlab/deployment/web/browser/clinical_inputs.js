@@ -3,7 +3,7 @@
 const SEXES = ["female", "male"];
 
 // known: { age, sex, site } as text, "" or absent where unknown -> (F,) float32
-export function encodeCase(known, coding) {
+export function encodeClinical(known, coding) {
   const codes = coding.columns.flatMap((column) => {
     const value = known[column] ?? "";
     if (column === "age") {

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from lesionlab import files
-from lesionlab.api._inputs import Subject
+from lesionlab.data import ledger
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
+from lesionlab.evaluation.operating_point import (
+    OperatingPoint,
+    choose_operating_point,
+    default_operating_point,
+)
+from lesionlab.evaluation.policies import DEFAULT_POLICY
 from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.units import Unit, to_unit
 from lesionlab.run_folder import OPERATING_POINTS
+
+SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -33,15 +40,29 @@ class Choice:
         return self.elsewhere or any(value is not None for value in given)
 
 
+def stored_points(folder: Path) -> list[OperatingPoint] | None:
+    """The points that are locked in a run folder; None where none was stored yet."""
+    path = folder / OPERATING_POINTS
+    if not path.is_file():
+        return None
+    return [OperatingPoint.from_json(p) for p in files.read_json(path)["points"]]
+
+
+def store_points(folder: Path, points: Sequence[OperatingPoint]) -> None:
+    """Lock points in a run folder."""
+    stored = {"schema_version": SCHEMA_VERSION, "points": [p.to_json() for p in points]}
+    files.write_json(folder / OPERATING_POINTS, stored)
+
+
 def operating_points(
     subject: Subject, choice: Choice, unit: Unit = "image"
 ) -> tuple[list[OperatingPoint], str]:
     """The locked points to apply, and why there is none where there is none.
 
     A run decides by image, so its point is chosen on images; a table's on the unit that is
-    measured. A run's stored points are read; without any, one is chosen on validation and
-    stored by the caller. Raises `BadInput` for a choice on test, or once test has been opened
-    with this run.
+    measured. A run's stored points are read; without any, the default one is chosen on validation
+    and stored by the caller. Raises `BadInput` for a choice on test, and for any choice of the
+    user's own once a test access of this run is recorded (`ledger.has_seen_test`).
     """
     if not subject.malignant:
         if choice.asked:
@@ -50,40 +71,47 @@ def operating_points(
                 remedy=f"name them: {subject.wording('malignant')}",
             )
         return [], ""
-    stored = None if subject.run is None else subject.run.folder / OPERATING_POINTS
     if subject.run is None:
         subject = _by_unit(subject, unit)
     if choice.threshold is not None and subject.run is None:
         return [_choose(subject, subject.predictions, "fixed", choice.threshold, subject.part)], ""
     if choice.asked:
-        _refuse_choice(subject, stored)
-    elif stored is not None and stored.is_file():
-        return [OperatingPoint.from_json(p) for p in files.read_json(stored)["points"]], ""
-    elif subject.chooser is None or (subject.run is None and subject.chooser[0] == subject.part):
+        _refuse_choice(subject)
+        return [_chosen(subject, choice)], ""
+    stored = None if subject.run is None else stored_points(subject.run.folder)
+    if stored is not None:
+        return stored, ""
+    if subject.chooser is None or (subject.run is None and subject.chooser[0] == subject.part):
         return [], ""
-    return _chosen(subject, choice)
+    name, choosing = subject.chooser
+    point, refusal = default_operating_point(
+        choosing, score=subject.malignant, chosen_on=name, prior=_named_prior(subject)
+    )
+    return [] if point is None else [point], refusal
 
 
 def _by_unit(subject: Subject, unit: Unit) -> Subject:
     def joined(p: Predictions) -> Predictions:
-        return to_unit(p.take(np.flatnonzero(p.y_true >= 0)), unit, subject.malignant)
+        return to_unit(p.labelled(), unit, subject.malignant)
 
     chooser = subject.chooser and (subject.chooser[0], joined(subject.chooser[1]))
     return dataclasses.replace(subject, predictions=joined(subject.predictions), chooser=chooser)
 
 
-def _refuse_choice(subject: Subject, stored: Path | None) -> None:
+def _refuse_choice(subject: Subject) -> None:
     if subject.chooser is None or (subject.run and subject.part not in ("valid", "calib")):
         raise BadInput(
             f"an operating point is chosen on validation, never on '{subject.part}'",
             where=subject.wording("policy"),
             remedy=_where_to_choose(subject),
         )
-    opened = subject.run and subject.run.metrics_path("test").is_file()
-    if opened and stored is not None and stored.is_file():
+    if subject.run is None:
+        return
+    folder = None if subject.dataset is None else subject.dataset.folder
+    if ledger.has_seen_test(subject.run.folder, folder):
         raise BadInput(
-            "the test set has been opened with this run: its operating point stays as it is",
-            where=str(stored),
+            "the test set has been accessed with this run: its operating point stays as it is",
+            where=str(subject.run.folder),
             remedy="train a new run to choose another",
         )
 
@@ -98,25 +126,24 @@ def _where_to_choose(subject: Subject) -> str:
     )
 
 
-def _chosen(subject: Subject, choice: Choice) -> tuple[list[OperatingPoint], str]:
+def _chosen(subject: Subject, choice: Choice) -> OperatingPoint:
     assert subject.chooser is not None
     name, choosing = subject.chooser
-    policy = choice.policy or ("fixed" if choice.threshold is not None else "sensitivity_bound")
-    target = choice.threshold if choice.threshold is not None else choice.target
-    try:
-        return [_choose(subject, choosing, policy, target, name)], ""
-    except BadInput as error:
-        if choice.asked:
-            raise
-        return [], str(error)  # too few positive groups for the default: the report says so
+    policy = choice.policy or (DEFAULT_POLICY if choice.threshold is None else "fixed")
+    target = choice.target if choice.threshold is None else choice.threshold
+    return _choose(subject, choosing, policy, target, name)
 
 
 def _choose(
     subject: Subject, predictions: Predictions, policy: str, target: float | None, on: str
 ) -> OperatingPoint:
-    prior = subject.prior
-    named = None if prior is None else dict(zip(predictions.classes, prior.tolist(), strict=True))
     return choose_operating_point(
         predictions, score=subject.malignant, chosen_on=on, policy=policy, target=target,
-        prior=named,
+        prior=_named_prior(subject),
     )  # fmt: skip
+
+
+def _named_prior(subject: Subject) -> dict[str, float] | None:
+    if subject.prior is None:
+        return None
+    return dict(zip(subject.predictions.classes, subject.prior.tolist(), strict=True))

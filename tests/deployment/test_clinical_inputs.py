@@ -21,9 +21,14 @@ from lesionlab.data.clinical_metadata import encode
 from lesionlab.data.images import normalise
 from lesionlab.data.manifest import Dataset, write_dataset
 from lesionlab.deployment.bundle import read_bundle
-from lesionlab.deployment.cases import UNKNOWN, Case, encode_cases, not_understood
+from lesionlab.deployment.clinical_inputs import (
+    UNKNOWN,
+    ClinicalInputs,
+    encode_clinical,
+    not_understood,
+)
 from lesionlab.deployment.predictor import Predictor
-from lesionlab.deployment.publish import Network, export_bundle
+from lesionlab.deployment.publish import ExportData, Network, export_bundle
 from lesionlab.deployment.server_run import ServeSettings, build
 from lesionlab.deployment.table import PredictionsTable
 from lesionlab.errors import BadInput
@@ -34,7 +39,12 @@ CODING = FactsCoding(
     columns=("age", "sex", "site"), age_mean=50.0, age_sd=17.0, sites=("back", "face")
 )
 WIDTH = 8  # age 2, sex 3, site 3
-CASES = [Case(30.0, "male", "face"), Case(), Case(99.5, "female", "moon"), Case(sex="male")]
+CASES = [
+    ClinicalInputs(30.0, "male", "face"),
+    ClinicalInputs(),
+    ClinicalInputs(99.5, "female", "moon"),
+    ClinicalInputs(sex="male"),
+]
 
 
 def reading_model(tiny: Any) -> Network:
@@ -73,12 +83,14 @@ def reading(tiny: Any, tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathF
     write_dataset(dataset)
     pixels = open_pixels(dataset, tiny.HOW)
     recipe = tiny.tiny_recipe(facts=CODING)
-    export_bundle(recipe, reading_model(tiny), dataset, pixels, room / "bundle", model_card)
+    export_bundle(
+        recipe, reading_model(tiny), ExportData(dataset, pixels), room / "bundle", model_card
+    )
     return room / "bundle"
 
 
 def test_the_coding_is_that_of_training() -> None:
-    codes = encode_cases(CASES, CODING)
+    codes = encode_clinical(CASES, CODING)
     assert codes.shape == (4, WIDTH)
     assert codes.dtype == np.float32
     assert codes[1].tolist() == [0, 1, 0, 0, 1, 0, 0, 1]
@@ -90,7 +102,7 @@ def test_the_coding_is_that_of_training() -> None:
 @pytest.mark.parametrize("age", [-1.0, 131.0, math.inf])
 def test_an_impossible_age(age: float) -> None:
     with pytest.raises(BadInput, match="not between 0 and 130"):
-        Case(age)
+        ClinicalInputs(age)
 
 
 def test_the_browser_codes_alike() -> None:
@@ -99,11 +111,11 @@ def test_the_browser_codes_alike() -> None:
         for c in CASES
     ]
     code = """
-    const { encodeCase } = await import(`${browser}/cases.js`);
-    console.log(JSON.stringify(given.known.map((k) => [...encodeCase(k, given.coding)])));
+    const { encodeClinical } = await import(`${browser}/clinical_inputs.js`);
+    console.log(JSON.stringify(given.known.map((k) => [...encodeClinical(k, given.coding)])));
     """
     found = node(code, {"known": known, "coding": CODING.model_dump(mode="json")})
-    assert np.array_equal(np.array(found, np.float32), encode_cases(CASES, CODING))
+    assert np.array_equal(np.array(found, np.float32), encode_clinical(CASES, CODING))
 
 
 def test_the_bundle_agrees_with_the_original_on_known_cases(reading: Path, tiny: Any) -> None:
@@ -113,11 +125,11 @@ def test_the_bundle_agrees_with_the_original_on_known_cases(reading: Path, tiny:
     predictor, original = Predictor(bundle), reading_model(tiny).original
     pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
     images = normalise(pixels, predictor.how)
-    facts = encode_cases(CASES, CODING)
+    facts = encode_clinical(CASES, CODING)
     np.testing.assert_allclose(
         predictor.predict(pixels, facts=facts).logits, original(images, facts), atol=1e-4
     )
-    nothing = encode_cases([UNKNOWN] * 4, CODING)
+    nothing = encode_clinical([UNKNOWN] * 4, CODING)
     np.testing.assert_allclose(
         predictor.predict(pixels).logits, original(images, nothing), atol=1e-4
     )
@@ -210,7 +222,7 @@ def test_a_fused_network_is_exported_with_its_facts(tiny: Any) -> None:
     session = onnxruntime.InferenceSession(exported.data, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     images = normalise(rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8), tiny.HOW)
-    facts = encode_cases(CASES, CODING)
+    facts = encode_clinical(CASES, CODING)
     said = session.run(["logits"], {"images": images, "facts": facts})[0]
     np.testing.assert_allclose(said, torch_logits(model, images, facts), atol=1e-5)
     assert np.abs(said - torch_logits(model, images)).max() > 1e-3  # facts are not ignored
@@ -219,6 +231,7 @@ def test_a_fused_network_is_exported_with_its_facts(tiny: Any) -> None:
 def test_encode_is_the_one_of_training(tiny_dataset: Dataset) -> None:
     table = tiny_dataset.table.head(3)
     cases = [
-        Case(a, s, p) for a, s, p in zip(table["age"], table["sex"], table["site"], strict=True)
+        ClinicalInputs(a, s, p)
+        for a, s, p in zip(table["age"], table["sex"], table["site"], strict=True)
     ]
-    assert np.array_equal(encode(table, CODING), encode_cases(cases, CODING))
+    assert np.array_equal(encode(table, CODING), encode_clinical(cases, CODING))

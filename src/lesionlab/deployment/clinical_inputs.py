@@ -24,7 +24,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Case:
+class ClinicalInputs:
     """Age in years (NaN: unknown), sex "female" or "male", site in the training data's words."""
 
     age: float = math.nan
@@ -36,19 +36,19 @@ class Case:
             raise BadInput(f"age {self.age:g} is not between 0 and {MAX_AGE:g} years")
 
 
-UNKNOWN = Case()
+UNKNOWN = ClinicalInputs()
 
 
-def encode_cases(cases: Sequence[Case], coding: FactsCoding) -> Float32:
+def encode_clinical(cases: Sequence[ClinicalInputs], coding: FactsCoding) -> Float32:
     """(N, F) float32 in the coding of the training part."""
     columns = {name: [getattr(case, name) for case in cases] for name in ("age", "sex", "site")}
     return encode(pd.DataFrame(columns), coding)
 
 
-def not_understood(case: Case, coding: FactsCoding) -> str:
+def not_understood(case: ClinicalInputs, coding: FactsCoding) -> str:
     """What of a case says nothing to this model, for the reader; "" where all does.
 
-    >>> not_understood(Case(sex="f"), FactsCoding(columns=("sex",)))
+    >>> not_understood(ClinicalInputs(sex="f"), FactsCoding(columns=("sex",)))
     "sex 'f' taken as unknown"
     """
     known = {"sex": SEXES, "site": coding.sites}

@@ -8,7 +8,7 @@ import pytest
 from lesionlab.errors import BadInput
 from lesionlab.evaluation import metrics
 from lesionlab.evaluation.calibration import softmax
-from lesionlab.evaluation.calibrators import CALIBRATORS, calibrator_from_json, fit_calibrator
+from lesionlab.evaluation.recalibration import CALIBRATORS, calibrator_from_json, fit_calibrator
 
 
 def overconfident(n: int = 3000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
