@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, Severity, counted
 from lesionlab.data.audit.material import Material
@@ -51,6 +52,10 @@ def check_images(material: Material) -> Iterator[Finding]:
             drop=True,
         ),
     )
+    yield from _sizes(material, facts)
+
+
+def _sizes(material: Material, facts: pd.DataFrame) -> Iterator[Finding]:
     side = np.minimum(facts["width"], facts["height"]).to_numpy()
     yield from _some(
         material,
