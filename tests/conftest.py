@@ -43,7 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Every process of the session measures; the first collects."""
-    config.pluginmanager.register(Costs(config.getoption("--cost")), "costs")
+    path = None if hasattr(config, "workerinput") else config.getoption("--cost")
+    config.pluginmanager.register(Costs(path), "costs")
 
 
 @pytest.hookimpl(optionalhook=True)

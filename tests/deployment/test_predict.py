@@ -138,7 +138,7 @@ def test_a_model_of_regions_wants_regions(
     training = tiny.tiny_recipe().training.model_copy(update={"regions": True})
     make_bundle(tmp_path / "regions", training=training)
     said = predict(tmp_path / "regions", photos / "p0.png")["predictions"]
-    assert "learnt from regions" in said[0]["error"]
+    assert "trained on regions" in said[0]["error"]
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def item_view(predictor: Predictor, item: Item, draft: bool = True) -> View:
     """The network's view of an image file; `UnreadableImage` where it is none."""
     if item.roi is None and predictor.info.training.regions:
         raise UnreadableImage(
-            "no region given (roi_x, roi_y, roi_size), and this model has learnt from regions",
+            "no region given (roi_x, roi_y, roi_size), and this model was trained on regions",
             where=item.image_id,
         )
     return read_view(item.path, predictor.how, item.roi, name=item.image_id, draft=draft)

@@ -51,10 +51,10 @@ def not_understood(case: ClinicalInputs, coding: FactsCoding) -> str:
     >>> not_understood(ClinicalInputs(sex="f"), FactsCoding(columns=("sex",)))
     "sex 'f' taken as unknown"
     """
-    known = {"sex": SEXES, "site": coding.sites}
+    vocabulary = {"sex": SEXES, "site": coding.sites}
     wrong = [
         f"{name} '{getattr(case, name)}' taken as unknown"
-        for name, words in known.items()
+        for name, words in vocabulary.items()
         if name in coding.columns and getattr(case, name) not in ("", *words)
     ]
     return ", ".join(wrong)

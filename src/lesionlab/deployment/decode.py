@@ -79,13 +79,13 @@ def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
         raise UnreadableImage("deflated DICOM is not accepted", where=name)
     _silence_pydicom()
     try:
-        found = read_dicom(data, name)
+        dicom = read_dicom(data, name)
     except UnreadableImage:
         raise
     except BadInput as error:  # the extra is not installed
         raise UnreadableImage(str(error), where=name, status=415) from None
-    burned = found.tags.get("BurnedInAnnotation", "").upper() == "YES"
-    return View(prepare(found.image, how, roi), "text is burned into the image" if burned else "")
+    burned = dicom.tags.get("BurnedInAnnotation", "").upper() == "YES"
+    return View(prepare(dicom.image, how, roi), "text is burned into the image" if burned else "")
 
 
 def _silence_pydicom() -> None:

@@ -103,7 +103,7 @@ def _without_traces(proto: onnx.ModelProto) -> bytes:
 
 def torch_logits(model: Classifier, images: Float32, facts: Float32 | None = None) -> Float32:
     """(N, C, H, W) float32 -> (N, K) float32: what the original network says, on the CPU."""
-    known = None if facts is None else torch.from_numpy(facts)
+    coded = None if facts is None else torch.from_numpy(facts)
     with torch.inference_mode():
-        found = model(torch.from_numpy(images).to(memory_format=torch.channels_last), known)
-        return np.asarray(found.float().numpy(), np.float32)
+        logits = model(torch.from_numpy(images).to(memory_format=torch.channels_last), coded)
+        return np.asarray(logits.float().numpy(), np.float32)

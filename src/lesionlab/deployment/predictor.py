@@ -111,7 +111,7 @@ def _session(bundle: Bundle, threads: int) -> Any:
         )
     except Exception as error:  # noqa: BLE001 (the runtime has its own zoo of exceptions)
         first = str(error).splitlines()[0]
-        raise BadInput(f"onnxruntime refuses the model ({first})", where=where) from None
+        raise BadInput(f"onnxruntime cannot load the model ({first})", where=where) from None
     _check_shapes(session, bundle, where)
     return session
 
@@ -128,7 +128,7 @@ def _check_shapes(session: Any, bundle: Bundle, where: str) -> None:
     info, wanted = bundle.info, _wanted_inputs(bundle)
     inputs = {i.name: (i.shape[1:], i.type) for i in session.get_inputs()}
     if inputs != wanted:
-        raise BadInput(f"inputs {inputs}, but {wanted} belong there", where=where)
+        raise BadInput(f"its inputs are {inputs}, but {wanted} was expected", where=where)
     outputs = {o.name: o.shape[1:] for o in session.get_outputs()}
     if tuple(outputs) != info.outputs or outputs.get("logits") != [len(info.classes)]:
         raise BadInput(
