@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from lesionlab.array_types import Bools
 from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, Severity, counted
@@ -49,6 +50,10 @@ def check_images(material: Material) -> Iterator[Finding]:
             drop=True,
         ),
     )
+    yield from _sizes(material, facts)
+
+
+def _sizes(material: Material, facts: pd.DataFrame) -> Iterator[Finding]:
     side = np.minimum(facts["width"], facts["height"]).to_numpy()
     yield from _some(
         material,
