@@ -97,7 +97,7 @@ def test_a_map_of_too_few_places_does_not_point(
     assert rows["cam"]["pointing"] is None
     assert rows["cam"]["share"] is not None
     assert rows["saliency"]["pointing"] is not None
-    assert "enlarged from 2 x 2 places" in (tmp_path / "explanations-valid.html").read_text()
+    assert "enlarged from a grid of 2 x 2" in (tmp_path / "explanations-valid.html").read_text()
 
 
 def test_neighbours_among_the_training_images(explained: dict, trained: Path) -> None:
@@ -108,7 +108,7 @@ def test_neighbours_among_the_training_images(explained: dict, trained: Path) ->
     assert among["share"]["low"] < among["share"]["value"] < among["share"]["high"]
     assert explained["embedding_leaves_out"] == []
     text = html.unescape((trained / "run" / "explanations-valid.html").read_text())
-    assert f"without its own patient or lesion ({train} were asked)" in text
+    assert f"without its own patient or lesion ({train} images)" in text
     assert "of the image features just before the head of the network. Images" in text
 
 
@@ -121,7 +121,7 @@ def test_the_page_shows_the_spread_of_the_draws_and_whether_gradients_add_up(
     assert f"{low:.2f} … {high:.2f} (2)" in text
     gap = row["completeness_gap"]["value"]
     assert row["complete"] is (gap <= 0.05)
-    word = "adds up" if row["complete"] else "does NOT add up"
+    word = "complete" if row["complete"] else "NOT complete"
     assert f"{word} ({row['steps']} steps)" in text
 
 
@@ -215,7 +215,12 @@ def test_the_page_fetches_nothing_and_tells_what_a_person_needs(
         assert word in text
     data = json.loads(re.search(r'id="cloud-data">(.*?)</script>', text)[1])  # type: ignore[index]
     assert len(data["x"]) == explained["n"]
-    assert {c["name"] for c in data["colours"]} >= {"true class", "sex", "source", "right or wrong"}
+    assert {c["name"] for c in data["colours"]} >= {
+        "true class",
+        "sex",
+        "source",
+        "correct or wrong",
+    }
 
 
 def test_one_method_masks_from_a_zip_chinese_and_another_place(
@@ -235,7 +240,7 @@ def test_one_method_masks_from_a_zip_chinese_and_another_place(
     assert row["sanity"]["passed"] is None  # four images are too few to say
     text = (tmp_path / "out" / "explanations-valid.html").read_text()
     assert 'lang="zh-Hans"' in text
-    assert "网络在看什么" in text
+    assert "归因热图" in text
 
 
 def test_refusals(trained: Path, tmp_path: Path) -> None:
