@@ -101,7 +101,7 @@ def test_the_fallback_is_taken_and_said() -> None:
     settings, found = settle(recipe(**model), None, said.append)
     assert settings.model.name == found.network == "tf_efficientnet_lite0"
     assert found.origin == "package"
-    assert "tf_efficientnet_lite0 is taken instead of mobilenetv2_100" in said[0]
+    assert "tf_efficientnet_lite0 is used instead of mobilenetv2_100" in said[0]
 
 
 def test_without_weights_the_line_says_what_was_tried_and_what_to_do() -> None:

@@ -110,7 +110,7 @@ def _refuse_choice(subject: Subject) -> None:
     folder = None if subject.dataset is None else subject.dataset.folder
     if ledger.has_seen_test(subject.run.folder, folder):
         raise BadInput(
-            "the test set has been accessed with this run: its operating point stays as it is",
+            "this run has accessed the test set, so its operating point is locked",
             where=str(subject.run.folder),
             remedy="train a new run to choose another",
         )

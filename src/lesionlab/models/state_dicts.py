@@ -62,7 +62,7 @@ def _named(
     if ordered is None:
         return tensors, said
     count = len(_wanted(own))
-    return ordered, [f"{count} tensors were assigned by order, because their names differ"]
+    return ordered, [f"{count} tensors taken by their order: its names are others"]
 
 
 def _wanted(own: Iterable[str]) -> list[str]:
@@ -168,7 +168,7 @@ def _known_prefixes_off(
         prefix = name.removesuffix(short)
         if prefix:
             taken[prefix] = taken.get(prefix, 0) + 1
-    return bare, [f"prefix '{prefix}' removed from {n} names" for prefix, n in taken.items()]
+    return bare, [f"prefix '{prefix}' taken off {n} names" for prefix, n in taken.items()]
 
 
 def _bare(name: str, own: Mapping[str, Tensor]) -> str:
@@ -215,7 +215,7 @@ def _refusal(fit: Fit, own: Mapping[str, Tensor], stored: StoredWeights, path: P
     """What is the matter with weights that do not fit, as far as they tell, and what to do."""
     if _batch_norms_merged(fit, stored):
         what = "its batch norms were merged into its convolutions when it was exported"
-        remedy = "give the .pth or .safetensors file from which it was made"
+        remedy = "give the .pth or .safetensors that it was made from"
     elif fit.known and not (fit.unexpected or fit.wrong):
         what = f"holds only part of the network: no weights for {_modules(fit.missing, own)}"
         remedy = (
@@ -273,9 +273,9 @@ def _refuse_strange_numbers(
     whole = [k for k, v in real.items() if not v.is_floating_point()]
     if whole:
         raise BadInput(
-            f"{_some(whole)} hold integers, as in a quantised network",
+            f"{_some(whole)} hold whole numbers, as of a quantised network",
             where=str(path),
-            remedy="give the weights from before quantisation",
+            remedy="give the weights as they were before quantisation",
         )
     if any(not torch.isfinite(v).all() for v in real.values()):
         raise BadInput("holds NaN or infinite weights", where=str(path))

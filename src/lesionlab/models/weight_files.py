@@ -132,7 +132,7 @@ def _unpickled(path: Path) -> Any:
         raise BadInput(
             "holds more than tensors: reading it could run code that somebody put there",
             where=str(path),
-            remedy="if you trust the file, save model.state_dict() alone, as .safetensors or .pth",
+            remedy="where you trust it, save model.state_dict() alone, as .safetensors or .pth",
         ) from None
     except Exception as error:  # noqa: BLE001 (a damaged pickle fails in any way there is)
         raise _damaged(path, error) from None
