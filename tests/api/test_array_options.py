@@ -123,7 +123,7 @@ def test_so_does_one_of_calib(key: str, kind: str) -> None:
         ({"seed": -1}, "seed: -1 is less than 0"),
         ({"sets": "lca", "calib": CALIB}, "sets: no conformal method 'lca'; did you mean 'lac'"),
         ({"sets": "lac"}, "give other cases that calibrate them: calib"),
-        ({"policy": "youden"}, "policy: an operating point is chosen on validation"),
+        ({"policy": "youden"}, "policy: an operating point may be chosen on validation"),
         ({"policy": "youden"}, "say split='valid' if these are validation predictions, or give "
                                "calib or threshold"),
         ({"policy": "youden", "positive": None, "classes": ("a", "b", "c")},
