@@ -53,19 +53,19 @@ def page(cells: list[dict[str, Any]], required: float) -> str:
             table(seven, "percentile", required),
             "\n## For comparison: groups ignored (Wilson, DeLong)\n",
             table(two, "no groups", required),
-            "\n## Does a chosen threshold keep its promise?\n",
+            "\n## Does a chosen threshold reach its sensitivity?\n",
             thresholds(two),
             "",
         ]
     )
 
 
-HEAD = """# Do the intervals cover?
+HEAD = """# Coverage of the intervals
 
-Written by `bench/coverage.py`: {studies:,} simulated studies a design, the product's own code,
-500 resamples each (the product takes 2,000; only their variance is used). A figure is the share
-of studies whose 95 % interval holds the true value, in percent; {required:.0f} is required, and a
-figure below it is **bold**. With 1,000 studies a true 95 % shows as 93.6 to 96.4. Figures in
+Written by `bench/coverage.py`: {studies:,} simulated studies per design, by the product's code,
+500 resamples each (the product uses 2,000; only their variance matters). A number is the percentage
+of studies whose 95 % interval contains the true value; {required:.0f} is required, and a
+number below it is **bold**. With 1,000 studies a true 95 % appears as 93.6 to 96.4. Numbers in
 brackets are below the stated minimum of groups: there the
 product gives no interval and says "too few to say". Groups of unequal size count by their
 effective number, (sum of sizes)^2 / sum of squares.
@@ -75,10 +75,10 @@ How the intervals are made: `lesionlab/evaluation/intervals.py`; which metric ge
 with a t quantile; ranking metrics, F1, MCC and kappa by a t interval on the logit scale with the
 variance of the clustered bootstrap (of DeLong where every group is one image); means over classes
 by MOVER; losses on the log scale.
-The degrees of freedom are those of the scarcer side. Plain percentile intervals cover less,
-above all with few groups, and intervals that ignore the groups do not cover at all. The expected
+The degrees of freedom are those of the rarer class. Plain percentile intervals cover less,
+especially with few groups. Intervals that ignore the groups cover far too little. The expected
 calibration error has no interval here: in the last row of the percentile table its percentile
-interval holds the true value (0, since the simulated probabilities are exact) in no study.
+interval contains the true value (0, since the simulated probabilities are exact) in no study.
 
 ## The minimum number of effective groups of the scarcer class
 """

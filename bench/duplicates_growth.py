@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lesionlab import files
+from lesionlab.array_types import UInt8
 from lesionlab.data.duplicates.candidates import nominate
 from lesionlab.data.duplicates.describe import descriptors, standardised, thumbnail
 from lesionlab.data.images import open_image
@@ -34,7 +34,6 @@ from lesionlab.data.randomness import philox
 
 SIZES = (10_000, 100_000, 400_000)
 EVERY = 50  # one picture in so many has a twin
-UInt8 = npt.NDArray[np.uint8]
 
 
 def windows(pictures: UInt8, x: Any, y: Any, side: Any) -> UInt8:

@@ -31,10 +31,10 @@ CHOSE = {
 }
 BEGIN, END = "<!-- explanations: begin -->", "<!-- explanations: end -->"
 COLUMNS = (
-    ("pointing", "highest point in the lesion"),
-    ("pointing_gain", "less that of the shuffled network"),
-    ("share", "share of attribution in it"),
-    ("insertion_gain", "insertion less the centre's"),
+    ("pointing", "maximum in the lesion"),
+    ("pointing_gain", "minus shuffled network"),
+    ("share", "proportion of attribution in it"),
+    ("insertion_gain", "insertion minus centre"),
     ("stability", "rank correlation after a shift"),
 )
 
@@ -61,12 +61,12 @@ def about(folder: Path, part: str) -> Iterator[str]:
     """The heading, the methods and the parts of the picture, of one run."""
     told = files.read_json(folder / f"explanations-{part}.json")
     config = read_run(folder).config
-    synthetic = " (drawn images: nothing about patients)" if told["synthetic"] else ""
+    synthetic = " (synthetic images; nothing about patients)" if told["synthetic"] else ""
     yield f"### {config.dataset.name}, `{config.settings.name}`{synthetic}"
     yield ""
     yield (
         f"Images of the {CHOSE.get(told['part'], told['part'])}, n = {told['n']:,}: maps of "
-        f"{told['explained']} images, dear checks on {told['checks']}; masks of "
+        f"{told['explained']} images, expensive checks on {told['checks']}; masks of "
         f"{told['masks']['images']:,} images. 95 % intervals resample the groups; "
         f"{told['created'][:10]}."
     )
@@ -82,11 +82,11 @@ def about(folder: Path, part: str) -> Iterator[str]:
     yield from parts(told["parts"])
     agreed, among = told["neighbours"], told["leave_one_out"]
     yield (
-        f"Of the {agreed['k']} most similar images of other patients, a share of "
-        f"{cell(agreed['share'])} carries the same label (drawn at random: "
-        f"{agreed['chance']:.2f}); mean of the classes {cell(agreed['balanced'])} "
+        f"Of the {agreed['k']} most similar images of other patients, a proportion of "
+        f"{cell(agreed['share'])} has the same label (by chance: "
+        f"{agreed['chance']:.2f}); mean over classes {cell(agreed['balanced'])} "
         f"({agreed['chance_balanced']:.2f}). Leave-one-out among {among['n']:,} training images: "
-        f"{cell(among['share'])} ({among['chance']:.2f}); mean of the classes "
+        f"{cell(among['share'])} ({among['chance']:.2f}); mean over classes "
         f"{cell(among['balanced'])} ({among['chance_balanced']:.2f})."
     )
     yield ""
@@ -94,7 +94,7 @@ def about(folder: Path, part: str) -> Iterator[str]:
 
 def methods(rows: list[dict[str, Any]], columns: Any = COLUMNS) -> Iterator[str]:
     """One line a method or reference."""
-    titles = ["method", "randomisation", *(title for _, title in columns), "ms an image"]
+    titles = ["method", "randomisation", *(title for _, title in columns), "ms per image"]
     yield "| " + " | ".join(titles) + " |"
     yield "|---|---|" + "---|" * (len(columns) + 1)
     for row in rows:
@@ -131,7 +131,7 @@ def parts(rows: list[dict[str, Any]]) -> Iterator[str]:
     """The network's accuracy on parts of the picture."""
     if not rows:
         return
-    yield "| what is left | share | balanced accuracy | prior-corrected | macro AUC |"
+    yield "| region kept | area | balanced accuracy | prior-corrected | macro AUC |"
     yield "|---|---|---|---|---|"
     for row in rows:
         keys = ("balanced_accuracy", "balanced_accuracy_prior_corrected", "roc_auc")

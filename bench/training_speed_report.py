@@ -94,7 +94,7 @@ def speed_table(rows: list[Row]) -> list[str]:
     lines = [
         "### Fine-tuning all layers, steady state",
         "",
-        "| | images/s | lesionlab is faster by | peak memory, MiB |",
+        "| | images/s | speed-up of lesionlab | peak memory, MiB |",
         "|---|---|---|---|",
     ]
     for row in sorted(some, key=lambda r: -rate(r, alone)):
@@ -132,17 +132,17 @@ def frozen_table(rows: list[Row]) -> list[str]:
         f"### A frozen stage of {trial['frozen_epochs']} epochs",
         "",
         f"{images['train']:,} images to train on and {images['valid']:,} to validate on. Peers run "
-        "the body for every image of every epoch: their time is extrapolated from the rates of "
-        "their steps and of their validation. lesionlab runs it once; `cold` decodes the images "
-        "first, `warm` has the decoded images and features of an earlier run, `some` is measured "
-        "on the trial's images and scaled.",
+        "the backbone for every image of every epoch. Their time is extrapolated from the rates of "
+        "their training steps and of their validation. lesionlab runs it once; `cold` decodes the "
+        "images first, `warm` has the decoded images and features of an earlier run, `some` is "
+        "measured on the trial's images and scaled.",
         "",
-        "| | seconds | lesionlab is faster by |",
+        "| | seconds | times the seconds of lesionlab, cold |",
         "|---|---|---|",
     ]
     for row in sorted(frozen_rows(rows), key=lambda r: stage_seconds(r, alone)):
         seconds = stage_seconds(row, alone)
-        ratio = f"{seconds / ours:.1f}" if ours else "not measured"
+        ratio = f"{seconds / ours:.{1 if seconds >= ours else 2}f}" if ours else "not measured"
         lines.append(f"| {label(row)} | {seconds:,.0f} | {ratio} |")
     return [*lines, ""]
 

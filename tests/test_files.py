@@ -22,7 +22,7 @@ def write_late(out: Path) -> None:
 
 
 def test_whoever_comes_second_is_told_so_and_leaves_the_first_whole(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="exists already"):
+    with pytest.raises(BadInput, match="already exists"):
         write_late(tmp_path / "out")
     assert (tmp_path / "out" / "mine").read_text() == "1"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]

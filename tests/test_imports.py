@@ -16,7 +16,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "lesionlab"
 
 # A room may import itself and what stands before it.
 ROOMS = (
-    *("errors", "platforms", "numerics", "extras", "files", "progress", "config", "run_folder"),
+    *("array_types", "errors", "platforms", "numerics", "extras", "files"),
+    *("progress", "config", "run_folder"),
     *("data", "models", "evaluation", "stats", "training", "explanation", "experiments"),
     *("deployment", "reporting", "api", "cli"),
 )
@@ -170,3 +171,27 @@ def test_the_reader_of_imports_sees_what_it_must() -> None:
         ("pandas", False),
         ("lesionlab.data.manifest", False),
     ]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) == "api"])
+def test_a_verb_asks_for_the_extra_before_it_loads_torch(module: str) -> None:
+    """Else a base install gets a traceback instead of the line that names the extra."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
+        asked = [n.lineno for n in ast.walk(function) if _is_need_torch(n)]
+        for name, entry in ours_in(function):
+            heavy = TORCH & set(loaded_with(name)) if asked and entry.line < min(asked) else ()
+            assert not heavy, f"{module}.{function.name}: line {entry.line} loads {heavy}"
+
+
+def _is_need_torch(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "extras.need_torch"
+
+
+def ours_in(function: ast.FunctionDef) -> Iterator[tuple[str, Import]]:
+    """The modules of lesionlab that are imported inside a function."""
+    body = ast.Module(body=function.body, type_ignores=[])
+    for entry in imports_in(body):
+        name = entry.module.removeprefix("lesionlab").removeprefix(".")
+        if name in MODULES and name:
+            yield name, entry

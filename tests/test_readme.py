@@ -127,7 +127,7 @@ def section(page: Path, title: str) -> str:
 
 @pytest.mark.parametrize(
     ("page", "title", "examples"),
-    [("README.md", "Only the evaluation", 1), ("docs/evaluation.md", "From arrays", 2)],
+    [("README.md", "Evaluation only", 1), ("docs/evaluation.md", "From arrays", 2)],
 )
 def test_the_examples_of_arrays_run_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str, title: str, examples: int

@@ -137,9 +137,9 @@ def test_logits_are_calibrated_as_their_probabilities() -> None:
     assert stats.calibrate(Y3, y_logit=turned).fitted.to_json()["temperature"] == pytest.approx(
         by_logit
     )
-    with pytest.raises(BadInput, match="y_prob or y_logit is needed"):
+    with pytest.raises(BadInput, match="either y_prob or y_logit"):
         stats.calibrate(Y3)
-    with pytest.raises(BadInput, match="of 2 classes, the map of 3"):
+    with pytest.raises(BadInput, match="2 classes, but the calibration has 3"):
         stats.calibrate(Y3, P3).apply(P)
 
 

@@ -42,5 +42,5 @@ def test_it_runs(
     both = names["both"]
     assert both.auc_of_labels == pytest.approx((both.sensitivity + both.specificity) / 2)
     html = names["test"]._repr_html_()
-    assert "Drawn pictures" in html
+    assert "SYNTHETIC: a program" in html
     assert "<table>" in html

@@ -78,7 +78,7 @@ class InputSettings(Strict):
 def _one_value_a_channel(mean: object, std: object, channels: int) -> None:
     for values in (mean, std):
         if isinstance(values, tuple) and len(values) != channels:
-            raise ValueError(f"mean and std need {channels} value(s), one a channel")
+            raise ValueError(f"mean and std need {channels} value(s), one per channel")
 
 
 AUTO: Final = "auto"
@@ -154,7 +154,7 @@ class LossSettings(Strict):
     @model_validator(mode="after")
     def _focal_has_hard_labels(self) -> Self:
         if self.name == "focal" and self.label_smoothing:
-            raise ValueError("the focal loss has no label_smoothing: leave it at 0")
+            raise ValueError("the focal loss has no label_smoothing: keep it at 0")
         return self
 
 
@@ -199,7 +199,8 @@ class Stage(Strict):
     def _cache_needs_frozen_body(self) -> Self:
         if self.cached_views and self.trainable != "head":
             raise ValueError(
-                "cached_views needs trainable = 'head': features of a moving body move"
+                "cached_views needs trainable = 'head': the features of a backbone that is "
+                "trained change"
             )
         if self.cached_views and self.frozen_batch_norm == "train":
             raise ValueError("cached_views needs frozen_batch_norm = 'eval'")
@@ -258,7 +259,7 @@ class Settings(Strict):
     def _stages_have_names_of_their_own(self) -> Self:
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
-            raise ValueError(f"two stages have one name ({', '.join(names)})")
+            raise ValueError(f"two stages have the same name ({', '.join(names)})")
         return self
 
 
@@ -426,14 +427,14 @@ def _assign(values: Any, path: list[str], value: Any, key: str) -> None:
     elif isinstance(values, dict):
         values[path[-1]] = value
     else:
-        raise BadInput(f"'{key}' goes below a plain value", where="--set")
+        raise BadInput(f"'{key}' is not a table of settings", where="--set")
 
 
 def _child(values: Any, part: str, key: str) -> Any:
     if isinstance(values, list) and part.isdigit() and int(part) < len(values):
         return values[int(part)]
     if isinstance(values, list):
-        raise BadInput(f"'{key}': there are {len(values)} stages, from 0", where="--set")
+        raise BadInput(f"'{key}': there are {len(values)} stages, numbered from 0", where="--set")
     if not isinstance(values, dict) or part not in values:
         known = list(values) if isinstance(values, dict) else []
         raise BadInput(f"unknown setting '{key}'", where="--set", remedy=nearest(part, known))

@@ -112,7 +112,7 @@ def refuse_existing(path: Path) -> None:
     """Raise `BadInput` where an output folder exists and holds something."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise BadInput(
-            "exists already and is not empty",
+            "already exists and is not empty",
             where=str(path),
             remedy="choose another output, or remove it first",
         )

@@ -69,14 +69,14 @@ def try_lock(stream: IO[Any]) -> bool:
         elif _msvcrt is not None:
             _lock_byte(stream.fileno())
         else:
-            raise BadInput("this system has neither fcntl nor msvcrt: nothing can be locked")
+            raise BadInput("this system has neither fcntl nor msvcrt, so files cannot be locked")
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
             return False
         raise BadInput(
             f"cannot be locked ({error.strerror})",
             where=str(stream.name),
-            remedy="put the folder on a disk of this machine",
+            remedy="use a folder on a local disk",
         ) from None
     return True
 

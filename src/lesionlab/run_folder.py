@@ -169,7 +169,9 @@ def locked(folder: Path) -> Iterator[None]:
         opened = (folder / LOCK).open("a+", encoding="utf-8")
     except OSError as error:
         raise BadInput(
-            f"cannot be written ({error.strerror})", where=str(folder), remedy="mend its rights"
+            f"cannot be written ({error.strerror})",
+            where=str(folder),
+            remedy="check its permissions",
         ) from None
     with opened as stream:
         if not platforms.try_lock(stream):

@@ -137,7 +137,7 @@ def test_so_does_one_of_calib(key: str, kind: str) -> None:
         ({"unit": "lesion"}, "no row has a lesion_id"),
         ({"unit": "lesions"}, "unit: no unit 'lesions'; did you mean 'lesion'"),
         ({"rare": "incluse"}, "rare: no way with rare classes 'incluse'"),
-        ({"split": "vaild"}, "split: no part 'vaild'; did you mean 'valid'"),
+        ({"split": "vaild"}, "split: no split 'vaild'; did you mean 'valid'"),
         ({"sets": "lac", "calib": {k: v[:9] for k, v in CALIB.items()}}, "groups on calib"),
         ({"prior": {"mel": "x", "nv": 0.5, "bcc": 0.2}}, "prior: 'x' is not a finite number"),
         ({"prior": [0.5, 0.5, 0.5]}, "prior: 3 shares above 0 that sum to 1"),

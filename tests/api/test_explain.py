@@ -249,7 +249,7 @@ def test_refusals(trained: Path, tmp_path: Path) -> None:
         explain(run, methods=["attention_rollout"])
     (tmp_path / "none").mkdir()
     Image.new("L", (9, 9)).save(tmp_path / "none" / "other.png")
-    with pytest.raises(BadInput, match="no mask carries the id"):
+    with pytest.raises(BadInput, match="no mask is named"):
         explain(run, masks=tmp_path / "none")
     with pytest.raises(BadInput, match="no projection 'pca'"):
         explain(run, projection="pca")
@@ -257,7 +257,7 @@ def test_refusals(trained: Path, tmp_path: Path) -> None:
         explain(run, limit=0)
     with pytest.raises(BadInput, match="at least one draw"):
         explain(run, draws=0)
-    with pytest.raises(BadInput, match="no part 'validation'"):
+    with pytest.raises(BadInput, match="no split 'validation'"):
         explain(run, split="validation")
 
 

@@ -46,7 +46,7 @@ def test_every_chart_is_an_svg_of_its_own_with_its_table(table: Path, tmp_path: 
         assert "var(--" not in text  # a paper has no page to take colours from
         assert 'class="handle"' not in text
     rows = list(csv.reader((tmp_path / "out" / "confusion-matrix.csv").open(encoding="utf-8")))
-    assert rows[0][:4] == ["truth", "mel", "'=cmd()", "nv"]
+    assert rows[0][:4] == ["true class", "mel", "'=cmd()", "nv"]
 
 
 @pytest.mark.parametrize("name", ["png", "pdf"])
@@ -73,7 +73,7 @@ def test_refusals(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         figures(table, tmp_path / "out", formats=("gif",))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").touch()
-    with pytest.raises(BadInput, match="exists already"):
+    with pytest.raises(BadInput, match="already exists"):
         figures(table, tmp_path / "full")
     assert run_cli(["figures", str(table), "--to", str(tmp_path / "new"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["figures"]

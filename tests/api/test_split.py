@@ -126,9 +126,9 @@ def test_a_source_or_a_fold_as_test(films: Path) -> None:
     assert told["policy"] == "source"
     assert set(read_dataset(films).part("test")["source"]) == {"b"}
     assert split(films, folds=3, fold=1)["groups_crossing"] == 0
-    with pytest.raises(BadInput, match="one way to split"):
+    with pytest.raises(BadInput, match="one of the ways to split"):
         split(films, folds=3, leave_out="b")
-    with pytest.raises(BadInput, match="does not go with"):
+    with pytest.raises(BadInput, match="cannot be combined"):
         split(films, folds=3, test=0.2)
 
 
@@ -160,7 +160,7 @@ def test_pairs_from_a_file(films: Path, tmp_path: Path) -> None:
     (films / "p.json").write_text(json.dumps({"pairs": [{"a": a, "b": b}]}))
     assert split(films, pairs=films / "p.json")["near_duplicates"]["pairs"] == 1
     (films / "p.json").write_text("[]")
-    with pytest.raises(BadInput, match="no pairs"):
+    with pytest.raises(BadInput, match="no file of near-duplicate pairs"):
         split(films, pairs=films / "p.json")
     (films / "duplicates.csv").write_text("a,b,kind\n")
     assert split(films)["near_duplicates"]["pairs"] == 0

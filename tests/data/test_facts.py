@@ -49,7 +49,7 @@ def test_the_same_age_everywhere_is_no_division_by_zero() -> None:
 
 
 def test_a_column_that_is_empty_in_training_is_refused() -> None:
-    with pytest.raises(BadInput, match="'sex' is empty in the whole training part"):
+    with pytest.raises(BadInput, match="'sex' is empty in the whole training split"):
         fit_coding(TABLE.iloc[[2]], ("sex",))
 
 

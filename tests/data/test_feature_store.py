@@ -104,7 +104,7 @@ def test_the_second_process_waits_until_the_first_one_is_done_or_dead(tmp_path: 
             return None
 
     with store.locked_store(tmp_path / "s", Watching()):  # type: ignore[arg-type]
-        assert waited == ["waiting for another process's features"]
+        assert waited == ["waiting for features of another process"]
 
 
 def test_the_least_recently_used_goes_first_and_what_is_held_stays(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_ham10000_from_folder_and_archive(tmp_path: Path, packed: bool) -> None:
     assert row["sha256"] == hashlib.sha256(data).hexdigest()
     assert dataset.info.forbidden_inputs == ("dx_type",)
     assert dataset.info.counts["classes"]["nv"] == 2
-    assert "3 images where 10015 were published" in dataset.info.notes
+    assert "3 images where 10015 instead of the published" in dataset.info.notes
 
 
 def test_nested_kaggle_layout(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_nested_kaggle_layout(tmp_path: Path) -> None:
     [
         (lambda t: t.replace("dx_type", "dxtype"), "column 'dx_type' is missing.*'dxtype'"),
         (lambda t: t.replace("HAM_2,ISIC_3,mel", "HAM_2,ISIC_3,mole"), "'mole' of row 4"),
-        (lambda t: t.replace("HAM_2,ISIC_3", "HAM_2,ISIC_1"), "'ISIC_1' stands in rows that"),
+        (lambda t: t.replace("HAM_2,ISIC_3", "HAM_2,ISIC_1"), "'ISIC_1' is in rows that"),
         (lambda t: t.splitlines()[0] + "\n", "no rows"),
         (lambda t: "", "empty"),
         (lambda t: t + "HAM_1,ISIC_9\n", "row 5 has 2 fields"),
@@ -185,7 +185,7 @@ def test_unusable_images_are_quarantined_up_to_a_share(
 def test_an_output_that_exists_or_cannot_be_written(tmp_path: Path) -> None:
     src = fill(tmp_path / "a", two_classes())
     fill(tmp_path / "out", {"precious": b"x"})
-    with pytest.raises(BadInput, match="exists already"):
+    with pytest.raises(BadInput, match="already exists"):
         import_source(source_named("folder"), src, tmp_path / "out")
     assert (tmp_path / "out" / "precious").read_bytes() == b"x"
     (tmp_path / "file").write_text("x")
@@ -304,4 +304,4 @@ def test_ham10000_imports_with_the_published_counts(shared: Path, tmp_path: Path
     assert counts["classes"] == {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113,
                                  "nv": 6705, "vasc": 142}  # fmt: skip
     assert any("2 images are byte-identical" in n for n in dataset.info.notes)
-    assert not any("were published" in n for n in dataset.info.notes)
+    assert not any("instead of the published" in n for n in dataset.info.notes)

@@ -80,10 +80,10 @@ def test_new_lesions_that_cross_the_split_undo_it(plain: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "options", "why"),
     [
-        ("foo,x\nSYN_000000,1\n", {}, "which column holds the ids"),
+        ("foo,x\nSYN_000000,1\n", {}, "id column of the table"),
         ("image,x\nA,1\n", {}, "no image of the table is in the data set"),
-        ("image,x\nSYN_000000,1\nSYN_000000,2\n", {}, "stands in two rows"),
-        ("image,mask\nSYN_000000,1\n", {}, "has a column 'mask' already.*--prefix"),
+        ("image,x\nSYN_000000,1\nSYN_000000,2\n", {}, "is in two rows"),
+        ("image,mask\nSYN_000000,1\n", {}, "already has a column 'mask'.*--prefix"),
         ("image,label\nSYN_000000,1\n", {}, "column 'label' of a data set cannot be joined"),
         ("image,x\nSYN_000000,1\n", {"on": "y"}, "column 'y' is missing"),
         ("image,x\nSYN_000000,1\n", {"inputs": ["z"]}, "no new column 'z'"),

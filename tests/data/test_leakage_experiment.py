@@ -62,5 +62,5 @@ def test_the_arms_depend_on_the_seed_and_not_on_the_order_of_rows() -> None:
 
 
 def test_without_siblings_there_is_nothing_to_inflate() -> None:
-    with pytest.raises(BadInput, match="no test image has a sibling"):
+    with pytest.raises(BadInput, match="no test image shares a group"):
         arms(*world(views=1), seed=0)

@@ -11,6 +11,7 @@ import pytest
 
 from lesionlab.data.manifest import (
     COLUMNS,
+    MANIFEST,
     Dataset,
     DatasetInfo,
     group_ids,
@@ -88,7 +89,7 @@ def test_another_table_leaves_the_first_as_it_was(dataset: Dataset) -> None:
         ("label", "nvv", "label 'nvv' in row 2 is not a class.*'nv'"),
         ("split", "validation", "split 'validation' in row 2 is none of train, valid, test, calib"),
         ("age", "forty", "age 'forty' in row 2 is not a number"),
-        ("height", "tall", "height 'tall' in row 2 is not a number"),
+        ("height", "tall", "height 'tall' in row 2 is not a whole number"),
     ],
 )
 def test_a_wrong_cell_is_named(dataset: Dataset, column: str, value: str, said: str) -> None:
@@ -131,3 +132,47 @@ def test_a_wrong_description_is_named(dataset: Dataset, tmp_path: Path) -> None:
         read_dataset(dataset.folder)
     with pytest.raises(BadInput, match=r"not a dataset folder.*lesionlab import"):
         read_dataset(tmp_path / "elsewhere")
+
+
+def written(folder: Path, **columns: list[str]) -> Dataset:
+    """A data set of three images, as it is read back."""
+    rows = {"image_id": ["c", "a", "b"], "label": ["x", "y", "x"], **columns}
+    table = pd.DataFrame({name: rows.get(name, [""] * 3) for name in COLUMNS})
+    folder.mkdir(exist_ok=True)
+    info = DatasetInfo(name="d", source="test", classes=("x", "y"))
+    write_dataset(Dataset(folder, table, info))
+    return read_dataset(folder)
+
+
+def test_an_absent_size_stays_empty_and_a_known_one_stays_whole(tmp_path: Path) -> None:
+    dataset = written(tmp_path, width=["600", "", "450"], height=["450", "", ""])
+    assert dataset.table["width"].isna().tolist() == [False, True, False]
+    assert np.isnan(dataset.table["height"][2])
+    before = (tmp_path / MANIFEST).read_bytes()
+    write_dataset(dataset)
+    assert (tmp_path / MANIFEST).read_bytes() == before
+    cells = pd.read_csv(tmp_path / MANIFEST, dtype=str, keep_default_na=False)
+    assert cells["width"].tolist() == ["600", "", "450"]
+
+
+def test_a_zero_of_version_0_1_0_is_read_as_absent(tmp_path: Path) -> None:
+    dataset = written(tmp_path, width=["0", "600", "0"])
+    assert dataset.table["width"].isna().tolist() == [True, False, True]
+
+
+def test_a_size_that_is_no_whole_number_is_refused(tmp_path: Path) -> None:
+    written(tmp_path)
+    table = pd.read_csv(tmp_path / MANIFEST, dtype=str, keep_default_na=False)
+    table.loc[1, "width"] = "600.5"
+    table.to_csv(tmp_path / MANIFEST, index=False)
+    with pytest.raises(BadInput, match=r"width '600\.5' in row 3 is not a whole number"):
+        read_dataset(tmp_path)
+
+
+def test_in_order_sorts_by_image_id_and_rows_of_counts_there(tmp_path: Path) -> None:
+    dataset = written(tmp_path, split=["test", "train", "test"]).in_order()
+    assert dataset.table["image_id"].tolist() == ["a", "b", "c"]
+    assert dataset.table.index.tolist() == [0, 1, 2]
+    assert dataset.rows_of("test").tolist() == [1, 2]
+    with pytest.raises(BadInput, match="no images in part 'valid'"):
+        dataset.rows_of("valid")

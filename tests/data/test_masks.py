@@ -85,6 +85,6 @@ def test_masks_that_fit_no_image_are_refused(tmp_path: Path) -> None:
     data = dataset(tmp_path)
     with (
         open_tree(tmp_path / "given") as tree,
-        pytest.raises(BadInput, match="no mask carries the id"),
+        pytest.raises(BadInput, match="no mask is named"),
     ):
         masks_of(data, data.table, Preprocessing(size=16), tree)

@@ -43,7 +43,7 @@ def test_validation_is_carved_out_of_training_by_groups() -> None:
     apart = official(table, groups, {"valid": 0.2, "calib": 0.2}, 0)
     assert set(apart.parts) == {"train", "valid", "test", "calib", ""}
     assert crossing(groups, apart.parts) == []
-    with pytest.raises(BadInput, match="has a part 'test' already"):
+    with pytest.raises(BadInput, match="already has a split 'test'"):
         official(table, groups, {"test": 0.2}, 0)
     with pytest.raises(BadInput, match="leave nothing"):
         official(table, groups, {"valid": 1.0}, 0)

@@ -107,7 +107,7 @@ def test_masks_join_by_name(three: Path, tmp_path: Path) -> None:
     assert set(np.unique(np.asarray(mask))) == {0, 255}
     assert table.loc["nevus0", "mask"] == ""
     assert any("4 images have no mask" in n for n in told["notes"])
-    with pytest.raises(BadInput, match="no mask carries the id"):
+    with pytest.raises(BadInput, match="no mask is named"):
         import_dataset("folder", three, tmp_path / "p", masks=three / "nevus" / "nevus0.png",
                        classes="melanoma")  # fmt: skip
 
@@ -118,14 +118,14 @@ def test_auto_says_why_and_how_to_overrule(three: Path, tmp_path: Path) -> None:
     assert told["notes"][0].startswith("recognised as folder: images lie in 3 class folders")
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "1.png").write_bytes(picture(1))
-    with pytest.raises(BadInput, match="no data set is recognised"):
+    with pytest.raises(BadInput, match="no known data set"):
         import_dataset("auto", tmp_path / "bare", tmp_path / "p")
 
 
 def test_two_sets_in_one_folder_must_be_named(three: Path, tmp_path: Path) -> None:
     (three / "truth.csv").write_text("image_id,melanoma,seborrheic_keratosis\nx,0,0\n")
     (three / "meta.csv").write_text("lesion_id,image_id,dx,dx_type,age,sex,localization\n")
-    with pytest.raises(BadInput, match="holds ham10000 and isic2017 together"):
+    with pytest.raises(BadInput, match="holds several data sets: ham10000 and isic2017"):
         import_dataset("auto", three, tmp_path / "o")
 
 

@@ -71,7 +71,7 @@ def test_groups_of_mixed_classes_never_cross(rows: list[tuple[int, int]], seed: 
 def test_a_class_with_fewer_groups_than_parts_is_refused() -> None:
     table, groups = world(100)
     table.loc[table["lesion_id"] == "L0", "label"] = "rare"
-    with pytest.raises(BadInput, match="class 'rare' has 1 group, fewer than the 3 parts"):
+    with pytest.raises(BadInput, match="class 'rare' has 1 group, fewer than the 3 splits"):
         deal(table, groups, SHARES, 0)
 
 

@@ -63,7 +63,7 @@ def test_a_file_without_header_gets_one() -> None:
         (b"", "table is empty"),
         (b"\n \n", "table is empty"),
         (b"id,age\n", "header but no rows"),
-        (b"id,age\na,1\nb\n", "row 3 has 1 fields where the header has 2"),
+        (b"id,age\na,1\nb\n", "row 3 has 1 fields, but the header has 2"),
         (b"id,id\na,b\n", "column 'id' is repeated"),
         (b"id\na\0b\n", "not a text file"),
     ],
@@ -84,7 +84,7 @@ def test_ids_lose_folders_and_image_suffixes_and_nothing_else() -> None:
     ids = pd.Series([" a/ISIC_1.jpg", "ISIC_2.JPEG ", "c\\d\\x.1", "jpg"])
     clean, notes = clean_ids(ids, "a.csv")
     assert clean.tolist() == ["ISIC_1", "ISIC_2", "x.1", "jpg"]
-    assert notes == ["a.csv: 2 ids carry a file suffix such as .jpg, left out"]
+    assert notes == ["a.csv: 2 ids had a file suffix such as .jpg, which was removed"]
     assert clean_ids(pd.Series(["a"]), "a.csv")[1] == []
 
 

@@ -49,5 +49,5 @@ def test_options_of_the_decisions_exist() -> None:
     from lesionlab.cli.serve import command
 
     known = {flag for p in command.params for flag in p.opts}
-    table = PAGE.split("## What must be decided")[1].split("Keys:")[0]
+    table = PAGE.split("## Decisions before you serve")[1].split("Keys:")[0]
     assert set(re.findall(r"--[a-z][a-z-]+", table)) - known == set()

@@ -116,7 +116,7 @@ def test_rows_of_other_settings_are_not_mixed(
 
 def test_an_existing_table_is_refused(bundle_folder: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("mine")
-    with pytest.raises(BadInput, match="exists already"):
+    with pytest.raises(BadInput, match="exists"):
         predict(bundle_folder, photos, csv=tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "mine"
 
@@ -138,7 +138,7 @@ def test_a_model_of_regions_wants_regions(
     training = tiny.tiny_recipe().training.model_copy(update={"regions": True})
     make_bundle(tmp_path / "regions", training=training)
     said = predict(tmp_path / "regions", photos / "p0.png")["predictions"]
-    assert "learnt from regions" in said[0]["error"]
+    assert "trained on regions" in said[0]["error"]
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_the_audit_log_survives_a_power_cut(bundle_folder: Path, tmp_path: Path)
     log = tmp_path / "audit.jsonl"
     first = AuditLog(log)
     first.add({"a": 1})
-    with pytest.raises(BadInput, match="another server writes to it"):
+    with pytest.raises(BadInput, match="another server is writing to it"):
         AuditLog(log)
     first.close()
     with log.open("a") as stream:

@@ -64,7 +64,7 @@ def test_an_altered_description(signed: tuple[Path, Path]) -> None:
     raw["operating_points"][0]["threshold"] = 0.99
     (signed[0] / "bundle.json").write_text(json.dumps(raw))
     read_bundle(signed[0])
-    with pytest.raises(BadInput, match="the signature does not fit"):
+    with pytest.raises(BadInput, match="the signature is not valid"):
         verify(signed[0])
 
 

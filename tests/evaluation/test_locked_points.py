@@ -64,7 +64,7 @@ def seen(subject: Subject, folder: Path) -> None:
 
 
 def refused(subject: Subject) -> None:
-    with pytest.raises(BadInput, match="its operating point stays as it is"):
+    with pytest.raises(BadInput, match="its operating point is locked"):
         operating_points(subject, Choice(policy="youden"))
     assert operating_points(subject, Choice())[0], "the default is nobody's choice"
 

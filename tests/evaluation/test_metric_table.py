@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from lesionlab.array_types import Floats
 from lesionlab.cli.evaluate import command as evaluate
 from lesionlab.evaluation import confusion
 from lesionlab.evaluation.headline import INTERVALS
@@ -18,7 +19,7 @@ from lesionlab.evaluation.metric_table import (
     bounds_of,
     highlighted,
 )
-from lesionlab.evaluation.predictions import Floats, Predictions, write_predictions
+from lesionlab.evaluation.predictions import Predictions, write_predictions
 from lesionlab.reporting.language import LANGUAGES, language
 
 

@@ -115,7 +115,7 @@ def test_a_table_without_labels_or_ids_is_read(tmp_path: Path) -> None:
         (PLAIN.replace("0.75", "inf"), "not a finite number"),
         (PLAIN.replace("0.75", "high"), "'high' in row 2 is not a finite number"),
         (PLAIN.replace("0.75", ""), "'' in row 2 is not a finite number"),
-        (PLAIN.replace("0.75,0.25", "0,75,0,25"), "row 2 has 6 fields where the header has 4"),
+        (PLAIN.replace("0.75,0.25", "0,75,0,25"), "row 2 has 6 fields, but the header has 4"),
         (PLAIN.replace(",0.5\n", "\n"), "row 3 has 3 fields"),
         (PLAIN.replace("prob_Mel", "prob_nv"), "repeated"),
         (PLAIN.replace("label", "logit_nv"), "'logit_Mel' is missing"),

@@ -112,7 +112,7 @@ def test_a_killed_worker_costs_no_job_and_is_named(
     found = {o.name: o.result for o in outcomes}
     assert (tmp_path / "died-1").exists()
     assert {o.name: o.again() for o in outcomes if o.again()} == {"j1": "lost its worker once"}
-    assert lines.said == ["j1 lost its worker: it is begun again"]
+    assert lines.said == ["j1 lost its worker and is restarted"]
     assert capsys.readouterr().out == ""  # it is for our answer, not for Ray
     assert {k: v["job"] for k, v in found.items() if v} == {f"j{n}": n for n in range(4)}
     assert os.getpid() not in {v["pid"] for v in found.values() if v}
@@ -218,7 +218,7 @@ def test_predict_on_ray_is_predict_and_goes_on_by_shard(
     assert numbers[0] == pytest.approx(numbers[1], abs=1e-5)
     assert told["n"] == len(rows[0]) - 1
     assert not (tmp_path / "many.csv.shards").exists()
-    with pytest.raises(BadInput, match="exists already"):
+    with pytest.raises(BadInput, match="exists"):
         lesionlab.predict(tmp_path / "b", images, csv=tmp_path / "many.csv", **how)
     with pytest.raises(BadInput, match="give --csv"):
         lesionlab.predict(tmp_path / "b", images, **how)

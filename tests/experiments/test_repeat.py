@@ -76,7 +76,7 @@ def test_a_column_gives_the_folds(lesions: Path) -> None:
     assert ((parts == "") & (groups == twins)).any()
     with pytest.raises(BadInput, match="no column 'sauce'; did you mean 'source'"):
         deal_folds(dataset, groups, 5, 0, by="sauce")
-    with pytest.raises(BadInput, match="has one value"):
+    with pytest.raises(BadInput, match="has only one value"):
         deal_folds(read_dataset(lesions), groups, 5, 0, by="source")
 
 
@@ -201,7 +201,7 @@ def test_a_crashed_run_is_tried_again_named_and_costs_no_other(
     assert told["retried"] == ["fold1-seed0"]
     assert any("fold1-seed0 failed before" in line for line in lines.said)
     named = r"fold1-seed0 (failed before (RuntimeError: the disk\nfell off), crashed once)"
-    assert f"Begun again: {named}. " in (out / "table.md").read_text()
+    assert f"Restarted: {named}. " in (out / "table.md").read_text()
     assert set(told["out_of_fold"]) == {"0"}
 
 
@@ -239,10 +239,10 @@ def test_two_presets_share_folds_and_are_compared(
     assert found["low"] <= found["value"] <= found["high"]
     chart = (tmp_path / "o" / "chart.svg").read_text()
     assert "other, fold" in chart
-    with pytest.raises(BadInput, match="two recipes have one name"):
+    with pytest.raises(BadInput, match="two presets have the same name"):
         repeat(lesions, [tiny(), tiny()], tmp_path / "p", **how)
     twin = tiny().model_copy(update={"name": "TINY"})
-    with pytest.raises(BadInput, match="two recipes have one name"):  # on macOS one folder
+    with pytest.raises(BadInput, match="two presets have the same name"):  # on macOS one folder
         repeat(lesions, [tiny(), twin], tmp_path / "p", **how)
     with pytest.raises(BadInput, match=r"several presets \(other, tiny\)"):
         repeat(lesions, tiny(), tmp_path / "o", **how)
@@ -296,11 +296,11 @@ def test_the_ledger_comes_before_the_predictions(
     split(data, test=0.25, valid=0.2, seed=0)
 
     def refuse(*args: Any, **kwargs: Any) -> None:
-        raise BadInput("line 1 does not fit the chain")
+        raise BadInput("line 1 breaks the hash chain")
 
     monkeypatch.setattr(ledger, "append", refuse)
     how: dict[str, Any] = {"folds": 2, "device": "cpu", "threads": 1, "train_part": False}
-    with pytest.raises(BadInput, match="does not fit the chain"):
+    with pytest.raises(BadInput, match="breaks the hash chain"):
         repeat(data, tiny(), tmp_path / "o", open_test=True, **how)
     assert not (tmp_path / "o" / "predictions-test.csv").exists()
     assert not (tmp_path / "o" / "test.json").exists()
@@ -342,7 +342,7 @@ def test_a_leaking_repeat_says_so_and_leaves_test_alone(
     assert not read_dataset(lesions).info.leaky
     with pytest.raises(BadInput, match="was begun with another allow_leak"):
         repeat(lesions, tiny(), tmp_path / "o", **how)
-    with pytest.raises(BadInput, match="opens no test part"):
+    with pytest.raises(BadInput, match="cannot be combined"):
         repeat(lesions, tiny(), tmp_path / "p", allow_leak=True, open_test=True, **how)
 
 

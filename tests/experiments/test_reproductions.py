@@ -196,7 +196,7 @@ def test_a_leaky_record_is_marked_and_a_note_needs_its_record() -> None:
     assert "(ham-prog0: MobileNetV2 fine-tuned" in text
     measure = {"roc_auc": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 9}}
     records["bm-s3"] = {**records["ham-prog0"], "parts": {"valid": measure, "test": measure}}
-    assert page(read_rows(), records, "m").count("(bm-s3: official parts") == 1
+    assert page(read_rows(), records, "m").count("(bm-s3: official split") == 1
     assert "ham-prog0 0" not in text  # nobody knows how long it took
 
 

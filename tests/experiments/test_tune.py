@@ -66,7 +66,7 @@ def test_bad_spaces(tmp_path: Path, tiny: Tiny) -> None:
         parse(Range, {"low": 1}, "s")
     with pytest.raises(BadInput, match="log scale"):
         parse(Range, {"low": 0.0, "high": 1.0, "log": True}, "s")
-    with pytest.raises(BadInput, match="low must lie below high"):
+    with pytest.raises(BadInput, match="low must be below high"):
         parse(Range, {"low": 2, "high": 1}, "s")
     with pytest.raises(BadInput, match=r"unknown setting 'optim\.max_lrr'"):
         check_space({"optim.max_lrr": Range(low=0.1, high=0.2)}, tiny())
@@ -137,7 +137,7 @@ def test_a_preset_outside_the_space_is_not_said_to_have_been_tried(
     )
     assert told["first"] is None
     assert told["outside"] == ["stages.0.max_lr"]
-    assert "as the preset has it" not in told["sentence"]
+    assert "with the preset" not in told["sentence"]
     assert any("stages.0.max_lr (0.05) lies outside the space" in line for line in lines.said)
 
 
@@ -175,7 +175,7 @@ def test_a_killed_trial_is_tried_again_with_its_settings(
     study.ask()
     last = tune(lesions, tiny(), out, trials=2, space=space, progress=lines, **HOW)
     assert last["retried"] == []  # nothing is left to do
-    assert any("trial 3 was not finished: more --trials would" in line for line in lines.said)
+    assert any("trial 3 did not finish: increase --trials" in line for line in lines.said)
 
 
 def test_a_job_begun_again_tries_its_own_settings_again(tmp_path: Path) -> None:

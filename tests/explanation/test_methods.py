@@ -325,7 +325,7 @@ def test_held_still_gives_back_modes_and_gradients() -> None:
 
 def test_tokens_that_are_no_square_are_refused() -> None:
     model = network("vit_tiny_patch16_224", 64)
-    with pytest.raises(BadInput, match="5 patches are no square"):
+    with pytest.raises(BadInput, match="5 patches do not form a square"):
         target_of(model).to_map(torch.zeros(1, 6, 2))
 
 

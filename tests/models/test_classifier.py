@@ -120,7 +120,7 @@ def test_unknown_weights_of_a_network_get_the_nearest_tag() -> None:
 
 
 def test_stochastic_depth_where_a_network_has_none_is_refused() -> None:
-    with pytest.raises(BadInput, match="does not take this setting"):
+    with pytest.raises(BadInput, match="does not accept this setting"):
         network("vgg11", drop_path=0.1)
 
 

@@ -88,7 +88,7 @@ def test_stochastic_depth_is_refused_where_there_is_none() -> None:
 
 
 def test_the_own_head_belongs_to_the_own_networks() -> None:
-    with pytest.raises(BadInput, match="has no head of its own"):
+    with pytest.raises(BadInput, match="has no own head"):
         describe_model("test_resnet", size=64, head="own")
 
 
@@ -103,5 +103,5 @@ def test_one_unit_is_two_logits_of_which_the_first_is_zero() -> None:
 
 
 def test_one_unit_cannot_tell_three_classes_apart() -> None:
-    with pytest.raises(BadInput, match="one sigmoid unit cannot tell 3 classes apart"):
+    with pytest.raises(BadInput, match="one sigmoid output cannot separate 3 classes"):
         describe_model("test_resnet", size=64, classes=3, output="sigmoid")

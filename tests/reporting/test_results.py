@@ -19,7 +19,7 @@ def test_a_result_is_its_dictionary_and_a_table() -> None:
     html = found._repr_html_()
     assert "metrics.roc_auc" in html
     assert "0.900 (0.800 to 0.950), n = 5" in html
-    assert "too little to say" in html
+    assert "too few to say" in html
     assert "LEAKY" in html
     assert "<script>" not in html
     assert "&lt;b&gt;" in html

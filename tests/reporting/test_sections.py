@@ -101,7 +101,7 @@ def test_the_checklist_fills_in_what_is_known_and_nothing_else(content: ReportCo
 
 
 def test_what_a_run_wrote_down_stands_beside_its_curves(content: ReportContent) -> None:
-    line = "warning: not the input of the weights (w.pth): size 64 (theirs: 160)"
+    line = "warning: differs from the input of the weights (w.pth): size 64 (theirs: 160)"
     noted = dataclasses.replace(content, training_notes=(line,))
     assert line in render(noted, "en")
     assert line not in render(content, "en")

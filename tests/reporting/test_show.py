@@ -115,7 +115,7 @@ def test_bad_requests(lesions: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         show(lesions, tmp_path / "no" / "such" / "a.html", per_class=1)
     with pytest.raises(BadInput, match="101 samples"):
         show(lesions, per_class=101)
-    with pytest.raises(BadInput, match="no images in part 'tset'"):
+    with pytest.raises(BadInput, match="no images in split 'tset'"):
         show(lesions, split="tset")
     assert run(["show", str(lesions), "--out", str(tmp_path / "b.html"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["out"].endswith("b.html")

@@ -163,7 +163,7 @@ def test_a_damaged_checkpoint_is_named_and_the_older_one_is_used(
 def test_without_a_whole_checkpoint_it_says_so(stopped: Path, machine: Machine) -> None:
     for path in (stopped / "checkpoints").glob("[0-9]*.safetensors"):
         truncated(path)
-    with pytest.raises(BadInput, match=r"no whole checkpoint.*start a new run"):
+    with pytest.raises(BadInput, match=r"no intact checkpoint.*start a new run"):
         resume(stopped, machine=machine)
 
 
@@ -173,6 +173,6 @@ def test_best_weights_that_are_damaged_are_never_the_result(
     newest = json.loads(max((stopped / "checkpoints").glob("[0-9]*.json")).read_text())
     assert newest["state"]["best_sha256"]
     flipped(checkpoint.best_path(stopped / "checkpoints", newest["state"]["best_epoch"]))
-    with pytest.raises(BadInput, match="no whole checkpoint"):  # all of them name these
+    with pytest.raises(BadInput, match="no intact checkpoint"):  # all of them name these
         resume(stopped, machine=machine, progress=lines)
     assert any("the best weights so far do not match" in line for line in lines.said)

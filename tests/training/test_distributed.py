@@ -180,7 +180,7 @@ def test_a_stop_saves_on_all_and_one_process_may_go_on(
     os.kill(ids[1], signal.SIGTERM)  # one hears it, both obey
     _, said = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert f"go on with: lesionlab resume {run}" in said
+    assert f"continue with: lesionlab resume {run}" in said
     done = launched(["resume", str(run), "--json"], 1)
     assert done.returncode == 0, done.stderr
     assert "not bit-exact with the uninterrupted run: processes was 2, is 1" in done.stderr

@@ -92,7 +92,7 @@ def test_weights_of_a_run_with_other_sites_are_refused(
     table.to_csv(other / "manifest.csv", index=False)
     settings = engine.read_run(run).config.settings
     for start in (run / "best.safetensors", run / "stages" / "head.safetensors"):
-        with pytest.raises(BadInput, match=r"reads other facts of a case: .*; here .*elsewhere"):
+        with pytest.raises(BadInput, match=r"uses other clinical metadata: .*; here .*elsewhere"):
             train(other, settings, tmp_path / "run", start=start, machine=machine)
     assert not (tmp_path / "run").exists()
 

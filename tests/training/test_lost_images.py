@@ -82,7 +82,7 @@ def test_without_room_for_a_cache_images_are_decoded_as_they_come(
 ) -> None:
     other = uncached(data, tmp_path / "other")
     train(other, tiny(), tmp_path / "run", machine=machine, progress=lines)
-    assert any("decoding at each step" in line for line in lines.said)
+    assert any("decoded at each step" in line for line in lines.said)
     assert outcome(tmp_path / "run") == outcome(reference)
 
 

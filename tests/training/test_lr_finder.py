@@ -135,7 +135,9 @@ def test_a_test_that_is_too_noisy_says_so(monkeypatch: pytest.MonkeyPatch, lines
         chosen_rate(curve, "head", 2)
 
 
-@pytest.mark.parametrize(("n", "words"), [(0, "even at the lowest rate"), (9, "after 9 of 100")])
+@pytest.mark.parametrize(
+    ("n", "words"), [(0, "even at the lowest learning rate"), (9, "after 9 of 100")]
+)
 def test_a_loss_that_is_not_finite_is_told_from_noise(
     n: int, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +195,7 @@ def test_the_verb_writes_a_figure_and_its_table(
         rows = list(csv.DictReader(stream))
     assert len(rows) == found["steps"]
     assert float(rows[0]["rate"]) == pytest.approx(1e-7)
-    with pytest.raises(BadInput, match="exists already"):
+    with pytest.raises(BadInput, match="already exists"):
         lr_find(data, automatic, tmp_path / "rates")
 
 

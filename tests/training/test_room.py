@@ -56,7 +56,7 @@ def test_too_little_room_is_said_before_the_first_step(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**20))
-    with pytest.raises(BadInput, match="only 1 MiB are free, this run needs"):
+    with pytest.raises(BadInput, match="only 1 MiB of disk are free, but this run needs"):
         train(data, tiny(), tmp_path / "run", machine=machine)
     assert not list(tmp_path.iterdir())
 
@@ -112,7 +112,7 @@ def test_an_output_that_exists_is_refused_before_any_work(
 ) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious.txt").write_text("mine")
-    with pytest.raises(BadInput, match="exists already and is not empty"):
+    with pytest.raises(BadInput, match="already exists and is not empty"):
         train(data, tiny(), tmp_path / "run", machine=machine)
     assert [p.name for p in tmp_path.rglob("*")] == ["run", "precious.txt"]
 

@@ -26,13 +26,13 @@ def test_interrupted_is_exit_130_with_the_command_that_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(*_: object, **__: object) -> None:
-        raise Interrupted("stopped and saved; go on with: lesionlab resume runs/x")
+        raise Interrupted("stopped and saved; continue with: lesionlab resume runs/x")
 
     monkeypatch.setattr("lesionlab.api.train.resume", stopped)
     assert run(["resume", "runs/x"]) == 130
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err == "lesionlab: stopped and saved; go on with: lesionlab resume runs/x\n"
+    assert told.err == "lesionlab: stopped and saved; continue with: lesionlab resume runs/x\n"
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_the_range_test_says_what_it_starts_from(
 def test_from_a_run_and_a_weights_file_are_not_both_the_first_weights(
     tmp_path: Path, verb: str
 ) -> None:
-    with pytest.raises(BadInput, match=r"--weights auto --from runs/a: .*leave one of the two"):
+    with pytest.raises(BadInput, match=r"--weights auto --from runs/a: .*give one of the two"):
         getattr(lesionlab, verb)("data", "demo", tmp_path, start="runs/a", weights="auto")
 
 
@@ -225,14 +225,14 @@ def test_a_sheet_that_cannot_be_written_is_one_line(data: Path, tiny: Recipe) ->
         ({"model": {"name": "no_such_net", "pretrained": False}}, "unknown network"),
         (
             {"stages": [{"name": "a", "epochs": 1, "start_from": "best"}]},
-            "the first stage has none before it",
+            "the first stage cannot start",
         ),
-        ({"precision": "float16"}, "float16 trains on a GPU only"),
+        ({"precision": "float16"}, "float16 training needs a GPU"),
         (
             {"model": CONCAT, "micro_batch": 1},
-            "stage all needs two images at a time; .*micro_batch",
+            "stage all needs at least two images; .*micro_batch",
         ),
-        ({"model": CONCAT, "batch_size": 1}, "batch_size: .*stage head needs two images at a time"),
+        ({"model": CONCAT, "batch_size": 1}, "batch_size: .*stage head needs at least two images"),
         (
             {"model": CONCAT | {"head": "flatten_dense"}, "stages": [{**ALL, "size": 64}]},
             r"stages.0.size: 'test_efficientnet' cannot take 64 x 64 images",
@@ -285,6 +285,6 @@ def test_one_image_at_a_time_is_refused_where_a_batch_norm_would_see_one_value(
     data: Path, tiny: Recipe, tmp_path: Path, changes: dict[str, Any], key: str
 ) -> None:
     settings = tiny(stages=[ALL], **changes)
-    with pytest.raises(BadInput, match=f"{key}: .*single places.* needs two images"):
+    with pytest.raises(BadInput, match=f"{key}: .*a single cell.* needs at least two images"):
         lesionlab.train(data, settings, tmp_path / "run", threads=1)
     assert not (tmp_path / "run").exists()

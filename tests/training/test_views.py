@@ -51,7 +51,7 @@ def test_the_sheet_and_the_folder(data: Path, tiny: Recipe, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"out": "views.jpg"}, "give a name in .png"),
+        ({"out": "views.jpg"}, "ends in .png"),
         ({"stage": "al"}, "did you mean 'all'"),
         ({"out": "nowhere/views.png"}, "no such folder"),
     ],

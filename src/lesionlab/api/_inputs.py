@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from lesionlab import extras, files
+from lesionlab.array_types import Floats
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.split_names import SPLITS
 from lesionlab.data.taxonomy import malignant_if_all_known
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.foreign import read_any
-from lesionlab.evaluation.predictions import Floats, Predictions, read_predictions
+from lesionlab.evaluation.predictions import Predictions, read_predictions
 from lesionlab.evaluation.recalibration import (
     how_read,
     read_calibrating,
@@ -69,7 +70,7 @@ class PredictionSource:
 def refuse_unknown_split(split: str) -> None:
     """`BadInput` for a name that no split has."""
     if split not in SPLITS:
-        raise BadInput(f"no part '{split}'", where="--split", remedy=nearest(split, SPLITS))
+        raise BadInput(f"no split '{split}'", where="--split", remedy=nearest(split, SPLITS))
 
 
 def open_source(path: Path, split: str = "valid") -> PredictionSource:
@@ -129,9 +130,9 @@ def of_run(
     dataset = None if found is None else read_dataset(found)
     if split == "test" and dataset is None:
         raise BadInput(
-            "its dataset folder is not there, so the opening of test cannot be written down",
+            "its dataset folder was not found, so the test-set access cannot be recorded",
             where=run.config.dataset.folder,
-            remedy="say where it lies: --data DIR",
+            remedy="give it with --data DIR",
         )
     names = [n for n in BESIDE[split] if is_current(run, n)]
     return Subject(
@@ -197,7 +198,7 @@ def of_table(
         predictions = join_truth(predictions, Path(truth))
     elif not predictions.is_labelled.any():
         raise BadInput(
-            "no row has a label", where=str(path), remedy="give the truth: --truth truth.csv"
+            "no row has a label", where=str(path), remedy="give the labels: --truth truth.csv"
         )
     dataset = None if data is None else read_dataset(data)
     if not malignant and dataset is not None:
@@ -217,9 +218,9 @@ def of_table(
         provenance["calib"] = calib.name
     elif calibration is not None:
         raise BadInput(
-            "a calibration is fitted on other data than it is measured on",
+            "a calibration must not be fitted on the data that are evaluated",
             where="--calibration",
-            remedy="give them: --calib valid.csv",
+            remedy="give other data: --calib valid.csv",
         )
     return Subject(
         title=path.stem,

@@ -46,7 +46,11 @@ def augmentations(
     chosen = _stage(settings, stage)
     path, single = Path(out), None if folder is None else Path(folder)
     if path.suffix.lower() != ".png":
-        raise BadInput("the sheet is a picture", where=str(path), remedy="give a name in .png")
+        raise BadInput(
+            "the contact sheet must be a PNG file",
+            where=str(path),
+            remedy="give a file name that ends in .png",
+        )
     if not path.parent.is_dir():
         raise BadInput("no such folder", where=str(path.parent))
     data = read_dataset(Path(dataset))

@@ -62,7 +62,7 @@ def _malignant(found: list[PredictionSource], given: tuple[str, ...]) -> tuple[s
         return given
     if len(known) > 1:
         raise BadInput(
-            "the runs do not agree on which classes are malignant", remedy="name them: --malignant"
+            "the runs differ in which classes are malignant", remedy="name them with --malignant"
         )
     return known.pop()
 
@@ -71,13 +71,16 @@ def _notes(found: list[PredictionSource], names: list[str]) -> list[str]:
     notes = []
     for source, name in zip(found, names, strict=True):
         if source.leaky:
-            notes.append(f"LEAKY: {name} was trained on data that cross its test set")
+            notes.append(f"LEAKY: {name} was trained on data that overlap with its test set")
         if source.part == "train":
-            notes.append(f"{name}: predictions of its own training images say nothing of new ones")
+            notes.append(
+                f"{name}: predictions of its own training images say nothing about new images"
+            )
         if source.part == "test":
             notes.append(
-                f"{name}: taking the better of several models by their test is a choice on test"
+                f"{name}: selecting the best of several models by their test results is a choice "
+                "on the test set"
             )
         if source.synthetic:
-            notes.append(f"{name} has seen drawn pictures only")
+            notes.append(f"{name} was trained on synthetic images only")
     return notes

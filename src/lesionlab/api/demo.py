@@ -38,7 +38,7 @@ def demo(
     files.refuse_existing(out)
     data, run, bundle, answer = out / "data", out / "run", out / "bundle", out / "prediction.json"
     clock = Clock(progress)
-    progress.say("The lesions of this demo are drawn by a program: no figure says a thing of skin.")
+    progress.say("A program draws the lesions of this demo. The numbers say nothing about skin.")
     with clock.stage("import"):
         import_dataset("synthetic", None, data, lesions=LESIONS, seed=seed, progress=progress)
     with clock.stage("audit"):

@@ -37,11 +37,11 @@ def download(
     licence = offer.licence if offer else ARCHIVE_LICENCE
     if not accept_licence:
         raise BadInput(
-            f"'{name}' is under this licence: {licence}",
+            f"'{name}' has this licence: {licence}",
             remedy="read it, then add --accept-licence",
         )
     if offer and (query or limit):
-        raise BadInput(f"--query and --limit go with {ARCHIVE} only")
+        raise BadInput(f"--query and --limit apply to {ARCHIVE} only")
     if not offer and not query:
         raise BadInput("the ISIC Archive needs a --query", remedy='for example "sex:female"')
     headers = kaggle_headers(Path(kaggle) if kaggle else None, os.environ) if _paid(offer) else {}

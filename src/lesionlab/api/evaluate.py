@@ -166,7 +166,9 @@ def evaluate(source: Source | None = None, **options: Any) -> dict[str, Any] | A
 def _refuse_arrays(source: object, options: dict[str, Any]) -> None:
     paths = [source] if isinstance(source, str | Path) else source
     if "y_true" in options or "y_prob" in options:
-        raise BadInput("a source and arrays were given", where="evaluate", remedy="give one")
+        raise BadInput(
+            "both a source and arrays were given", where="evaluate", remedy="give one of the two"
+        )
     if not isinstance(paths, list | tuple) or not all(isinstance(p, str | Path) for p in paths):
         raise BadInput(
             f"a source is a path, not a {type(source).__name__}",

@@ -12,6 +12,7 @@ import numpy as np
 
 from lesionlab.api._inputs import report_content
 from lesionlab.api.array_options import check_options, shares
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.arrays import Array, text
 from lesionlab.evaluation.bootstrap import Resampling
@@ -24,7 +25,7 @@ from lesionlab.evaluation.from_arrays import (
     predictions_from_arrays,
 )
 from lesionlab.evaluation.locked_points import Choice, operating_points
-from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.recalibration import calibrating_rows, recalibrated
 from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.units import Unit
@@ -125,11 +126,11 @@ def _prior(prior: Prior, classes: tuple[str, ...]) -> Floats:
             what = f"class '{odd[0]}' has none" if odd[0] in classes else f"no class '{odd[0]}'"
             raise BadInput(what, where="prior", remedy=nearest(odd[0], classes))
         prior = [named[c] for c in classes]
-    remedy = "give one a class, in the order of classes or by name"
+    remedy = "give one per class, in the order of classes or by name"
     values = shares("prior", prior, remedy)
     if values.shape != (len(classes),) or not (values > 0).all() or abs(values.sum() - 1) > 1e-3:
         raise BadInput(
-            f"{len(classes)} shares above 0 that sum to 1 are needed",
+            f"{len(classes)} positive proportions that sum to 1 are needed",
             where="prior",
             remedy=remedy,
         )
@@ -143,7 +144,7 @@ def _with_calibrating(
     if calib is None:
         if calibration is not None:
             raise BadInput(
-                "a calibration is fitted on other data than it is measured on",
+                "a calibration must not be fitted on the data that are evaluated",
                 where="calibration",
                 remedy="give them: calib={'y_true': ..., 'y_prob': ..., 'groups': ...}",
             )

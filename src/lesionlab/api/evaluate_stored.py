@@ -151,7 +151,7 @@ def _each(runs: Sequence[Path], out: Path | str | None, asked: Options) -> dict[
     }  # fmt: skip
     for name, value in alone.items():
         if value not in (None, (), False):
-            raise BadInput("does not go with repeats", where=f"--{name}", remedy="name one run")
+            raise BadInput("cannot be used with repeats", where=f"--{name}", remedy="give one run")
     configs = [read_run(folder).config for folder in runs]
     refuse_other_tasks(runs, configs)
     named = dict(zip(names_of(runs), runs, strict=True))
@@ -201,14 +201,14 @@ def _subject(source: Path, out: Path | str | None, asked: Options) -> tuple[Subj
         choice = dataclasses.replace(asked.choice, elsewhere=table.calib is not None)
         if asked.on is not None and asked.split not in (None, "valid"):
             where = f"--on with --split {asked.split}"
-            raise BadInput("outside data have no parts here", where=where)
+            raise BadInput("external validation uses the whole data set", where=where)
         chooser = str(table.calib or "valid")
         subject = of_run(source, asked.split or "valid", asked.data, out, progress, chooser)
         if asked.on is not None:
             subject = of_outside(subject, asked.on, out, progress)
         return subject, choice
     if asked.on is not None:
-        raise BadInput("only a run can meet another data set", where=f"{source} --on {asked.on}")
+        raise BadInput("external validation needs a run", where=f"{source} --on {asked.on}")
     other = None if table.calib is None else Path(table.calib)
     subject = of_table(
         source, table.truth, asked.split, table.malignant, asked.data, out, other, table.calibration
@@ -227,16 +227,16 @@ def _measured(
 
 def _refuse_for_runs(table: TableOptions) -> None:
     if table.truth is not None or table.malignant:
-        raise BadInput("a run knows its truth and its malignant classes", where="--truth")
+        raise BadInput("a run has its own labels and malignant classes", where="--truth")
     if table.calib not in (None, "calib"):
         raise BadInput(
-            "a run calibrates on its own data set",
+            "a run is calibrated on its own data set",
             where=f"--calib {table.calib}",
-            remedy="make a part with: lesionlab split --calib 0.1, then say --calib alone",
+            remedy="make a split with: lesionlab split --calib 0.1, then give --calib alone",
         )
     if table.calibration is not None:
         raise BadInput(
-            "a run's probabilities are those of its stored temperature",
+            "the probabilities of a run always use its stored temperature",
             where=f"--calibration {table.calibration}",
             remedy="give its tables instead: evaluate RUN/predictions-test.csv "
             "--calib RUN/predictions-valid.csv",
@@ -302,9 +302,9 @@ def _readers(
     """Each study's pooled readers, paired by image; refused for images of training."""
     if paths and subject.part not in HELD_OUT:
         raise BadInput(
-            "readers can only be compared on images that training did not see",
+            "readers can be compared only on images that were not used in training",
             where="--readers",
-            remedy="say which part this is: --split valid or test",
+            remedy="name the split: --split valid or test",
         )
     return tuple(
         compare_with_readers(

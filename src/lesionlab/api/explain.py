@@ -64,7 +64,9 @@ def explain(
     subject = of_run(folder, split, None if data is None else Path(data), out, progress)
     if subject.dataset is None or subject.run is None:
         raise BadInput(
-            "its dataset folder is not there", where=str(folder), remedy="say where: --data DIR"
+            "the dataset folder of the run was not found",
+            where=str(folder),
+            remedy="give it with --data DIR",
         )
     options = ExplainOptions(tuple(methods), limit, checks, draws, projection, seed, threads)
     with contextlib.nullcontext() if masks is None else open_tree(Path(masks)) as tree:

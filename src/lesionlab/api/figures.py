@@ -84,7 +84,7 @@ def _evaluated(
     if not run.metrics_path(part).is_file() or not is_current(run, part):
         option = f" --split {part}" if part != "valid" else ""
         raise BadInput(
-            f"part '{part}' has not been evaluated",
+            f"split '{part}' has not been evaluated",
             where=str(source),
             remedy=f"run: lesionlab evaluate {source}{option}",
         )
@@ -101,7 +101,7 @@ def _converters(formats: Sequence[str]) -> dict[str, Callable[[str], bytes]]:
         raise BadInput(f"no format '{name}'", where="--format", remedy=nearest(name, FORMATS))
     if set(formats) == {"svg"}:
         return {"svg": _svg}
-    extras.need("figures", "PNG or PDF", "--format", "SVG needs nothing")
+    extras.need("figures", "PNG or PDF", "--format", "SVG needs no extra")
     import vl_convert
 
     known: dict[str, Callable[[str], bytes]] = {

@@ -48,7 +48,7 @@ def inflation(
     method}}}, near_duplicates: {from, pairs}, sentence}`, also written to `out/inflation.json`.
     """
     if seeds < 2:
-        raise BadInput(f"{seeds} seeds give no interval", remedy="ask for at least 3")
+        raise BadInput(f"{seeds} seeds are too few for an interval", remedy="use at least 3")
     dataset, out = read_dataset(Path(folder)), Path(out)
     origin, twins = known_pairs(dataset, None, False, progress)
     free = (dataset.table["split"] != "test").to_numpy()

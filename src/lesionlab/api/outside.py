@@ -36,7 +36,7 @@ def of_outside(
     nothing is left.
     """
     if inside.run is None:
-        raise BadInput("only a run can meet another data set", where="--on")
+        raise BadInput("external validation needs a run", where="--on")
     other = read_dataset(folder)
     kept, notes = comparable(other, inside.run)
     predictions = _predicted(inside.run, kept, progress)
@@ -66,7 +66,7 @@ def comparable(other: Dataset, run: Run) -> tuple[Dataset, list[str]]:
     table = other.table.assign(label=other.table["label"].map(named))
     notes = [
         f"class '{name}' ({int((other.table['label'] == name).sum())} images) has no counterpart"
-        " and is left out"
+        " and is excluded"
         for name, counterpart in named.items()
         if counterpart is None
     ]
@@ -75,13 +75,15 @@ def comparable(other: Dataset, run: Run) -> tuple[Dataset, list[str]]:
         notes.append("read as: " + ", ".join(f"{a} as {b}" for a, b in renamed.items()))
     seen = _seen(other.table, run)
     if seen.any():
-        notes.append(f"{int(seen.sum())} images stand in the run's own data set and are left out")
+        notes.append(
+            f"{int(seen.sum())} images are also in the data set of the run and are excluded"
+        )
     kept = table[table["label"].notna() & ~seen]
     if kept.empty:
         raise BadInput(
-            "no image is left: " + "; ".join(notes or ["the data set is empty"]),
+            "no image remains: " + "; ".join(notes or ["the data set is empty"]),
             where=str(other.folder),
-            remedy="give a data set with classes of its own kind and other images",
+            remedy="give a data set with matching classes and other images",
         )
     info = other.info.model_copy(update={"classes": ours})
     return Dataset(other.folder, kept, info), notes

@@ -69,7 +69,10 @@ def predict(
     predictions: list[dict[str, Any]] = []
     if engine != "local":
         if csv is None or heatmaps is not None:
-            raise BadInput("several workers write a table and no heat maps", remedy="give --csv")
+            raise BadInput(
+                "workers write a table and no heat maps",
+                remedy="give --csv and leave out --heatmaps",
+            )
         each = Shard(str(Path(bundle).resolve()), plan, options, max(threads, 1))
         cluster = Cluster(address, workers, each.threads)
         run = partial(run_jobs, engine=engine, cluster=cluster, progress=progress)

@@ -44,7 +44,7 @@ def readers(
     found = open_source(Path(source), split)
     if found.part == "train":
         raise BadInput(
-            "these are predictions of the run's own training images",
+            "these are predictions of training images",
             where=str(source),
             remedy="compare with --split valid or test",
         )

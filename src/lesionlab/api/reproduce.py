@@ -9,7 +9,7 @@ from lesionlab import files
 from lesionlab.errors import BadInput
 from lesionlab.experiments.reproductions import NOT_MEASURED, collect, page, read_rows
 
-MACHINE = "2 shared cores, AMX and AVX-512 BF16, other work beside it: times are upper bounds"
+MACHINE = "2 shared cores, AMX and AVX-512 BF16, shared with other work; times are upper bounds"
 
 
 def reproductions(
@@ -29,7 +29,9 @@ def reproductions(
             raise BadInput("no such folder", where=str(runs))
         known |= collect(Path(runs), rows)
     if not known:
-        raise BadInput("no result was found", where=str(runs), remedy="run the table's commands")
+        raise BadInput(
+            "no result was found", where=str(runs), remedy="run the commands of the table"
+        )
     to.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(store, {"schema_version": 1, "machine": machine, "records": known})
     text = page(rows, known, machine)

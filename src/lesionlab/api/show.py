@@ -29,7 +29,7 @@ def show(
     `{out, counts: {part: {class: n}}}`.
     """
     if not 1 <= per_class <= 100:
-        raise BadInput(f"{per_class} samples a class: from 1 to 100 can be shown")
+        raise BadInput(f"{per_class} samples per class: give a number from 1 to 100")
     path = Path(out) if out is not None else Path(folder) / "show.html"
     check_output(path.suffix)
     dataset = read_dataset(Path(folder))
@@ -44,7 +44,7 @@ def show(
             files.write_text(path, page(dataset, grid, title))
     except OSError as error:
         raise BadInput(
-            f"cannot be written ({error.strerror})", where=str(path), remedy="name another --out"
+            f"cannot be written ({error.strerror})", where=str(path), remedy="choose another --out"
         ) from None
     table = counts(dataset)
     return {

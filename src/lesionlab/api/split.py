@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import files
+from lesionlab.array_types import Labels
 from lesionlab.data import ledger, tables
-from lesionlab.data.groups import MAX_DUPLICATES, Labels, crossing, united_groups
+from lesionlab.data.groups import MAX_DUPLICATES, crossing, united_groups
 from lesionlab.data.manifest import Dataset, read_dataset, with_table, write_dataset
 from lesionlab.data.parts import OFFICIAL, Apart, fold_as_test, left_out, official
 from lesionlab.data.regions import balanced
@@ -71,7 +72,7 @@ def split(
         apart = Apart(table[OFFICIAL].to_numpy(object), np.zeros(len(table), bool))
     crossed = crossing(groups, apart.parts)
     if crossed and not allow_leak:
-        raise BadInput(f"{len(crossed)} groups cross the parts, the first is '{crossed[0]}'")
+        raise BadInput(f"{len(crossed)} groups cross the splits, the first is '{crossed[0]}'")
     table = _written(table, apart, balance, seed, dataset.info.malignant)
     told = {"policy": policy, "seed": seed, "shares": shares, "stratify": ["label", *stratify],
             "leave_out": leave_out, "folds": folds, "fold": fold, "balance": balance,
@@ -120,7 +121,7 @@ def _read_pairs(path: Path) -> list[tuple[str, str]]:
         try:
             return [(str(p["a"]), str(p["b"])) for p in stored["pairs"]]
         except (KeyError, TypeError):
-            raise BadInput("no pairs of near-duplicates", where=str(path)) from None
+            raise BadInput("no file of near-duplicate pairs", where=str(path)) from None
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -149,9 +150,9 @@ def _policy(
     if folds:
         chosen.append("fold")
     if len(chosen) > 1:
-        raise BadInput(f"one way to split at a time, not {' and '.join(chosen)}")
+        raise BadInput(f"give only one of the ways to split, not {' and '.join(chosen)}")
     if chosen and shares["test"] is not None:
-        raise BadInput(f"a share of the test part does not go with a split by {chosen[0]}")
+        raise BadInput(f"a test proportion cannot be combined with a split by {chosen[0]}")
     if chosen:
         return chosen[0]
     has = OFFICIAL in table and (table[OFFICIAL] == "test").any()
@@ -220,5 +221,5 @@ def _leak(was: bool, reason: str, allowed: bool, crossed: int) -> dict[str, Any]
         return {"leaky": was, "leak_reason": reason}
     return {
         "leaky": True,
-        "leak_reason": f"split with --allow-leak: {crossed} groups cross the parts",
+        "leak_reason": f"split with --allow-leak: {crossed} groups cross the splits",
     }

@@ -113,9 +113,9 @@ def refuse_two_starts(weights: Path | str | None, start: str | None) -> None:
     """`BadInput` where both a weights file and another run are to give the first weights."""
     if start is not None and weights is not None:
         raise BadInput(
-            "another run's weights and those of a file cannot both be the first",
+            "weights of another run and weights of a file cannot be combined",
             where=f"--weights {weights} --from {start}",
-            remedy="leave one of the two out",
+            remedy="give one of the two",
         )
 
 

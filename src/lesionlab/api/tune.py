@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesionlab import extras, files
-from lesionlab.data.manifest import Dataset, read_dataset
-from lesionlab.errors import BadInput
+from lesionlab.data.manifest import read_dataset
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run_folder import locked
 
 if TYPE_CHECKING:
     from lesionlab.config import Settings
-    from lesionlab.experiments.engine import Cluster, Engine
-    from lesionlab.experiments.spaces import Range
-    from lesionlab.experiments.tune import Task
+    from lesionlab.experiments.engine import Engine
 
-RESULT, BEST = "tune.json", "best.toml"
+RESULT = "tune.json"
 
 
 def tune(
@@ -53,57 +49,49 @@ def tune(
     outside, monitor, trials: [...], recipe, pruned, failed, retried, sentence}`: `first` is the
     preset's own value, null where the space does not hold it (`outside` names the keys).
     """
+    extras.need_torch("tune")
     from lesionlab.experiments import tune as parts
     from lesionlab.experiments.engine import Cluster
 
-    extras.need_torch("tune")
     parts.need_optuna()
     opened, out = read_dataset(Path(dataset)), Path(out)
     opened.part("train"), opened.part("valid")
     settings = _settings(preset, overrides, epochs)
-    where = Where(device, threads, seed, weights)
-    task, searched = _planned(opened, settings, space, out, where, progress.say)
+    where = parts.TrialSetup(device, threads, seed, weights)
+    task, searched = parts.plan_trials(opened, settings, space, out, where, progress.say)
     own = parts.own_values(settings, searched)
     outside = [key for key, values in searched.items() if not values.holds(own[key])]
     for key in outside:
-        progress.say(f"the preset's {key} ({own[key]}) lies outside the space: it is drawn")
+        progress.say(
+            f"the preset's {key} ({own[key]}) is outside the search space and will be sampled"
+        )
     with locked(out):
         parts.write_without_test(opened, out)
         study = parts.open_study(task)
         killed = parts.begin_study(study, settings, searched)
         left = max(0, trials - parts.finished(study))
-        _tell_killed(killed, left, progress)
+        parts.tell_killed(killed, left, progress)
         cluster = Cluster(address, workers, max(threads, 1))
-        failed = _tried(study, task, left, engine, cluster, progress)
+        failed = parts.run_trials(study, task, left, engine, cluster, progress)
         rows = parts.trials_table(study)
-        best = _best(rows, task.falls, failed, out)
+        best = parts.best_trial(rows, task.falls, failed, out)
         result = {
             "schema_version": 1,
             "dataset": opened.info.name,
             "preset": settings.name,
             "monitor": task.monitor,
             "best": {k: best[k] for k in ("trial", "value", "params")},
-            "first": next((r["value"] for r in _complete(rows) if r["params"] == own), None),
+            "first": next((r["value"] for r in parts.complete(rows) if r["params"] == own), None),
             "outside": outside,
             "trials": rows,
             "pruned": sum(row["state"] == "pruned" for row in rows),
             "failed": failed,
             "retried": killed[:left],
-            "recipe": _recipe_written(task, best, out),
+            "recipe": parts.write_recipe(task, best, out),
         }
-        result["sentence"] = _sentence(result)
+        result["sentence"] = parts.sentence(result)
         files.write_json(out / RESULT, result)
     return result
-
-
-@dataclass(frozen=True)
-class Where:
-    """What a trial runs with beside its settings."""
-
-    device: str
-    threads: int
-    seed: int
-    weights: Path | str | None
 
 
 def _settings(preset: str | Settings, overrides: Sequence[str], epochs: int | None) -> Settings:
@@ -113,105 +101,3 @@ def _settings(preset: str | Settings, overrides: Sequence[str], epochs: int | No
     settings = load_preset(preset) if isinstance(preset, str) else preset
     settings = with_overrides(settings, overrides)
     return settings if epochs is None else with_max_epochs(settings, epochs)
-
-
-def _planned(
-    opened: Dataset,
-    settings: Settings,
-    space: Path | str | None,
-    out: Path,
-    where: Where,
-    say: Callable[[str], None],
-) -> tuple[Task, dict[str, Range]]:
-    """What each trial is told, and the space; refused where OUT was begun with another plan."""
-    from lesionlab.experiments import tune as parts
-    from lesionlab.experiments.spaces import check_space, load_space
-    from lesionlab.models.weights import settle
-    from lesionlab.training.monitor import FALLS, checked_monitor
-    from lesionlab.training.setup import fingerprint
-
-    searched = load_space(settings.name, None if space is None else Path(space))
-    check_space(searched, settings)
-    settings, weights = settle(settings, where.weights, say)
-    monitor = checked_monitor(settings.monitor, len(opened.info.classes))
-    task = parts.Task(
-        out=str(out.resolve()),
-        settings=settings.model_dump(mode="json"),
-        space={k: v.model_dump(mode="json") for k, v in searched.items()},
-        weights=None if weights.path is None else str(weights.path.absolute()),
-        device=where.device,
-        threads=where.threads,
-        seed=where.seed,
-        monitor=monitor,
-        falls=monitor in FALLS,
-        fingerprint=fingerprint(parts.without_test(opened), settings.model.metadata),
-        weights_sha256=weights.record().get("sha256", ""),
-    )
-    parts.keep_plan(out, task)
-    return task, searched
-
-
-def _tell_killed(killed: Sequence[int], left: int, progress: Progress) -> None:
-    for i, number in enumerate(killed):
-        again = "it is tried again" if i < left else "more --trials would try it again"
-        progress.say(f"trial {number} was not finished: {again}")
-
-
-def _tried(
-    study: Any, task: Task, left: int, engine: Engine, cluster: Cluster, progress: Progress
-) -> list[str]:
-    """Run `left` trials; the errors of those that failed."""
-    from lesionlab.experiments.engine import run_jobs
-    from lesionlab.experiments.tune import do_trial
-
-    seen = len(study.get_trials(deepcopy=False))
-    named = [(f"trial {n + 1} of {left}", replace(task, job=f"{seen}.{n}")) for n in range(left)]
-    failed = []
-    for outcome in run_jobs(
-        named, do_trial, engine=engine, cluster=cluster, attempts=1, progress=progress
-    ):
-        if outcome.result is None:
-            failed.append(f"{outcome.name}: {outcome.error}")
-        else:
-            progress.say(f"{outcome.name}: {_line(outcome.result)}")
-    return failed
-
-
-def _complete(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if row["state"] == "complete"]
-
-
-def _best(
-    rows: Sequence[dict[str, Any]], falls: bool, failed: Sequence[str], out: Path
-) -> dict[str, Any]:
-    done = _complete(rows)
-    if not done:
-        why = failed[0] if failed else "all were pruned"
-        raise BadInput(f"no trial was finished ({why})", where=str(out))
-    return (min if falls else max)(done, key=lambda row: row["value"])
-
-
-def _recipe_written(task: Task, best: dict[str, Any], out: Path) -> str:
-    """OUT/best.toml: the preset with the best trial's values."""
-    from lesionlab.config import Settings, parse, with_overrides
-    from lesionlab.experiments.spaces import assignment, to_toml
-
-    changed = [assignment(k, v) for k, v in best["params"].items()]
-    recipe = with_overrides(parse(Settings, task.settings, "recipe"), changed)
-    recipe = recipe.model_copy(update={"name": f"{recipe.name}-tuned"})
-    files.write_text(out / BEST, to_toml(recipe))
-    return str(out / BEST)
-
-
-def _line(result: dict[str, Any]) -> str:
-    value = "" if "value" not in result else f", {result['value']:.4f}"
-    return f"{result['state']}{value}"
-
-
-def _sentence(result: dict[str, Any]) -> str:
-    best, first = result["best"]["value"], result["first"]
-    begun = "" if first is None else f", {first:.4f} as the preset has it"
-    return (
-        f"best {result['monitor']} {best:.4f}{begun}, over {len(result['trials'])} trials on "
-        "validation: chosen there, so it is optimistic; measure best.toml with repeat"
-    )

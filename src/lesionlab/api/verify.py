@@ -19,29 +19,29 @@ def verify(bundle: str | Path, *, key: str | Path | None = None) -> dict[str, An
     signer, trusted}`; raises `BadInput` for whatever does not hold.
     """
     path = Path(bundle)
-    found = read_bundle(path)
-    difference = Predictor(found).self_test()
+    opened = read_bundle(path)
+    difference = Predictor(opened).self_test()
     signer = None
-    if found.signature is not None:
+    if opened.signature is not None:
         where = f"{path}/{SIGNATURE}"
-        signature = parse_signature(found.signature, where)
+        signature = parse_signature(opened.signature, where)
         trusted = None if key is None else Path(key)
-        check_signature(found.identity, signature, trusted, where)
+        check_signature(opened.identity, signature, trusted, where)
         signer = signature.fingerprint
     elif key is not None:
         raise BadInput(
-            "is not signed", where=str(path), remedy="ask for a signed bundle, or leave out --key"
+            "is not signed", where=str(path), remedy="get a signed bundle, or omit --key"
         )
     return {
         "schema_version": 1,
         "bundle": str(path),
-        "name": found.info.name,
-        "identity": found.identity,
-        "files": len(found.info.files),
+        "name": opened.info.name,
+        "identity": opened.identity,
+        "files": len(opened.info.files),
         "self_test": difference,
         "signed": signer is not None,
         "signer": signer,
         "trusted": key is not None,
-        "leaky": found.info.leaky,
-        "synthetic": found.info.synthetic,
+        "leaky": opened.info.leaky,
+        "synthetic": opened.info.synthetic,
     }

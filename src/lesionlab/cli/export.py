@@ -19,10 +19,14 @@ Examples:
 @click.command(epilog=EXAMPLE)
 @path_argument("run")
 @path_option("--to", required=True, help="A new folder, or a file that ends in .zip.")
-@path_option("--data", help="The run's dataset folder, where it has moved.")
+@path_option("--data", help="The run's dataset folder, if it has moved.")
 @path_option("--sign", help="Sign it with this private key (PEM, Ed25519).")
-@path_option("--web", help="Also build the page that answers inside a browser (needs npm).")
-@click.option("--int8", is_flag=True, help="Eight bits, where that is shown to cost little.")
+@path_option("--web", help="Also build a static page that predicts inside the browser (needs npm).")
+@click.option(
+    "--int8",
+    is_flag=True,
+    help="Quantise to 8 bits. Refused unless the loss of AUC is shown to be small.",
+)
 @json_option
 def command(
     run: Path,
@@ -33,9 +37,9 @@ def command(
     int8: bool,
     as_json: bool,
 ) -> None:
-    """Write the bundle of RUN: one ONNX file and all that is needed to use it, without torch.
+    """Write the bundle of RUN: one ONNX file and everything needed to use it without torch.
 
-    It is published only if its probabilities agree with the original network's within 1e-4.
+    It is written only if its probabilities agree with the original network's within 1e-4.
     """
     from lesionlab.api.export import export
 
@@ -47,8 +51,8 @@ def _show(result: dict[str, Any]) -> None:
     parity = result["parity"]
     print(f"{result['bundle']}: {result['bytes'] / 1e6:.1f} MB in {result['seconds']:.0f} s")
     print(
-        f"agrees with the original on {parity['images']} validation images: probabilities differ "
-        f"by at most {parity['max_probability_difference']:.2g}"
+        f"agrees with the original network on {parity['images']} validation images: "
+        f"probabilities differ by at most {parity['max_probability_difference']:.2g}"
     )
     if result["int8"]:
         cost = result["int8"]
@@ -61,5 +65,5 @@ def _show(result: dict[str, Any]) -> None:
     if not result["operating_points"]:
         print(f"no operating point, so no decision: {result['no_operating_point']}")
     if result["leaky"]:
-        print("LEAKY: the data cross the split; the bundle says so")
-    print("Research use only: not a medical device.")
+        print("LEAKY: training and test data overlap. The bundle is marked as leaky.")
+    print("Research use only. Not a medical device.")

@@ -22,27 +22,33 @@ Examples:
 @click.command(epilog=EXAMPLE)
 @path_argument("bundle")
 @path_argument("sources", nargs=-1, required=True)
-@path_option("--csv", help="Write a table here, row by row; a second call goes on with it.")
-@click.option("--operating-point", help="Which of the bundle's; by default its first.")
+@path_option("--csv", help="Write a table here, row by row. A second call continues it.")
+@click.option("--operating-point", help="One of the bundle's operating points. Default: its first.")
 @click.option(
     "--abstain",
     type=click.Choice(["none", "ood", "ood_or_set"]),
     default="ood",
     show_default=True,
-    help="When to give no decision: never; on images unlike the training images; or also where"
-    " the conformal set holds classes of both sides.",
+    help="When to abstain: never; on images unlike the training images; or also where the"
+    " prediction set holds both positive and negative classes.",
 )
-@path_option("--heatmaps", help="A folder for one PNG an image: the evidence for its class.")
+@path_option(
+    "--heatmaps", help="Folder for one PNG per image: the evidence for its most probable class."
+)
 @click.option(
     "--draft/--no-draft",
     default=True,
-    help="Decode JPEGs of 4 megapixels or more at a fraction of their size (3 grey levels apart).",
+    help="Decode JPEGs of 4 megapixels or more at reduced size (differs by up to 3 grey levels).",
 )
-@click.option("--threads", type=click.IntRange(0, 1024), default=0, help="0: all cores.")
+@click.option(
+    "--threads", type=click.IntRange(0, 1024), default=0, help="CPU threads. 0: all cores."
+)
 @click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True)
-@click.option("--address", help="Of a Ray cluster; without it one is made here.")
-@click.option("--workers", type=click.IntRange(1), default=2, help="Of a Ray made here.")
-@click.option("--shard", type=click.IntRange(1), default=1000, help="Images of a shard on Ray.")
+@click.option("--address", help="Address of a Ray cluster. Default: start one here.")
+@click.option(
+    "--workers", type=click.IntRange(1), default=2, help="Workers of a Ray cluster started here."
+)
+@click.option("--shard", type=click.IntRange(1), default=1000, help="Images per shard with Ray.")
 @json_option
 def command(
     bundle: Path,
@@ -61,8 +67,9 @@ def command(
 ) -> None:
     """Classify SOURCES (images, folders, or CSV tables with a column 'path') with BUNDLE.
 
-    A table may also say roi_x, roi_y, roi_size and, for a model that reads them, age, sex, site.
-    Research use only: the answers are no advice to a patient.
+    A table may also have roi_x, roi_y, roi_size and, for a model that reads them, age, sex, site.
+
+    Research use only. Nothing here is advice to a patient.
     """
     from lesionlab.api.predict import predict
 
@@ -88,16 +95,16 @@ def _show(result: dict[str, Any]) -> None:
     for one in result["predictions"]:
         print(_line(one))
     if result["resumed"]:
-        print(f"{result['resumed']} rows were there already")
+        print(f"{result['resumed']} rows were already in the table")
     if result["csv"]:
-        print(f"{result['n']} images, {result['errors']} unreadable now: {result['csv']}")
+        print(f"{result['n']} images, {result['errors']} unreadable: {result['csv']}")
     if result["no_operating_point"]:
-        print(f"no decision, for the model has no operating point: {result['no_operating_point']}")
+        print(f"No decision: the model has no operating point. {result['no_operating_point']}")
     if result["leaky"]:
-        print("LEAKY: this model was trained on data that cross its test set; do not report it")
+        print("LEAKY: training and test data overlap. Do not report results of this model.")
     if result["synthetic"]:
-        print("This model has seen drawn pictures only: it knows nothing about skin.")
-    print("Research use only: not a medical device, no advice to a patient.")
+        print("SYNTHETIC: this model was trained on drawn pictures, not on images of skin.")
+    print("Research use only. Not a medical device. Nothing here is advice to a patient.")
 
 
 def _line(one: dict[str, Any]) -> str:

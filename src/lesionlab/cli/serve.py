@@ -20,25 +20,38 @@ Examples:
 @click.command(epilog=EXAMPLE)
 @path_argument("bundles", nargs=-1, required=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option(
-    "--workers", type=click.IntRange(0, 1024), default=0, help="Images at once; 0: one a core."
+    "--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 1024),
+    default=0,
+    help="Images processed at once. 0: one per core.",
 )
 @click.option(
     "--queue",
     type=click.IntRange(0, 10_000),
     default=32,
     show_default=True,
-    help="Images that may wait; the rest is told to come back (503).",
+    help="Images that may wait. Further requests are refused (503).",
 )
 @click.option(
-    "--max-body-mb", type=click.IntRange(1, 1024), default=20, show_default=True, help="A request."
+    "--max-body-mb",
+    type=click.IntRange(1, 1024),
+    default=20,
+    show_default=True,
+    help="Largest request.",
 )
 @path_option(
-    "--token-file", help="Ask for this bearer token; needed off the loopback. Or LESIONLAB_TOKEN."
+    "--token-file",
+    help="Require this bearer token (or LESIONLAB_TOKEN). Needed unless --host is the loopback.",
 )
-@click.option("--allow-host", multiple=True, help="Another host name to answer to (a proxy's).")
-@path_option("--audit", help="Append answers here, hash-chained; hashes of images only.")
+@click.option("--allow-host", multiple=True, help="Another host name to accept, such as a proxy's.")
+@path_option(
+    "--audit",
+    help="Append every answer to this hash-chained log. It holds hashes of images, no images.",
+)
 @path_option("--key", help="Public key (PEM, Ed25519) that must have signed every bundle.")
 @json_option
 def command(
@@ -54,9 +67,9 @@ def command(
     key: Path | None,
     as_json: bool,
 ) -> None:
-    """Answer over HTTP with BUNDLES, and show a page for people at /.
+    """Serve BUNDLES over HTTP, with a web page at /.
 
-    Research use only: the answers are no advice to a patient.
+    Research use only. Nothing here is advice to a patient.
     """
     from lesionlab.api.serve import serve
 
@@ -79,5 +92,7 @@ def _show(ready: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(ready), flush=True)
         return
-    print(f"{ready['url']}  ({', '.join(ready['models'])}; Ctrl-C ends it)", flush=True)
-    print("Research use only: not a medical device, no advice to a patient.", flush=True)
+    print(f"{ready['url']}  ({', '.join(ready['models'])}; stop with Ctrl-C)", flush=True)
+    print(
+        "Research use only. Not a medical device. Nothing here is advice to a patient.", flush=True
+    )

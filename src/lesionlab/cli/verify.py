@@ -21,7 +21,7 @@ Examples:
 @path_option("--key", help="Public key (PEM, Ed25519) that must have signed it.")
 @json_option
 def command(bundle: Path, key: Path | None, as_json: bool) -> None:
-    """Check that BUNDLE is whole, answers as at its export, and who signed it."""
+    """Check that BUNDLE is intact and predicts as it did when exported, and who signed it."""
     from lesionlab.api.verify import verify
 
     result = verify(bundle, key=key)
@@ -29,11 +29,11 @@ def command(bundle: Path, key: Path | None, as_json: bool) -> None:
 
 
 def _show(result: dict[str, Any]) -> None:
-    print(f"{result['name']}: {result['files']} files are whole; identity {result['identity']}")
-    print(f"the self-test differs by {result['self_test']:.2g}")
+    print(f"{result['name']}: {result['files']} files are intact; identity {result['identity']}")
+    print(f"self-test: largest difference {result['self_test']:.2g}")
     if result["trusted"]:
         print(f"signed by the given key ({result['signer']})")
     elif result["signed"]:
-        print(f"signed by {result['signer']}; give --key to check that you know this key")
+        print(f"signed by {result['signer']}; give --key to check it against a key that you trust")
     else:
         print("not signed")

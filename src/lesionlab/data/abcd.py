@@ -13,16 +13,13 @@ from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
-from lesionlab.data.images import UInt8
+from lesionlab.array_types import Bools, Floats, UInt8
 
-Bool = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 VERSION = 2  # of the numbers: who keeps them measures anew where it has changed
 SMALLEST = 12  # pixels of a lesion below which nothing is said
 MOST = 512  # pixels a side that are measured
@@ -62,7 +59,7 @@ NAMES = tuple(f.name for f in fields(Abcd))
 UNKNOWN = Abcd(*[float("nan")] * len(NAMES))
 
 
-def measure_lesion(pixels: UInt8, mask: Bool) -> Abcd:
+def measure_lesion(pixels: UInt8, mask: Bools) -> Abcd:
     """`pixels` (H, W, 3) uint8 sRGB, `mask` (H, W) bool: the largest area of it is the lesion.
 
     At most `MOST` x `MOST` pixels are measured; area and diameter are in pixels of the whole
@@ -102,12 +99,12 @@ class Closeup:
     """
 
     pixels: UInt8
-    lesion: Bool
-    others: Bool
+    lesion: Bools
+    others: Bools
     scale: float
 
 
-def closeup(pixels: UInt8, mask: Bool) -> Closeup | None:
+def closeup(pixels: UInt8, mask: Bools) -> Closeup | None:
     """The lesion of a picture (as in `measure_lesion`); None where it is too small to measure."""
     areas, n = ndimage.label(mask)
     sizes = np.bincount(areas.ravel(), minlength=2)[1:]
@@ -136,7 +133,7 @@ def _with_skin(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, .
     )
 
 
-def _covered(mask: Bool, shape: tuple[int, int]) -> Floats:
+def _covered(mask: Bools, shape: tuple[int, int]) -> Floats:
     """What share of each of fewer pixels the mask covers, from 0 to 1."""
     if mask.shape == shape:
         return mask.astype(np.float64)
@@ -153,7 +150,7 @@ def _picked(pixels: UInt8, shape: tuple[int, int]) -> UInt8:
     return pixels[np.ix_(rows, columns)]
 
 
-def largest_area(mask: Bool) -> Bool:
+def largest_area(mask: Bools) -> Bools:
     """The largest connected area, with its holes filled."""
     areas, n = ndimage.label(mask)
     if n == 0:
@@ -163,7 +160,7 @@ def largest_area(mask: Bool) -> Bool:
     )
 
 
-def perimeter(lesion: Bool) -> float:
+def perimeter(lesion: Bools) -> float:
     """Length of the outline in pixels, by Cauchy and Crofton along four directions."""
     on = np.pad(lesion, 1).astype(np.int8)
     steps = [
@@ -175,7 +172,7 @@ def perimeter(lesion: Bool) -> float:
     return float(math.pi / 8 * sum(steps))
 
 
-def asymmetry(lesion: Bool) -> float:
+def asymmetry(lesion: Bools) -> float:
     """Mean over both main axes of the share of the lesion that has no mirror image."""
     y, x = np.nonzero(lesion)
     points = np.column_stack([x, y]) - np.array([x.mean(), y.mean()])
@@ -191,7 +188,7 @@ def asymmetry(lesion: Bool) -> float:
     return float(np.mean(missing))
 
 
-def _outline(lesion: Bool) -> Floats:
+def _outline(lesion: Bools) -> Floats:
     """The corners of the pixels on the rim, (n, 2)."""
     rim = np.argwhere(lesion & ~ndimage.binary_erosion(lesion, border_value=0))
     corners = np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
@@ -209,7 +206,7 @@ def _hull(points: Floats) -> tuple[float, float]:
     return float(hull.volume), float(far.max())
 
 
-def _around(near: Closeup) -> Bool:
+def _around(near: Closeup) -> Bools:
     """The skin near a lesion: a ring as wide as a third of its radius, a little away from it."""
     radius = math.sqrt(near.lesion.sum() / math.pi)
     inner, outer = (share * radius for share in SKIN)
@@ -250,7 +247,7 @@ def _colours(inside: Floats) -> int:
 
 
 def abcd_table(
-    image_ids: list[str], pictures: Callable[[int], UInt8], masks: Callable[[int], Bool | None]
+    image_ids: list[str], pictures: Callable[[int], UInt8], masks: Callable[[int], Bools | None]
 ) -> pd.DataFrame:
     """One row an image: `image_id`, then `NAMES`; NaN without a mask.
 

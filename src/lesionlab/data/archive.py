@@ -208,7 +208,7 @@ def checked_name(name: str, label: str) -> str:
     parts = [p for p in plain.split("/") if p not in ("", ".")]
     if ".." in parts:
         raise BadInput(
-            f"'{name}' points outside of the archive", where=label, remedy="do not trust it"
+            f"'{name}' points outside the archive", where=label, remedy="do not trust this archive"
         )
     for part in parts:
         if is_device(part):
@@ -216,7 +216,7 @@ def checked_name(name: str, label: str) -> str:
         if not part.isprintable():
             raise BadInput(f"control characters in the name '{name}'", where=label)
     if not parts:
-        raise BadInput("an entry without a name", where=label)
+        raise BadInput("an entry has no name", where=label)
     return "/".join(parts)
 
 
@@ -273,7 +273,11 @@ def _zip(
     members = archive.infolist()
     _check_totals(len(members), sum(m.file_size for m in members), label, limits)
     if sum(m.compress_size for m in members) > path.stat().st_size:
-        raise BadInput("its members overlap: a bomb", where=label, remedy="do not trust it")
+        raise BadInput(
+            "its members overlap, as in a decompression bomb",
+            where=label,
+            remedy="do not trust this archive",
+        )
     found: list[tuple[str, Entry]] = []
     for member in members:
         name = checked_name(member.orig_filename.split("\0")[0], label)
@@ -293,14 +297,14 @@ def _check_totals(entries: int, size: int, label: str, limits: ArchiveLimits) ->
     if entries > limits.entries:
         raise BadInput(f"more than {limits.entries} entries", where=label)
     if size > limits.total_bytes:
-        raise BadInput(f"{size} bytes when unpacked: a bomb", where=label)
+        raise BadInput(f"{size} bytes when unpacked: possibly a decompression bomb", where=label)
 
 
 def _check_member(name: str, size: int, packed: int, label: str, limits: ArchiveLimits) -> None:
     bomb = size > limits.ratio_from and size > limits.ratio * max(packed, 1)
     if size > limits.member_bytes or bomb:
         raise BadInput(
-            f"'{name}' unpacks from {packed} to {size} bytes: a bomb",
+            f"'{name}' unpacks from {packed} to {size} bytes: possibly a decompression bomb",
             where=label,
             remedy="do not trust this archive",
         )
@@ -316,7 +320,7 @@ def _read_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> 
     except NotImplementedError as error:
         raise BadInput(str(error), where=where, remedy="pack it with deflate") from None
     if len(data) != member.file_size:
-        raise BadInput(f"{len(data)} bytes where the archive says {member.file_size}", where=where)
+        raise BadInput(f"{len(data)} bytes, but the archive states {member.file_size}", where=where)
     return data
 
 
@@ -367,7 +371,10 @@ def _unpacked_tar(path: Path, label: str, limits: ArchiveLimits, room: Path) -> 
             while chunk := stream.read(CHUNK):
                 total += len(chunk)
                 if total > allowed:
-                    raise BadInput(f"unpacks to more than {allowed} bytes: a bomb", where=label)
+                    raise BadInput(
+                        f"unpacks to more than {allowed} bytes: possibly a decompression bomb",
+                        where=label,
+                    )
                 out.write(chunk)
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise BadInput(

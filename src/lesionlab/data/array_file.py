@@ -64,7 +64,7 @@ def open_array(path: Path, key: str, progress: Progress) -> Array | None:
         whole = False
     if whole:
         return array
-    progress.say(f"{path.name} in the cache is damaged or stale: building it again")
+    progress.say(f"{path.name} in the cache is damaged or stale: rebuilding it")
     return None
 
 

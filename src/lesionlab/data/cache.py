@@ -21,8 +21,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import UInt8
 from lesionlab.data.array_file import new_array, open_array
-from lesionlab.data.images import Preprocessing, Roi, UInt8, key_parts, open_image, prepare
+from lesionlab.data.images import (
+    Preprocessing,
+    Roi,
+    key_parts,
+    open_image,
+    prepare,
+)
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
 from lesionlab.platforms import usable_cpus
@@ -99,11 +106,13 @@ def open_pixels(
     try:
         _build(path, key, shape, source, progress)
     except OSError as error:
-        progress.say(f"no cache ({error.strerror or error}): decoding at each step")
+        progress.say(f"no cache ({error.strerror or error}); images are decoded at each step")
         return source
     array = open_array(path, key, progress)
     if array is None:
-        raise BadInput("the cache is damaged as soon as it is written", where=str(path))
+        raise BadInput(
+            "the cache is damaged immediately after writing; check the disk", where=str(path)
+        )
     return CachedPixels(array)
 
 
@@ -132,15 +141,15 @@ def _room(folder: Path, size: int, progress: Progress) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        progress.say(f"no cache in {folder} ({error.strerror}): decoding at each step")
+        progress.say(f"no cache in {folder} ({error.strerror}); images are decoded at each step")
         return False
     if not os.access(folder, os.W_OK):
-        progress.say(f"no cache: {folder} cannot be written: decoding at each step")
+        progress.say(f"no cache: {folder} cannot be written; images are decoded at each step")
         return False
     free = shutil.disk_usage(folder).free
     if free < size + RESERVE:
         need = f"{size / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free"
-        progress.say(f"no cache: it needs {need}: decoding at each step")
+        progress.say(f"no cache: it needs {need}; images are decoded at each step")
         return False
     return True
 

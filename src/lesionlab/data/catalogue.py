@@ -104,9 +104,9 @@ def kaggle_headers(file: Path | None, environment: Mapping[str, str]) -> dict[st
             user, key = str(stored["username"]), str(stored["key"])
         except OSError:
             raise BadInput(
-                "this set needs your Kaggle account and there is no credentials file",
+                "this data set needs your Kaggle credentials, and there is no credentials file",
                 where=str(path),
-                remedy="at kaggle.com, Settings, API, 'Create New Token' gives one: put it there",
+                remedy="at kaggle.com, Settings, API, 'Create New Token' gives one; save it there",
             ) from None
         except (ValueError, KeyError, TypeError):
             raise BadInput(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Float32
 from lesionlab.errors import BadInput, nearest
 from lesionlab.run_folder import FactsCoding
 
@@ -19,8 +20,6 @@ FORBIDDEN = (
     *("dx_type", "diagnosis*", "concomitant_biopsy", "melanocytic", "iddx_*", "mel_*"),
     *("*_id", "id", "attribution", "label", "split", "sha256", "phash", "source", "path"),
 )
-
-Float32 = npt.NDArray[np.float32]
 
 
 def refuse_forbidden(columns: Collection[str], forbidden: Collection[str]) -> None:
@@ -35,7 +34,7 @@ def refuse_forbidden(columns: Collection[str], forbidden: Collection[str]) -> No
             )
         if column not in COLUMNS:
             raise BadInput(
-                f"'{column}' is not a fact of a case",
+                f"'{column}' is not a clinical metadata column",
                 where="model.metadata",
                 remedy=nearest(column, COLUMNS),
             )
@@ -49,7 +48,7 @@ def fit_coding(training: pd.DataFrame, columns: Collection[str]) -> FactsCoding:
     for column in columns:
         if not _known(training, column).any():
             raise BadInput(
-                f"'{column}' is empty in the whole training part", where="model.metadata"
+                f"'{column}' is empty in the whole training split", where="model.metadata"
             )
     age = training["age"].dropna().to_numpy("float64")
     spread = float(age.std()) if len(age) else 0.0

@@ -57,7 +57,7 @@ def read_dicom(data: bytes, where: str, grouping: bool = False) -> DicomImage:
     if not is_dicom(data):
         raise UnreadableImage("not a DICOM file", where=where, status=415)
     if data.startswith(PROGRAMS):
-        raise UnreadableImage("its preamble is a program", where=where, status=415)
+        raise UnreadableImage("its preamble is an executable program", where=where, status=415)
     wanted = [*PIXEL_TAGS, *ALLOWED, *(["PatientID"] if grouping else [])]
     try:
         stored = pydicom.dcmread(io.BytesIO(data), specific_tags=wanted)
@@ -81,7 +81,7 @@ def _pydicom() -> Any:
 
 def _check(stored: Any, where: str) -> None:
     if int(stored.get("NumberOfFrames", 1) or 1) > 1:
-        raise UnreadableImage("multi-frame: only still images are read", where=where)
+        raise UnreadableImage("multi-frame files are not supported", where=where)
     rows, columns = int(stored.get("Rows", 0) or 0), int(stored.get("Columns", 0) or 0)
     if rows * columns > MAX_PIXELS:
         raise UnreadableImage(f"{columns} x {rows} pixels: too many", where=where, status=413)
@@ -90,7 +90,7 @@ def _check(stored: Any, where: str) -> None:
     if int(stored.get("SamplesPerPixel", 1) or 1) not in (1, 3):
         raise UnreadableImage("neither grey nor RGB", where=where)
     if int(stored.get("BitsAllocated", 0) or 0) not in (8, 16, 32):
-        raise UnreadableImage("bits of a pixel out of bounds", where=where)
+        raise UnreadableImage("unsupported number of bits per pixel", where=where)
 
 
 def _eight_bits(stored: Any) -> npt.NDArray[np.uint8]:

@@ -81,7 +81,7 @@ def fetch(
         except _Changed:
             restarts += 1
             if restarts > RESTARTS:
-                raise _failed(remote, "the file changes while it is being fetched") from None
+                raise _failed(remote, "the file changed during the download") from None
             part.unlink(missing_ok=True)
             state = _State(remote.url)
         except (OSError, http.client.HTTPException) as error:
@@ -168,7 +168,7 @@ def _begin(response: Any, done: int, remote: Remote, state: _State) -> int:
         return done
     size = int(length) if length and length.isdigit() else None
     if remote.size is not None and size is not None and size != remote.size:
-        raise _failed(remote, f"the server has {size} bytes where {remote.size} are published")
+        raise _failed(remote, f"the server has {size} bytes instead of the published {remote.size}")
     state.tag, state.size = tag, size
     return 0
 
@@ -182,7 +182,7 @@ def _check_disk(part: Path, needed: int, remote: Remote) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed > free:
         raise BadInput(
-            f"needs {needed / 2**30:.1f} GiB and the disk has {free / 2**30:.1f} GiB free",
+            f"needs {needed / 2**30:.1f} GiB, but the disk has {free / 2**30:.1f} GiB free",
             where=remote.name,
             remedy="choose another folder",
         )
@@ -193,11 +193,11 @@ def _check(remote: Remote, part: Path, state: _State) -> None:
     size = _length(part)
     wrong = ""
     if remote.size is not None and size != remote.size:
-        wrong = f"{size} bytes where {remote.size} are published"
+        wrong = f"{size} bytes instead of the published {remote.size}"
     elif state.size is not None and size != state.size:
-        wrong = f"{size} bytes where the server said {state.size}"
+        wrong = f"{size} bytes instead of the {state.size} that the server stated"
     elif remote.sha256 and files.sha256_file(part) != remote.sha256:
-        wrong = "its SHA-256 is not the published one"
+        wrong = "its SHA-256 differs from the published one"
     if wrong:
         part.unlink(missing_ok=True)
         raise _failed(remote, wrong)
@@ -205,15 +205,15 @@ def _check(remote: Remote, part: Path, state: _State) -> None:
 
 def _failed(remote: Remote, why: str) -> BadInput:
     plain = urllib.parse.urlsplit(remote.url)._replace(query="", fragment="").geturl()
-    return BadInput(f"cannot be fetched from {plain} ({why})", where=remote.name,
-                    remedy="run the same command again to go on")  # fmt: skip
+    return BadInput(f"cannot be downloaded from {plain} ({why})", where=remote.name,
+                    remedy="run the same command again to resume")  # fmt: skip
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"{error.code} {error.reason}"
     if isinstance(error, http.client.IncompleteRead):
-        return f"the connection ends {error.expected} bytes too early, again and again"
+        return f"the connection repeatedly ends {error.expected} bytes too early"
     return str(getattr(error, "reason", "") or error or type(error).__name__)
 
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from lesionlab import platforms
+from lesionlab.array_types import Float32, Ints
 from lesionlab.data.array_file import Array, NewRows, new_array, open_array, read_side, side_path
 from lesionlab.progress import Progress
 
@@ -31,9 +31,6 @@ LOCK = ".lock"
 LIMIT = 4 * 2**30  # bytes of all stores of a data set; the least recently used go first
 SEGMENT_ROWS, SEGMENT_BYTES = 2048, 256 * 2**20  # a kill loses no more work than one segment
 WAIT = 0.5  # seconds between two looks at another process's lock
-
-Float32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 
 def row_ids(table: pd.DataFrame) -> list[str]:
@@ -123,7 +120,7 @@ def locked_store(folder: Path, progress: Progress) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a", encoding="utf-8") as stream:
         if not platforms.try_lock(stream):
-            for _ in progress(itertools.count(), "waiting for another process's features"):
+            for _ in progress(itertools.count(), "waiting for features of another process"):
                 if platforms.try_lock(stream):
                     break
                 time.sleep(WAIT)

@@ -10,10 +10,10 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lesionlab.array_types import Labels
 from lesionlab.data.manifest import group_ids
 from lesionlab.errors import BadInput
 
-Labels = npt.NDArray[np.object_]
 MAX_DUPLICATES = 20
 
 
@@ -86,7 +86,7 @@ def _pair_codes(
         first = table["image_id"].iloc[int(np.flatnonzero(component == sizes.argmax())[0])]
         raise BadInput(
             f"{sizes.max()} images are chained together as near-duplicates, among them '{first}'",
-            remedy=f"look at them, then allow it with --max-duplicates {sizes.max()}",
+            remedy=f"look at them, then allow the chain with --max-duplicates {sizes.max()}",
         )
     alone = sizes[component] == 1
     return [np.where(alone, -1, component).astype(np.int64)]

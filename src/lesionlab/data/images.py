@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lesionlab.array_types import UInt8
 from lesionlab.errors import BadInput
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "WEBP")  # PPM reads PGM too
@@ -37,8 +38,6 @@ CORRUPT = (
 )
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-UInt8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if (self.size / self.crop) ** 2 > MAX_PIXELS:
             raise BadInput(
-                f"crop {self.crop:g} of {self.size} pixels asks for a resized picture of more "
+                f"crop {self.crop:g} of {self.size} pixels needs a resized image of more "
                 f"than {MAX_PIXELS // 10**6} megapixels",
                 where="input.crop",
                 remedy="keep a larger fraction, e.g. 0.875",

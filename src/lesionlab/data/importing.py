@@ -74,7 +74,7 @@ def import_source(
     `max_rejected` of the images is refused, or where `to` exists. Nothing half-written stays.
     """
     if not 0 <= max_rejected <= 1:
-        raise BadInput(f"max_rejected={max_rejected:g} is not a share from 0 to 1")
+        raise BadInput(f"max_rejected={max_rejected:g} is not a proportion from 0 to 1")
     to = Path(to)
     if source:
         checked_options(source, options or {})
@@ -149,7 +149,7 @@ def _refuse_control_characters(rows: pd.DataFrame, where: str) -> None:
                 raise BadInput(
                     f"{column} {str(odd.iloc[0])!r} holds a control character",
                     where=where,
-                    remedy="take it out of the source's table or folder names",
+                    remedy="remove it from the table or the folder names of the source",
                 )
 
 
@@ -254,7 +254,7 @@ def _check_share(
             f"{len(rejected)} of {total} images cannot be used, the first is '{first.path}' "
             f"({first.reason})",
             where=where,
-            remedy="mend them, or allow a larger share with --max-rejected",
+            remedy="fix them, or allow a larger proportion with --max-rejected",
         )
 
 
@@ -307,7 +307,7 @@ def spelt_apart(table: pd.DataFrame) -> list[str]:
             few = ", ".join(f"'{i}'" for i in sorted(twice)[:4])
             lines.append(
                 f"{len(twice)} values of {column} differ from another only by case, spaces or '.0' "
-                f"({few}): they count as different; make them one in the source if they are"
+                f"({few}): they count as different values; correct the source if they mean the same"
             )
     return lines
 
@@ -338,7 +338,7 @@ def differences(counts: Mapping[str, Any], expected: Mapping[str, Any]) -> list[
     for name, n in expected.get("classes", {}).items():
         if counts["classes"].get(name, 0) != n:
             found = counts["classes"].get(name, 0)
-            lines.append(f"{found} images of class {name} where {n} were published")
+            lines.append(f"{found} images of class {name} instead of the published {n}")
     return lines
 
 

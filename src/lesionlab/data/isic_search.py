@@ -42,7 +42,7 @@ def search(
         for image in page["results"]:
             isic_id = str(image.get("isic_id", ""))
             if not ISIC_ID.fullmatch(isic_id):
-                raise BadInput(f"the archive names an image '{isic_id}'", where=api)
+                raise BadInput(f"the archive returned an invalid image name '{isic_id}'", where=api)
             if isic_id in seen:  # pages shift while images are added
                 continue
             seen.add(isic_id)
@@ -51,7 +51,7 @@ def search(
                 return
         after = page.get("next")
         if after and urllib.parse.urlsplit(after).netloc != urllib.parse.urlsplit(api).netloc:
-            raise BadInput(f"the next page lies on another host ({after})", where=api)
+            raise BadInput(f"the next page is on another host ({after})", where=api)
         url = after if after != url else None
 
 
@@ -63,7 +63,7 @@ def _page(url: str, pause: Callable[[float], None]) -> dict[str, Any]:
                 page = json.loads(response.read(MAX_PAGE_BYTES))
             if isinstance(page, dict) and isinstance(page.get("results"), list):
                 return page
-            raise BadInput("the archive's answer holds no results", where=url)
+            raise BadInput("the answer of the archive holds no results", where=url)
         except urllib.error.HTTPError as error:
             if error.code < 500 and error.code != 429:
                 raise BadInput(

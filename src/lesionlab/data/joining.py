@@ -58,13 +58,13 @@ def join_table(
     table = table.drop_duplicates(ignore_index=True)
     twice = table.loc[table[key].duplicated(), key]
     if not twice.empty:
-        raise BadInput(f"'{twice.iloc[0]}' stands in two rows of the table", where=where)
+        raise BadInput(f"'{twice.iloc[0]}' is in two rows of the table", where=where)
     at = dataset.table[target].map({k: n for n, k in enumerate(table[key])})
     if at.isna().all():
         raise BadInput(
             f"no {key} of the table is in the data set",
             where=where,
-            remedy=f"for example '{table[key].iloc[0]}' against '{dataset.table[target].iloc[0]}'",
+            remedy=f"compare '{table[key].iloc[0]}' with '{dataset.table[target].iloc[0]}'",
         )
     fresh = _standard(table.drop(columns=key), where)
     wide = fresh.reindex(at.fillna(-1).astype(int)).set_index(dataset.table.index)
@@ -83,8 +83,8 @@ def _key(table: pd.DataFrame, on: str, where: str) -> str:
     found = [n for n in ID_NAMES if n in table.columns]
     if not found:
         known = ", ".join(map(str, table.columns[:12]))
-        raise BadInput("which column holds the ids?", where=where,
-                       remedy=f"say it with --on; there are {known}")  # fmt: skip
+        raise BadInput("the id column of the table was not recognised", where=where,
+                       remedy=f"name it with --on; the columns are {known}")  # fmt: skip
     return found[0]
 
 
@@ -119,8 +119,8 @@ def _added_names(
     names = {c: f"{prefix}{c}" for c in added}
     for name in names.values():
         if name in table.columns:
-            raise BadInput(f"the data set has a column '{name}' already", where=where,
-                           remedy="give the new ones a --prefix")  # fmt: skip
+            raise BadInput(f"the data set already has a column '{name}'", where=where,
+                           remedy="add a prefix with --prefix")  # fmt: skip
     return names
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lesionlab.data.groups import Labels, crossing
+from lesionlab.array_types import Labels
+from lesionlab.data.groups import crossing
 from lesionlab.data.randomness import philox
 from lesionlab.data.split import Parts, deal, deal_by_image, shares_of
 from lesionlab.errors import BadInput
@@ -50,7 +51,9 @@ def arms(
     order = philox(seed, "inflation").permutation(_stable(table))
     siblings, exchanged = _matched(table["label"].to_numpy(object), parts, siblings, order)
     if not siblings.any():
-        raise BadInput("no test image has a sibling: a split by image would not leak here")
+        raise BadInput(
+            "no test image shares a group with another image: a split by image does not leak"
+        )
     leaky = parts.copy()
     leaky[siblings], leaky[exchanged] = "train", ""
     leaked = set(groups[siblings])

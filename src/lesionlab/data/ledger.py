@@ -113,7 +113,7 @@ def read_and_verify(folder: Path) -> list[dict[str, Any]]:
         body = {k: v for k, v in entry.items() if k != "hash"}
         if entry.get("previous") != previous or entry.get("hash") != digest(body):
             raise BadInput(
-                f"line {n} does not fit the chain: the ledger was altered",
+                f"line {n} breaks the hash chain: the ledger was altered",
                 where=str(path),
                 remedy="restore it from a copy; results of this test set cannot be trusted",
             )

@@ -20,8 +20,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.csv"
 INFO = "dataset.json"
 
-TEXT_COLUMNS = ("image_id", "path", "label", "patient_id", "lesion_id", "split")
 NUMBER_COLUMNS = ("roi_x", "roi_y", "roi_size", "age")
+PIXEL_COLUMNS = ("width", "height")  # whole numbers
 # One row per image or region. Absent is an empty cell, never 0.
 COLUMNS = (
     "image_id",  # unique per region
@@ -73,8 +73,8 @@ class DatasetInfo(BaseModel):
 class Dataset:
     """A dataset folder in memory. `table` has `COLUMNS`, then the source's own columns.
 
-    Text columns hold `str` ("" = absent); `roi_*` and `age` hold float64 (NaN = absent);
-    `width` and `height` hold int64.
+    Text columns hold `str` ("" = absent); `roi_*`, `age`, `width` and `height` hold float64
+    (NaN = absent).
     """
 
     folder: Path
@@ -93,7 +93,9 @@ class Dataset:
         if rows.empty:
             known = sorted(set(self.table["split"]) - {""})
             raise BadInput(
-                f"no images in part '{split}'", where=str(self.folder), remedy=nearest(split, known)
+                f"no images in split '{split}'",
+                where=str(self.folder),
+                remedy=nearest(split, known),
             )
         return rows
 
@@ -183,25 +185,28 @@ def _checked(table: pd.DataFrame, info: DatasetInfo, path: Path) -> pd.DataFrame
             where=str(path),
         )
     table = table.copy()
-    for column in (*NUMBER_COLUMNS, "width", "height"):
+    for column in (*NUMBER_COLUMNS, *PIXEL_COLUMNS):
         numbers = pd.to_numeric(table[column].replace("", "nan"), errors="coerce")
-        wrong = numbers.isna() & ~table[column].isin(("", "nan"))
+        wrong, kind = numbers.isna() & ~table[column].isin(("", "nan")), "number"
+        if column in PIXEL_COLUMNS:
+            wrong, kind = wrong | (numbers % 1 > 0), "whole number"
+            numbers = numbers.replace(0, np.nan)  # version 0.1.0 wrote 0 for absent
         if wrong.any():
             row = int(table.index[wrong][0])
             raise BadInput(
-                f"{column} '{table.at[row, column]}' in row {row + 2} is not a number",
+                f"{column} '{table.at[row, column]}' in row {row + 2} is not a {kind}",
                 where=str(path),
             )
         table[column] = numbers.astype("float64")
-    for column in ("width", "height"):
-        table[column] = table[column].fillna(0).astype("int64")
     return table
 
 
 def write_dataset(dataset: Dataset) -> None:
     """Write `manifest.csv`, then `dataset.json`, each atomically. Images are not touched."""
     extra = [c for c in dataset.table.columns if c not in COLUMNS]
-    table = dataset.table[[*COLUMNS, *extra]]
+    pixels = dataset.table[list(PIXEL_COLUMNS)].apply(pd.to_numeric)
+    whole = pixels.astype("Int64")  # 600, not 600.0; absent stays empty
+    table = dataset.table[[*COLUMNS, *extra]].assign(**{c: whole[c] for c in PIXEL_COLUMNS})
     files.write_text(dataset.folder / MANIFEST, table.to_csv(index=False, lineterminator="\n"))
     files.write_json(dataset.folder / INFO, json.loads(dataset.info.model_dump_json()))
 

@@ -31,7 +31,7 @@ def _by_id(tree: Tree) -> dict[str, str]:
 
 def _none_fits(tree: Tree) -> BadInput:
     return BadInput(
-        "no mask carries the id of an image",
+        "no mask is named after an image id",
         where=tree.origin,
         remedy="masks are named <image_id>.png or <image_id>_segmentation.png",
     )
@@ -63,7 +63,7 @@ class LesionMasks:
     """
 
     readers: tuple[Callable[[], bytes] | None, ...]
-    sizes: tuple[tuple[int, int], ...]  # (width, height) of the images, in pixels
+    sizes: tuple[tuple[int, int] | None, ...]  # (width, height) of the images in pixels, if known
     rois: tuple[Roi | None, ...]
     how: Preprocessing
 
@@ -94,8 +94,9 @@ class LesionMasks:
         if picture.getextrema()[1] == 1:  # a mask of 0 and 1
             picture = picture.point(lambda value: 255 * value)
         size = self.sizes[row]
-        known = min(size) > 0 and picture.size != size
-        return picture.resize(size, Image.Resampling.NEAREST) if known else picture
+        if size is None or picture.size == size:
+            return picture
+        return picture.resize(size, Image.Resampling.NEAREST)
 
 
 def masks_of(
@@ -115,7 +116,8 @@ def masks_of(
         readers = [(dataset.folder / p).read_bytes if p else None for p in paths]
     places = table[["roi_x", "roi_y", "roi_size"]].itertuples(index=False)
     rois = tuple(None if np.isnan(list(p)).any() else Roi(*p) for p in places)
-    sizes = tuple(zip(table["width"].tolist(), table["height"].tolist(), strict=True))
+    sides = table[["width", "height"]].itertuples(index=False)
+    sizes = tuple(None if np.isnan([w, h]).any() else (int(w), int(h)) for w, h in sides)
     return LesionMasks(tuple(readers), sizes, rois, how)
 
 

@@ -52,7 +52,7 @@ def merge_datasets(
     it is left out. Raises `BadInput` for a class that the taxonomy does not know.
     """
     if len(datasets) < 2:
-        raise BadInput("merging takes at least two data sets")
+        raise BadInput("merging needs at least two data sets")
     files.refuse_existing(Path(to))
     merged = combine(datasets, labels)
     with files.stage_folder(Path(to)) as aside:
@@ -106,7 +106,7 @@ def _translation(datasets: Sequence[Dataset], labels: str) -> dict[str, str]:
     if labels not in LEVELS:
         raise BadInput(f"no labels '{labels}'", remedy="known: " + ", ".join(LEVELS))
     if labels == "same" and not same:
-        raise BadInput("the sets have different classes", remedy="use --labels family")
+        raise BadInput("the data sets have different classes", remedy="use --labels family")
     if same and labels in ("auto", "same"):
         return {c: c for c in every}
     return common_labels(every, "malignancy" if labels == "malignancy" else "family")
@@ -245,7 +245,10 @@ def _info(datasets: Sequence[Dataset], merged: Merged, table: pd.DataFrame) -> D
         counts={**count(table, merged.classes), "rejected": rejected},
         leaky=any(i.leaky for i in infos),
         leak_reason=joined([i.leak_reason for i in infos]),
-        notes=(*notes, f"{merged.united} rows were pictures of an earlier set and were united"),
+        notes=(
+            *notes,
+            f"{merged.united} rows were duplicates of an earlier data set and were merged",
+        ),
         lesionlab_version=__version__,
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lesionlab.data.groups import Labels
+from lesionlab.array_types import Labels
 from lesionlab.data.split import Parts, deal, k_folds
 from lesionlab.errors import BadInput, nearest
 
@@ -55,20 +55,20 @@ def official(
     """
     if OFFICIAL not in table or not (table[OFFICIAL] != "").any():
         raise BadInput(
-            "this data set has no official split", where=where, remedy="deal one: --test 0.2"
+            "this data set has no official split", where=where, remedy="make one: --test 0.2"
         )
     apart = keep_apart(groups, table[OFFICIAL].to_numpy(object))
     present = set(apart.parts) - {""}
     if "train" not in present:
         raise BadInput(
             "the official split leaves no training image: "
-            f"{int(apart.dropped.sum())} of {len(table)} share a group with a later part",
+            f"{int(apart.dropped.sum())} of {len(table)} share a group with a later split",
             where=where,
-            remedy="deal the parts anew: --test 0.2 --valid 0.15",
+            remedy="make your own split: --test 0.2 --valid 0.15",
         )
     for part in carve:
         if part in present:
-            raise BadInput(f"the official split has a part '{part}' already", where=where)
+            raise BadInput(f"the official split already has a split '{part}'", where=where)
     return Apart(_carved(table, groups, apart.parts, carve, seed, stratify), apart.dropped)
 
 
@@ -105,7 +105,7 @@ def fold_as_test(
 ) -> Apart:
     """Fold number `fold` (from 0) of `folds` as test; validation is carved out of the others."""
     if not 0 <= fold < folds:
-        raise BadInput(f"fold {fold} of {folds} folds: they count from 0 to {folds - 1}")
+        raise BadInput(f"fold {fold} of {folds} folds: folds are numbered from 0 to {folds - 1}")
     numbers = k_folds(table, groups, folds, seed, stratify)
     parts = np.where(numbers == fold, "test", "train").astype(object)
     parts = _carved(table, groups, parts, carve, seed, stratify)
@@ -126,10 +126,10 @@ def _carved(
     if not shares:
         return parts
     if rest <= 0 or min(shares.values()) < 0:
-        raise BadInput(f"shares {carve} leave nothing for training")
+        raise BadInput(f"proportions {carve} leave nothing for training")
     train = np.flatnonzero(parts == "train")
     if not len(train):
-        raise BadInput("there is no training part to take others from")
+        raise BadInput("there is no training split to take the others from")
     inner = deal(table.iloc[train], groups[train], {"train": rest, **shares}, seed, stratify)
     result = parts.copy()
     result[train] = inner

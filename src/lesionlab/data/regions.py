@@ -11,11 +11,11 @@ import pandas as pd
 from PIL import Image
 from scipy import ndimage
 
+from lesionlab.array_types import Bools
 from lesionlab.data.images import Preprocessing, Roi, prepare
 from lesionlab.data.randomness import philox
 from lesionlab.errors import BadInput
 
-Bool = npt.NDArray[np.bool_]
 STEP = 8  # the mask has one cell for STEP x STEP pixels of the film
 NO_KIND = ("", "NORM")  # rows of no abnormality class: the normals
 
@@ -28,7 +28,7 @@ def otsu(pixels: npt.NDArray[np.uint8]) -> int:
     return int((spread / np.maximum(below * (below[-1] - below), 1)).argmax())
 
 
-def breast_mask(film: Image.Image) -> Bool:
+def breast_mask(film: Image.Image) -> Bools:
     """(height / 8, width / 8) bool: the largest bright area of a film, holes filled.
 
     Labels and tape stand apart from the breast and are smaller; the pectoral muscle is inside.
@@ -43,7 +43,7 @@ def breast_mask(film: Image.Image) -> Bool:
     return np.asarray(ndimage.binary_fill_holes(areas == largest), bool)
 
 
-def random_point(mask: Bool, margin: float, draw: np.random.Generator) -> tuple[float, float]:
+def random_point(mask: Bools, margin: float, draw: np.random.Generator) -> tuple[float, float]:
     """A random (x, y) in film pixels inside `mask`, `margin` from its rim where there is room."""
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     inside = np.argwhere(depth >= min(margin / STEP, depth.max()))
@@ -87,7 +87,7 @@ def balanced(
     seed: int,
     malignant: Sequence[str],
     kind_column: str = "abnormality",
-) -> Bool:
+) -> Bools:
     """(N,) which rows to keep so that benign and malignant are equally many.
 
     `how="class"`: within each kind of abnormality as many benign as malignant rows, and normals

@@ -55,7 +55,7 @@ def regrouped(found: Found, texts: Sequence[str]) -> Found:
         notes=(
             *found.notes,
             note,
-            *[f"{dropped} images of classes mapped to - left out"][:dropped],
+            *[f"{dropped} images of classes mapped to - were excluded"][:dropped],
         ),
         forbidden=(*found.forbidden, "source_label"),
     )

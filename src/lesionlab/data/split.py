@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lesionlab.data.groups import Labels, crossing
+from lesionlab.array_types import Floats, Labels
+from lesionlab.data.groups import crossing
 from lesionlab.data.randomness import philox
 from lesionlab.data.split_names import SPLITS
 from lesionlab.errors import BadInput
 
 Parts = npt.NDArray[np.object_]
-Float = npt.NDArray[np.float64]
 ATTEMPTS = 10
 GOOD_ENOUGH = 0.005  # class shares of the parts within half a point: no further attempt
 AGE_BANDS = (0, 30, 45, 60, 75, 200)
@@ -29,11 +29,11 @@ def shares_of(test: float, valid: float, calib: float = 0.0) -> dict[str, float]
     """
     for name, share in (("test", test), ("valid", valid), ("calib", calib)):
         if not 0 <= share < 1:
-            raise BadInput(f"--{name} {share:g} is not a share from 0 to below 1")
+            raise BadInput(f"--{name} {share:g} is not a proportion from 0 to below 1")
     rest = round(1 - test - valid - calib, 12)
     if rest <= 0 or test + valid + calib == 0:
         raise BadInput(
-            f"shares {test:g} + {valid:g} + {calib:g} leave {rest:g} for training",
+            f"proportions {test:g} + {valid:g} + {calib:g} leave {rest:g} for training",
             remedy="for example --test 0.2 --valid 0.15",
         )
     parts = {"train": rest, "valid": valid, "test": test, "calib": calib}
@@ -70,29 +70,29 @@ def deal(
             break
     if best is None:
         raise BadInput(
-            "no deal found in which every class is in every part",
-            remedy="try another --seed, fewer parts or other shares",
+            "no split was found with every class in every part",
+            remedy="try another --seed, fewer splits or other proportions",
         )
     return np.array(list(shares), object)[best[group_of]]
 
 
 def _counts(
     group_of: npt.NDArray[np.int64], code_of: npt.NDArray[np.int64], groups: int, codes: int
-) -> Float:
+) -> Floats:
     """(groups, codes) how many images of each group carry each code."""
     counts = np.zeros((groups, codes))
     np.add.at(counts, (group_of, code_of), 1)
     return counts
 
 
-def _refuse_scarce(counts: Float, labels: npt.NDArray[np.str_], parts: int) -> None:
+def _refuse_scarce(counts: Floats, labels: npt.NDArray[np.str_], parts: int) -> None:
     groups = (counts > 0).sum(0)
     if (groups < parts).any():
         k = int((groups < parts).argmax())
         n = int(groups[k])
         raise BadInput(
-            f"class '{labels[k]}' has {n} group{'s' * (n != 1)}, fewer than the {parts} parts",
-            remedy="ask for fewer parts, merge the class with another, or add cases",
+            f"class '{labels[k]}' has {n} group{'s' * (n != 1)}, fewer than the {parts} splits",
+            remedy="use fewer splits, merge the class with another, or add cases",
         )
 
 
@@ -108,7 +108,7 @@ def _codes(table: pd.DataFrame, stratify: Sequence[str]) -> list[npt.NDArray[np.
     return codes
 
 
-def _deal_once(weights: Float, target: Float, draw: np.random.Generator) -> npt.NDArray[np.int64]:
+def _deal_once(weights: Floats, target: Floats, draw: np.random.Generator) -> npt.NDArray[np.int64]:
     """(groups,) the part of each group: the one that lacks most of what the group brings.
 
     Groups with the rarest classes and the largest come first, while there is room to place
@@ -131,7 +131,7 @@ def _deal_once(weights: Float, target: Float, draw: np.random.Generator) -> npt.
     return dealt
 
 
-def _spread(counts: Float, dealt: npt.NDArray[np.int64], parts: int) -> float:
+def _spread(counts: Floats, dealt: npt.NDArray[np.int64], parts: int) -> float:
     """The largest difference of a class's share between two parts; infinite if one lacks it."""
     table = np.array([counts[dealt == p].sum(0) for p in range(parts)])
     if (table == 0).any():
@@ -156,7 +156,7 @@ def k_folds(
     [0, 0, 1, 1, 2, 2]
     """
     if folds < 2:
-        raise BadInput(f"{folds} folds are none", remedy="ask for at least 2")
+        raise BadInput(f"{folds} folds are too few", remedy="use at least 2")
     shares = {str(f): 1.0 for f in range(folds)}
     return deal(table, groups, shares, seed, stratify).astype(np.int64)
 

@@ -37,7 +37,7 @@ def read_csv(
     for n, row in enumerate(rows):
         if len(row) != len(columns):
             raise BadInput(
-                f"row {n + 1 + (not header)} has {len(row)} fields where the header has "
+                f"row {n + 1 + (not header)} has {len(row)} fields, but the header has "
                 f"{len(columns)}",
                 where=where,
             )
@@ -104,7 +104,7 @@ def _without_index(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[
     counts_up = bool((numbers.diff().dropna() == 1).all()) and bool(numbers.notna().all())
     unnamed = first == "" or first.startswith("Unnamed:") or first == "index"
     if unnamed and (counts_up or first == "") and len(table.columns) > 1:
-        return table.iloc[:, 1:], [f"{where}: the first column holds row numbers, left out"]
+        return table.iloc[:, 1:], [f"{where}: the first column holds row numbers and was ignored"]
     return table, []
 
 
@@ -124,7 +124,7 @@ def clean_ids(ids: pd.Series, where: str) -> tuple[pd.Series, list[str]]:
     plain = ids.str.strip().str.replace(r"^.*[/\\]", "", regex=True)
     clean = plain.str.replace(pattern, "", regex=True, case=False)
     changed = int((clean != plain).sum())
-    note = f"{where}: {changed} ids carry a file suffix such as .jpg, left out"
+    note = f"{where}: {changed} ids had a file suffix such as .jpg, which was removed"
     return clean, [note] if changed else []
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionlab.data.images import UInt8, UnreadableImage
+from lesionlab.array_types import UInt8
+from lesionlab.data.images import UnreadableImage
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, Answer, answers
 from lesionlab.deployment.clinical_inputs import encode_clinical, not_understood
 from lesionlab.deployment.decode import View, read_view
@@ -136,7 +137,7 @@ def item_view(predictor: Predictor, item: Item, draft: bool = True) -> View:
     """The network's view of an image file; `UnreadableImage` where it is none."""
     if item.roi is None and predictor.info.training.regions:
         raise UnreadableImage(
-            "no region given (roi_x, roi_y, roi_size), and this model has learnt from regions",
+            "no region given (roi_x, roi_y, roi_size), and this model was trained on regions",
             where=item.image_id,
         )
     return read_view(item.path, predictor.how, item.roi, name=item.image_id, draft=draft)

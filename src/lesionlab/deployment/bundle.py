@@ -123,7 +123,9 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
     try:
         for entry in sorted(folder.iterdir()):
             if entry.is_symlink() or not entry.is_file():
-                raise BadInput("a link or folder inside a bundle", where=_named(folder, entry.name))
+                raise BadInput(
+                    "a bundle may not contain links or folders", where=_named(folder, entry.name)
+                )
             _check_member(entry.name, entry.stat().st_size, folder)
             content[entry.name] = entry.read_bytes()
     except OSError as error:
@@ -140,9 +142,11 @@ def _read_zip(path: Path) -> dict[str, bytes]:
                 raise BadInput(f"{len(entries)} entries, too many for a bundle", where=str(path))
             for entry in entries:
                 if stat.S_ISLNK(entry.external_attr >> 16):
-                    raise BadInput("a link inside a bundle", where=_named(path, entry.filename))
+                    raise BadInput(
+                        "a bundle may not contain links", where=_named(path, entry.filename)
+                    )
                 if entry.filename in content:
-                    raise BadInput("is there twice", where=_named(path, entry.filename))
+                    raise BadInput("occurs twice", where=_named(path, entry.filename))
                 _check_member(entry.filename, entry.file_size, path)
                 _check_packing(entry, path)
                 content[entry.filename] = _inflate(archive, entry, path)
@@ -153,12 +157,14 @@ def _read_zip(path: Path) -> dict[str, bytes]:
 
 def _check_packing(entry: zipfile.ZipInfo, path: Path) -> None:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BadInput("packed in another way than deflate", where=_named(path, entry.filename))
+        raise BadInput(
+            "compressed by a method other than deflate", where=_named(path, entry.filename)
+        )
     if entry.file_size > max(BOMB_BYTES, BOMB_RATIO * entry.compress_size):
         raise BadInput(
             f"{entry.compress_size} bytes claim to hold {entry.file_size}",
             where=_named(path, entry.filename),
-            remedy="no model shrinks like that: do not use it",
+            remedy="no model compresses that well: do not use it",
         )
 
 
@@ -224,7 +230,7 @@ def _check_files(content: Mapping[str, bytes], info: BundleInfo, path: Path) -> 
         data = content[name]
         if record is None or hashlib.sha256(data).hexdigest() != record.sha256:
             raise BadInput(
-                f"its hash is not the one in {INFO}",
+                f"its SHA-256 differs from the one in {INFO}",
                 where=_named(path, name),
                 remedy="the file was altered or damaged: copy the bundle again",
             )
@@ -249,11 +255,11 @@ def _npy_header(data: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     if data[:8] != b"\x93NUMPY\x01\x00":
         raise ValueError("no .npy of version 1.0")
     start = 10 + int.from_bytes(data[8:10], "little")
-    found = NPY_HEADER.fullmatch(data[10:start].decode("latin-1"))
-    if found is None:
+    header = NPY_HEADER.fullmatch(data[10:start].decode("latin-1"))
+    if header is None:
         raise ValueError("not a numeric array in C order")
-    shape = tuple(int(n) for n in found["shape"].split(",") if n.strip())
-    return np.dtype(found["dtype"]), shape, start
+    shape = tuple(int(n) for n in header["shape"].split(",") if n.strip())
+    return np.dtype(header["dtype"]), shape, start
 
 
 def _check_arrays(arrays: Mapping[str, npt.NDArray[Any]], info: BundleInfo, path: Path) -> None:
@@ -274,7 +280,7 @@ def _check_arrays(arrays: Mapping[str, npt.NDArray[Any]], info: BundleInfo, path
         if labels.shape != arrays["bank.npy"].shape[:1] or labels.dtype.kind != "i":
             raise BadInput("labels do not fit the bank", where=_named(path, "bank_labels.npy"))
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(info.classes):
-            raise BadInput("a label is no class", where=_named(path, "bank_labels.npy"))
+            raise BadInput("a label is not a class", where=_named(path, "bank_labels.npy"))
 
 
 def array_bytes(array: npt.NDArray[Any]) -> bytes:

@@ -10,17 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Float32
 from lesionlab.data.clinical_metadata import SEXES, encode
 from lesionlab.errors import BadInput
 from lesionlab.run_folder import FactsCoding
 
 MAX_AGE = 130.0  # years
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,10 @@ def not_understood(case: ClinicalInputs, coding: FactsCoding) -> str:
     >>> not_understood(ClinicalInputs(sex="f"), FactsCoding(columns=("sex",)))
     "sex 'f' taken as unknown"
     """
-    known = {"sex": SEXES, "site": coding.sites}
+    vocabulary = {"sex": SEXES, "site": coding.sites}
     wrong = [
         f"{name} '{getattr(case, name)}' taken as unknown"
-        for name, words in known.items()
+        for name, words in vocabulary.items()
         if name in coding.columns and getattr(case, name) not in ("", *words)
     ]
     return ", ".join(wrong)

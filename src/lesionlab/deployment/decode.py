@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from lesionlab.array_types import UInt8
 from lesionlab.data.dicom import is_dicom, read_dicom
 from lesionlab.data.images import (
     FILTERS,
@@ -23,7 +24,6 @@ from lesionlab.data.images import (
     MAX_PIXELS,
     Preprocessing,
     Roi,
-    UInt8,
     UnreadableImage,
     central_square,
     centre,
@@ -79,13 +79,13 @@ def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
         raise UnreadableImage("deflated DICOM is not accepted", where=name)
     _silence_pydicom()
     try:
-        found = read_dicom(data, name)
+        dicom = read_dicom(data, name)
     except UnreadableImage:
         raise
     except BadInput as error:  # the extra is not installed
         raise UnreadableImage(str(error), where=name, status=415) from None
-    burned = found.tags.get("BurnedInAnnotation", "").upper() == "YES"
-    return View(prepare(found.image, how, roi), "text is burned into the image" if burned else "")
+    burned = dicom.tags.get("BurnedInAnnotation", "").upper() == "YES"
+    return View(prepare(dicom.image, how, roi), "text is burned into the image" if burned else "")
 
 
 def _silence_pydicom() -> None:

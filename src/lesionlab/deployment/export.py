@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from torch import Tensor, nn
 
+from lesionlab.array_types import Float32
 from lesionlab.data.images import Preprocessing, normalise
 from lesionlab.deployment.predictor import test_picture
 from lesionlab.explanation.offset import NONE, Offset, place_offset
 from lesionlab.explanation.targets import has_target
 from lesionlab.models.classifier import Classifier, last_linear
 from lesionlab.models.onnx_program import to_program
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def _without_traces(proto: onnx.ModelProto) -> bytes:
 
 def torch_logits(model: Classifier, images: Float32, facts: Float32 | None = None) -> Float32:
     """(N, C, H, W) float32 -> (N, K) float32: what the original network says, on the CPU."""
-    known = None if facts is None else torch.from_numpy(facts)
+    coded = None if facts is None else torch.from_numpy(facts)
     with torch.inference_mode():
-        found = model(torch.from_numpy(images).to(memory_format=torch.channels_last), known)
-        return np.asarray(found.float().numpy(), np.float32)
+        logits = model(torch.from_numpy(images).to(memory_format=torch.channels_last), coded)
+        return np.asarray(logits.float().numpy(), np.float32)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab import files
+from lesionlab.array_types import Floats
 from lesionlab.data.cache import open_pixels
 from lesionlab.data.manifest import Dataset
 from lesionlab.deployment.clinical_inputs import UNKNOWN, encode_clinical
@@ -16,7 +17,7 @@ from lesionlab.deployment.export import to_onnx, torch_logits
 from lesionlab.deployment.publish import ExportData, Network, Recipe
 from lesionlab.deployment.schema import Training
 from lesionlab.evaluation.operating_point import OperatingPoint
-from lesionlab.evaluation.predictions import Floats, Predictions, read_predictions
+from lesionlab.evaluation.predictions import Predictions, read_predictions
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run_folder import Run, refuse_unfinished
 from lesionlab.training.calibration import RunCalibration, read_calibration

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from lesionlab import files
-from lesionlab.data.images import UInt8
+from lesionlab.array_types import UInt8
 from lesionlab.deployment.batch import ImageResult
 from lesionlab.deployment.schema import BundleInfo
 from lesionlab.errors import BadInput

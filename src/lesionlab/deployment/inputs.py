@@ -38,25 +38,25 @@ def find_items(sources: Sequence[Path]) -> list[Item]:
     without suffix, made unique by their folder where they repeat. Raises `BadInput` where a
     source is absent or holds no image; an image that cannot be read is no error here.
     """
-    found: list[Item] = []
+    items: list[Item] = []
     for source in sources:
         if source.is_dir():
-            found += _folder(source)
+            items += _folder(source)
         elif source.suffix.lower() in (".csv", ".tsv") and source.is_file():
-            found += _table(source)
+            items += _table(source)
         elif source.exists():
-            found.append(Item(source.stem, source))
+            items.append(Item(source.stem, source))
         else:
             raise BadInput("no such file or folder", where=str(source))
-    if not found:
+    if not items:
         where = ", ".join(map(str, sources))
         raise BadInput("no images", where=where, remedy=f"known suffixes: {', '.join(SUFFIXES)}")
-    return _unique(found)
+    return _unique(items)
 
 
 def _folder(folder: Path) -> list[Item]:
-    known = (*SUFFIXES, *DICOM_SUFFIXES)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in known and p.is_file())
+    suffixes = (*SUFFIXES, *DICOM_SUFFIXES)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
     return [Item(p.stem, p) for p in paths if not p.name.startswith(".")]
 
 
@@ -102,14 +102,14 @@ def _rois(table: pd.DataFrame, path: Path) -> list[Roi | None]:
 def _unique(items: list[Item]) -> list[Item]:
     """Repeated ids get their folder in front; the same file twice gets a number behind."""
     counts = Counter(i.image_id for i in items)
-    seen: dict[str, int] = {}
+    used: dict[str, int] = {}
     result = []
     for item in items:
         name = item.image_id
         if counts[name] > 1:
             name = f"{item.path.parent.name}/{name}"
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] > 1:
-            name = f"{name}#{seen[name]}"
+        used[name] = used.get(name, 0) + 1
+        if used[name] > 1:
+            name = f"{name}#{used[name]}"
         result.append(replace(item, image_id=name))
     return result

@@ -14,19 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from lesionlab import extras
+from lesionlab.array_types import Float32, Floats
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.bootstrap import bootstrap, group_codes
-from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.ranking import rank, ranked_counts, roc_auc
 
 CALIBRATION_IMAGES = 256
 MIN_POSITIVES = 100
 MAX_AUC_LOSS = 0.01
 RESAMPLES = 2000
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -110,18 +109,18 @@ def cost(before: Predictions, after: Floats, malignant: Sequence[str]) -> Cost:
     )
 
 
-def refuse_costly(found: Cost) -> None:
+def refuse_costly(cost: Cost) -> None:
     """Raise `BadInput`, with the figures, where int8 is not worth its cost or cannot be judged."""
     figures = (
-        f"AUC {found.auc_float32:.4f} in float32, {found.auc_int8:.4f} in int8, loss at most "
-        f"{found.upper:.4f} (one-sided 95 % bound), {found.positives} positives"
+        f"AUC {cost.auc_float32:.4f} in float32, {cost.auc_int8:.4f} in int8, loss at most "
+        f"{cost.upper:.4f} (one-sided 95 % bound), {cost.positives} positives"
     )
-    if found.positives < MIN_POSITIVES:
+    if cost.positives < MIN_POSITIVES:
         raise BadInput(
             f"int8 needs {MIN_POSITIVES} positive validation images to be judged: {figures}",
             remedy="leave out --int8",
         )
-    if not found.upper <= MAX_AUC_LOSS:
+    if not cost.upper <= MAX_AUC_LOSS:
         raise BadInput(
             f"int8 costs too much (a loss of at most {MAX_AUC_LOSS} is allowed): {figures}",
             remedy="leave out --int8",

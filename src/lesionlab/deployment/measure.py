@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Float32, Rows
 from lesionlab.data.cache import Pixels
 from lesionlab.data.clinical_metadata import encode
 from lesionlab.data.images import Preprocessing, normalise
@@ -29,8 +30,6 @@ from lesionlab.run_folder import FactsCoding
 BATCH = 16
 TOLERANCE = 1e-4
 
-Float32 = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 Original = Callable[..., Float32]  # (N, C, H, W) normalised, (N, F) facts if any -> (N, K) logits
 
 
@@ -53,17 +52,17 @@ class Images:
     def batches(self, rows: Rows, what: str) -> Iterator[tuple[Any, Float32 | None]]:
         """(n, size, size, C) uint8 and (n, F) facts if any, `BATCH` rows at a time."""
         parts = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
-        known = None if self.facts is None else encode(self.dataset.table, self.facts)
+        coded = None if self.facts is None else encode(self.dataset.table, self.facts)
         for part in self.progress(parts, what):
-            yield self.pixels.take(part), None if known is None else known[part]
+            yield self.pixels.take(part), None if coded is None else coded[part]
 
     def outputs(self, predictor: Predictor, rows: Rows, what: str) -> Outputs:
         """What the network says of these rows, without maps."""
-        found = [predictor.predict(p, facts=f) for p, f in self.batches(rows, what)]
+        results = [predictor.predict(p, facts=f) for p, f in self.batches(rows, what)]
         return Outputs(
-            np.concatenate([f.logits for f in found]),
-            np.concatenate([f.prob for f in found]),
-            np.concatenate([f.embedding for f in found]),
+            np.concatenate([r.logits for r in results]),
+            np.concatenate([r.prob for r in results]),
+            np.concatenate([r.embedding for r in results]),
         )
 
     def predictions(self, rows: Rows, prob: Float32) -> Predictions:
@@ -91,7 +90,7 @@ def check_parity(
             f"the ONNX model's probabilities differ from the original's by up to {largest:.3g} "
             f"on {len(rows)} validation images (at most {TOLERANCE:g}); nothing was written",
             where=predictor.info.name,
-            remedy="report the model's name: the conversion is at fault",
+            remedy="report the model's name: its conversion to ONNX is wrong",
         )
     return Parity(
         images=len(rows),
@@ -107,8 +106,8 @@ def distance_to_run(
 ) -> float | None:
     """Largest difference to the run's own probabilities, by image_id; None where none is known."""
     names = images.dataset.table["image_id"].to_numpy()[rows]
-    found = [(p, reference[n]) for n, p in zip(names, prob, strict=True) if n in reference]
-    return max((float(np.abs(p - r).max()) for p, r in found), default=None)
+    pairs = [(p, reference[n]) for n, p in zip(names, prob, strict=True) if n in reference]
+    return max((float(np.abs(p - r).max()) for p, r in pairs), default=None)
 
 
 def calibrate_sets(predictions: Predictions, part: str) -> BundledConformal:
@@ -118,14 +117,14 @@ def calibrate_sets(predictions: Predictions, part: str) -> BundledConformal:
 
 
 def fit_distances(
-    images: Images, train: Rows, known: Float32, seen: Float32, part: str
+    images: Images, train: Rows, train_embedding: Float32, embedding: Float32, part: str
 ) -> tuple[dict[str, npt.NDArray[Any]], OutOfDistribution]:
     """The arrays of the bundle: embedding bank and out-of-distribution statistics."""
     labels = images.dataset.label_indices(images.dataset.table.iloc[train])
-    detector = ood.fit_detector(known, labels)
-    statistics = ood.fit_thresholds(detector, seen, part)
+    detector = ood.fit_detector(train_embedding, labels)
+    statistics = ood.fit_thresholds(detector, embedding, part)
     arrays = {
-        "bank.npy": known.astype(np.float16),
+        "bank.npy": train_embedding.astype(np.float16),
         "bank_labels.npy": labels.astype(np.int16),
         "ood_mean.npy": detector.mean,
         "ood_basis.npy": detector.basis,
@@ -134,14 +133,14 @@ def fit_distances(
 
 
 def to_int8(
-    images: Images, draft: Bundle, train: Rows, valid: Rows, seen: Outputs
+    images: Images, draft: Bundle, train: Rows, valid: Rows, float_outputs: Outputs
 ) -> tuple[Bundle, Outputs]:
     """The cheaper of per-channel and per-tensor int8, with temperature and thresholds refitted.
 
     Raises `BadInput`, with the figures, where the loss of AUC may exceed 0.01.
     """
-    before, how = images.predictions(valid, seen.prob), draft.preprocessing
-    tried = []
+    before, how = images.predictions(valid, float_outputs.prob), draft.preprocessing
+    candidates = []
     for per_channel in (True, False):
         name = "per channel" if per_channel else "per tensor"
 
@@ -152,22 +151,24 @@ def to_int8(
                 yield given if facts is None else {**given, "facts": facts}
 
         small = replace(draft, model=int8.quantise(draft.model, calibration, per_channel))
-        said = images.outputs(Predictor(small), valid, f"int8 {name}")
-        cost = int8.cost(before, said.prob.astype(np.float64), draft.info.malignant)
-        tried.append((cost.auc_int8, per_channel, cost, small, said))
-    _, per_channel, cost, small, said = max(tried, key=lambda t: t[0])
+        int8_outputs = images.outputs(Predictor(small), valid, f"int8 {name}")
+        cost = int8.cost(before, int8_outputs.prob.astype(np.float64), draft.info.malignant)
+        candidates.append((cost.auc_int8, per_channel, cost, small, int8_outputs))
+    _, per_channel, cost, small, int8_outputs = max(candidates, key=lambda t: t[0])
     int8.refuse_costly(cost)
-    return _refitted(images, small, valid, said, {**asdict(cost), "per_channel": per_channel})
+    return _refitted(
+        images, small, valid, int8_outputs, {**asdict(cost), "per_channel": per_channel}
+    )
 
 
 def _refitted(
-    images: Images, small: Bundle, valid: Rows, said: Outputs, cost: Mapping[str, Any]
+    images: Images, small: Bundle, valid: Rows, outputs: Outputs, cost: Mapping[str, Any]
 ) -> tuple[Bundle, Outputs]:
-    info, labels = small.info, images.predictions(valid, said.prob).y_true
+    info, labels = small.info, images.predictions(valid, outputs.prob).y_true
     shift = small.log_prior_ratio().astype(np.float64)
-    temperature = fit_temperature(said.logits.astype(np.float64), labels, shift)
+    temperature = fit_temperature(outputs.logits.astype(np.float64), labels, shift)
     warm = replace(small, info=info.model_copy(update={"temperature": temperature}))
-    prob = Predictor(warm).probabilities(said.logits)
+    prob = Predictor(warm).probabilities(outputs.logits)
     after = images.predictions(valid, prob)
     points = tuple(
         choose_operating_point(
@@ -188,4 +189,4 @@ def _refitted(
     }
     changes = {"operating_points": points, "precision": "int8", "int8": about}
     ready = replace(warm, info=warm.info.model_copy(update=changes))
-    return ready, replace(said, prob=prob)
+    return ready, replace(outputs, prob=prob)

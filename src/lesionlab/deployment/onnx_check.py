@@ -160,11 +160,11 @@ def _numbers(value: Value) -> list[int]:
     """One number of a repeated field, or all of them where they are packed."""
     if isinstance(value, int):
         return [value]
-    found, place = [], 0
-    while place < len(value):
-        number, place = _varint(value, place)
-        found.append(number)
-    return found
+    numbers, position = [], 0
+    while position < len(value):
+        number, position = _varint(value, position)
+        numbers.append(number)
+    return numbers
 
 
 def _number(value: Value) -> int:

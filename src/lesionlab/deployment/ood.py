@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Float32
 from lesionlab.deployment.schema import OutOfDistribution
 
 DIRECTIONS = 128  # kept exactly; the rest of the space shares one variance
 NEIGHBOURS = 10
 LEVEL = 0.99  # share of validation images below each threshold
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

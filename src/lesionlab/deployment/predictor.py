@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
-from lesionlab.data.images import Preprocessing, UInt8, normalise
+from lesionlab.array_types import Float32, UInt8
+from lesionlab.data.images import Preprocessing, normalise
 from lesionlab.deployment.bundle import MODEL, Bundle
 from lesionlab.deployment.clinical_inputs import UNKNOWN, encode_clinical
 from lesionlab.deployment.ood import Detector, detector_of
@@ -17,7 +17,6 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.calibration import softmax
 from lesionlab.platforms import usable_cpus
 
-Float32 = npt.NDArray[np.float32]
 SELF_TEST_TOLERANCE = {"float32": 1e-3, "int8": 0.5}  # of the largest logit; int8 varies by CPU
 
 
@@ -111,7 +110,7 @@ def _session(bundle: Bundle, threads: int) -> Any:
         )
     except Exception as error:  # noqa: BLE001 (the runtime has its own zoo of exceptions)
         first = str(error).splitlines()[0]
-        raise BadInput(f"onnxruntime refuses the model ({first})", where=where) from None
+        raise BadInput(f"onnxruntime cannot load the model ({first})", where=where) from None
     _check_shapes(session, bundle, where)
     return session
 
@@ -128,7 +127,7 @@ def _check_shapes(session: Any, bundle: Bundle, where: str) -> None:
     info, wanted = bundle.info, _wanted_inputs(bundle)
     inputs = {i.name: (i.shape[1:], i.type) for i in session.get_inputs()}
     if inputs != wanted:
-        raise BadInput(f"inputs {inputs}, but {wanted} belong there", where=where)
+        raise BadInput(f"its inputs are {inputs}, but {wanted} was expected", where=where)
     outputs = {o.name: o.shape[1:] for o in session.get_outputs()}
     if tuple(outputs) != info.outputs or outputs.get("logits") != [len(info.classes)]:
         raise BadInput(

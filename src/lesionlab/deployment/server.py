@@ -81,7 +81,7 @@ def create_app(state: AppState, rules: Rules) -> App:
     inner = FastAPI(
         title="lesionlab",
         version=__version__,
-        description="Research use only: not a medical device, no advice to a patient.",
+        description="Research use only. Not a medical device. Nothing here is advice to a patient.",
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan(state),
@@ -123,11 +123,11 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def on_hangup(_: Request, __: Exception) -> Response:
-        return refused(Problem(400, "hangup", "the client hung up"))
+        return refused(Problem(400, "hangup", "the client closed the connection"))
 
     @app.exception_handler(HTTPException)
     async def on_http(_: Request, error: HTTPException) -> Response:
-        what = {404: "no such page", 405: "not with this method"}.get(error.status_code, "refused")
+        what = {404: "not found", 405: "method not allowed"}.get(error.status_code, "refused")
         return refused(Problem(error.status_code, "http", what, **(error.headers or {})))
 
     @app.exception_handler(RequestValidationError)
@@ -138,7 +138,7 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def on_bug(_: Request, __: Exception) -> Response:
-        return refused(Problem(500, "bug", "this is a bug of ours"))
+        return refused(Problem(500, "bug", "internal error: this is a bug in lesionlab"))
 
 
 def _add_page(app: FastAPI) -> None:
@@ -152,7 +152,7 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/page/{name}", include_in_schema=False)
     async def asset(name: str) -> Response:
         if name not in files:
-            raise Problem(404, "page", "no such page")
+            raise Problem(404, "page", "not found")
         content, kind = files[name]
         return Response(content, media_type=kind)
 
@@ -241,11 +241,13 @@ def _add_predict(app: FastAPI, state: AppState) -> None:
         reading = False
         try:
             with state.gate.admit():
-                wanted = _prediction_request(state, query)
+                prediction_request = _prediction_request(state, query)
                 kind, reading = request.headers.get("content-type", ""), True
                 uploads = await read_uploads(kind, request.stream(), state.limits.images)
                 with state.gate.admit(len(uploads) - 1):
-                    predictions = await asyncio.gather(*(_one(state, wanted, u) for u in uploads))
+                    predictions = await asyncio.gather(
+                        *(_one(state, prediction_request, u) for u in uploads)
+                    )
         except Problem as problem:
             state.metrics.rejected(problem.code)
             if problem.status == 503 and not reading:
@@ -254,12 +256,12 @@ def _add_predict(app: FastAPI, state: AppState) -> None:
             raise
         if len(predictions) == 1 and predictions[0]["error"]:
             raise Problem(predictions[0]["status"], "image", predictions[0]["error"])
-        info = wanted.model.predictor.info
+        info = prediction_request.model.predictor.info
         return JSONResponse(
             {
                 "schema_version": 1,
-                "model": wanted.model.id,
-                "identity": wanted.model.predictor.bundle.identity,
+                "model": prediction_request.model.id,
+                "identity": prediction_request.model.predictor.bundle.identity,
                 "research_only": True,
                 "leaky": info.leaky,
                 "synthetic": info.synthetic,
@@ -281,7 +283,7 @@ def _prediction_request(state: AppState, query: PredictQuery) -> PredictionReque
     if corners and len(corners) < 3:
         raise Problem(400, "roi", "give all of roi_x, roi_y and roi_size, or none")
     if info.training.regions and not corners:
-        raise Problem(400, "roi", "this model has learnt from regions: give roi_x, roi_y, roi_size")
+        raise Problem(400, "roi", "this model was trained on regions: give roi_x, roi_y, roi_size")
     if info.facts is None and any(v is not None for v in (query.age, query.sex, query.site)):
         raise Problem(400, "facts", "this model does not read age, sex or site")
     clinical = ClinicalInputs(
@@ -291,38 +293,38 @@ def _prediction_request(state: AppState, query: PredictQuery) -> PredictionReque
     return PredictionRequest(model, point, query.abstain, query.heatmap, roi, clinical)
 
 
-async def _one(state: AppState, wanted: PredictionRequest, upload: Upload) -> dict[str, Any]:
+async def _one(state: AppState, request: PredictionRequest, upload: Upload) -> dict[str, Any]:
     """The answer to one image, from a worker thread."""
 
     def job(waited: float) -> dict[str, Any]:
         state.metrics.phase.labels("queue").observe(waited)
-        return _answered(state, wanted, upload)
+        return _answered(state, request, upload)
 
     return await asyncio.wrap_future(state.gate.submit(job))
 
 
-def _answered(state: AppState, wanted: PredictionRequest, upload: Upload) -> dict[str, Any]:
-    predictor, data = wanted.model.predictor, bytes(upload.data)
+def _answered(state: AppState, request: PredictionRequest, upload: Upload) -> dict[str, Any]:
+    predictor, data = request.model.predictor, bytes(upload.data)
     started = time.perf_counter()
     try:
         refuse_pixels(data, state.limits.pixels)
-        view = read_view(data, predictor.how, wanted.roi, name="image")
+        view = read_view(data, predictor.how, request.roi, name="image")
     except UnreadableImage as error:
         state.metrics.rejected("image")
         return {"name": upload.name, "error": one_line(error.reason), "status": error.status}
     decoded = time.perf_counter()
     coding = predictor.info.facts
-    facts = None if coding is None else encode_clinical([wanted.clinical], coding)
-    outputs = predictor.predict(view.pixels[None], wanted.with_cam, facts)
-    answer = answers(predictor, outputs, wanted.point, wanted.abstain)[0].model_dump()
+    facts = None if coding is None else encode_clinical([request.clinical], coding)
+    outputs = predictor.predict(view.pixels[None], request.with_cam, facts)
+    answer = answers(predictor, outputs, request.point, request.abstain)[0].model_dump()
     state.metrics.phase.labels("decode").observe(decoded - started)
     state.metrics.phase.labels("inference").observe(time.perf_counter() - decoded)
-    state.metrics.images.labels(wanted.model.id).inc()
+    state.metrics.images.labels(request.model.id).inc()
     if outputs.cam is not None:
         maps = outputs.cam[0].round(4).tolist()
         answer["cam"] = dict(zip(predictor.info.classes, maps, strict=True))
     _note(state.audit, data, predictor.bundle.identity, answer)
-    ignored = "" if coding is None else not_understood(wanted.clinical, coding)
+    ignored = "" if coding is None else not_understood(request.clinical, coding)
     note = "; ".join(filter(None, (view.note, ignored)))
     return {"name": upload.name, "error": None, "status": 200, "note": note, **answer}
 

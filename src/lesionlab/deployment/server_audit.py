@@ -28,7 +28,9 @@ class AuditLog:
             self._stream = path.open("ab", buffering=0)
             if not platforms.try_lock(self._stream):
                 raise BadInput(
-                    "another server writes to it", where=str(path), remedy="choose another --audit"
+                    "another server is writing to it",
+                    where=str(path),
+                    remedy="choose another --audit",
                 )
             _cut_torn_line(path)
         except OSError as error:

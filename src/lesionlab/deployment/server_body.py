@@ -123,7 +123,7 @@ async def _multipart(options: dict[bytes, bytes], chunks: AsyncIterator[bytes]) 
     except (MultipartParseError, FormParserError) as error:
         raise Problem(400, "multipart", f"not multipart/form-data ({error})") from None
     if not parts.ended:
-        raise Problem(400, "multipart", "the body ends within a part")
+        raise Problem(400, "multipart", "the multipart body is incomplete")
     return parts.uploads
 
 

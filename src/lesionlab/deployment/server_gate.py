@@ -36,7 +36,9 @@ class Gate:
         """Hold `count` places; `Problem` 503 with Retry-After where they are not free."""
         with self._lock:
             if self.draining or self.inside + count > self.capacity:
-                raise Problem(503, "capacity", "too busy: try again", Retry_After=self.retry())
+                raise Problem(
+                    503, "capacity", "the server is busy: try again later", Retry_After=self.retry()
+                )
             self.inside += count
         try:
             yield

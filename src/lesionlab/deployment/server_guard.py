@@ -127,15 +127,13 @@ def check_head(scope: Scope, rules: Rules) -> None:
 def _check_host(headers: dict[str, list[str]], rules: Rules) -> None:
     given = headers.get("host", [])
     if len(given) != 1 or _name(given[0]) not in rules.hosts:
-        raise Problem(
-            403, "host", "this server does not answer to that host name (see --allow-host)"
-        )
+        raise Problem(403, "host", "this host name is not allowed (see --allow-host)")
 
 
 def _name(host: str) -> str:
     """The name in a Host header, without port and brackets; "" where it is none."""
-    found = HOST.fullmatch(host)
-    return found.group(1).strip("[]").lower() if found else ""
+    match = HOST.fullmatch(host)
+    return match.group(1).strip("[]").lower() if match else ""
 
 
 def _check_origin(headers: dict[str, list[str]]) -> None:
@@ -145,7 +143,7 @@ def _check_origin(headers: dict[str, list[str]]) -> None:
         len(origin) == 1 and urlsplit_netloc(origin[0]) == headers["host"][0].lower()
     )
     if not same or any(s not in ("same-origin", "none") for s in site):
-        raise Problem(403, "origin", "a page of another origin may not use this server")
+        raise Problem(403, "origin", "requests from pages of another origin are not allowed")
 
 
 def urlsplit_netloc(origin: str) -> str:
@@ -174,9 +172,9 @@ def _check_token(scope: Scope, headers: dict[str, list[str]], rules: Rules) -> N
         return
     given = headers.get("authorization", [""])[0]
     kind, _, token = given.partition(" ")
-    found = hashlib.sha256(token.strip().encode()).hexdigest()
-    if kind.lower() != "bearer" or not hmac.compare_digest(found, rules.token_sha256):
-        raise Problem(401, "token", "a bearer token is needed", WWW_Authenticate="Bearer")
+    digest = hashlib.sha256(token.strip().encode()).hexdigest()
+    if kind.lower() != "bearer" or not hmac.compare_digest(digest, rules.token_sha256):
+        raise Problem(401, "token", "a bearer token is required", WWW_Authenticate="Bearer")
 
 
 class Body:
@@ -198,7 +196,7 @@ class Body:
                 message = await self._receive()
         except TimeoutError:
             raise Problem(
-                408, "slow", f"{self._bytes} bytes of the body came within {seconds:.1f} s"
+                408, "slow", f"the body is too slow: {self._bytes} bytes within {seconds:.1f} s"
             ) from None
         if message["type"] == "http.request":
             self._bytes += len(message.get("body", b""))

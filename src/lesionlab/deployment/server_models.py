@@ -1,4 +1,4 @@
-"""The bundles that are served, and their replacement while serving (facts/faults 29).
+"""The bundles that are served, and their replacement while serving.
 
 A bundle that changes on the disk is read beside the old one, checked, warmed and self-tested;
 only then do new requests get it. One that fails leaves the old one in its place.
@@ -60,12 +60,12 @@ def stamp_of(path: Path) -> Stamp:
     """Names, times and sizes of what makes up a bundle: changes when it is replaced."""
     try:
         if path.is_dir():
-            found = sorted((p.name, p.stat()) for p in path.iterdir())
+            entries = sorted((p.name, p.stat()) for p in path.iterdir())
         else:
-            found = [(path.name, path.stat())]
+            entries = [(path.name, path.stat())]
     except OSError:
         return ()
-    return tuple((name, s.st_mtime_ns, s.st_size) for name, s in found)
+    return tuple((name, s.st_mtime_ns, s.st_size) for name, s in entries)
 
 
 class Models:

@@ -89,7 +89,7 @@ class PatientProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP gets a problem document like every other refusal."""
-        problem = Problem(400, "http", "not a request this server understands")
+        problem = Problem(400, "http", "malformed HTTP request")
         body = problem.body()
         headers = [
             (b"content-type", PROBLEM.encode()),
@@ -119,7 +119,7 @@ class PatientProtocol(H11Protocol):
 async def too_many(_: Any, __: Any, send: Any) -> None:
     """The application of a connection above the limit."""
     await send_problem(
-        Problem(503, "connections", "too many connections: try again", Retry_After="5"), send
+        Problem(503, "connections", "too many connections: try again later", Retry_After="5"), send
     )
 
 

@@ -46,7 +46,7 @@ def _predictor(bundle: str, identity: str, threads: int) -> Predictor:
     """One session a worker, kept for its next shard; `identity` makes another bundle another."""
     predictor = Predictor(read_bundle(Path(bundle)), threads)
     if predictor.bundle.identity != identity:
-        raise BadInput("is another bundle than the one that was asked for", where=bundle)
+        raise BadInput("is no longer the bundle that the prediction started with", where=bundle)
     predictor.self_test()
     return predictor
 

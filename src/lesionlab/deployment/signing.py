@@ -77,23 +77,23 @@ def parse_signature(data: bytes, where: str) -> Signature:
     return Signature(public, signature)
 
 
-def check_signature(identity: str, found: Signature, trusted: Path | None, where: str) -> None:
-    """Raise `BadInput` unless `found` signs `identity`, by the key in `trusted` where given."""
+def check_signature(identity: str, signature: Signature, trusted: Path | None, where: str) -> None:
+    """Raise `BadInput` unless `signature` signs `identity`, by the key in `trusted` where given."""
     ed25519 = _ed25519()
     from cryptography.exceptions import InvalidSignature
 
-    if trusted is not None and read_public_key(trusted) != found.public_key:
+    if trusted is not None and read_public_key(trusted) != signature.public_key:
         raise BadInput(
-            f"signed by another key ({found.fingerprint})",
+            f"signed by another key ({signature.fingerprint})",
             where=where,
             remedy="do not use it unless you know who signed it",
         )
-    key = ed25519.Ed25519PublicKey.from_public_bytes(found.public_key)
+    key = ed25519.Ed25519PublicKey.from_public_bytes(signature.public_key)
     try:
-        key.verify(found.signature, PREFIX + identity.encode())
+        key.verify(signature.signature, PREFIX + identity.encode())
     except InvalidSignature:
         raise BadInput(
-            "the signature does not fit", where=where, remedy="do not use it: it was altered"
+            "the signature is not valid", where=where, remedy="do not use it: it was altered"
         ) from None
 
 

@@ -124,10 +124,10 @@ def fetch(library: Library, room: Path) -> dict[str, bytes]:
         reason = (done.stderr.strip().splitlines() or ["no answer"])[0]
         raise BadInput(f"npm cannot fetch {wanted} ({reason})", remedy="check the network")
     data = (room / name).read_bytes()
-    found = base64.b64encode(hashlib.sha512(data).digest()).decode()
-    if found != library.sha512:
+    package_hash = base64.b64encode(hashlib.sha512(data).digest()).decode()
+    if package_hash != library.sha512:
         raise BadInput(
-            f"npm's {wanted} is not the pinned one (sha512 {found[:16]}...)",
+            f"npm's {wanted} is not the pinned one (sha512 {package_hash[:16]}...)",
             remedy="do not use it; report this",
         )
     return _members(library, data)

@@ -55,15 +55,15 @@ def columns(info: BundleInfo, with_decision: bool, model: type[BaseModel] = Answ
 @cache
 def field_columns(model: type[BaseModel]) -> tuple[tuple[tuple[str, ...], CsvColumn], ...]:
     """Each field of an answer, as the path to it, with its column; those of nested models too."""
-    found: list[tuple[tuple[str, ...], CsvColumn]] = []
+    columns_of_model: list[tuple[tuple[str, ...], CsvColumn]] = []
     for name, field in model.model_fields.items():
         inner = _nested(field.annotation)
         if inner is None:
             own = next((m for m in field.metadata if isinstance(m, CsvColumn)), CsvColumn(name))
-            found.append(((name,), own))
+            columns_of_model.append(((name,), own))
         else:
-            found += [((name, *path), column) for path, column in field_columns(inner)]
-    return tuple(found)
+            columns_of_model += [((name, *path), column) for path, column in field_columns(inner)]
+    return tuple(columns_of_model)
 
 
 def _nested(annotation: Any) -> type[BaseModel] | None:

@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Floats, Labels
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.predictions import Floats
-
-Objects = npt.NDArray[np.object_]
 
 
 class Column(Protocol):
@@ -214,7 +212,7 @@ def text(value: object) -> str:
     return str(value)
 
 
-def texts(values: np.ndarray[Any, Any]) -> Objects:
+def texts(values: np.ndarray[Any, Any]) -> Labels:
     """(N,) texts of labels or ids."""
     result = np.empty(len(values), object)
     result[:] = [text(v) for v in values.tolist()]

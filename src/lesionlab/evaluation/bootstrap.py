@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lesionlab.evaluation.predictions import Floats, Ints
+from lesionlab.array_types import Floats, Ints
 from lesionlab.progress import SILENT, Progress
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.predictions import Floats, Ints
 
 TEMPERATURES = (0.05, 20.0)
 F = TypeVar("F", np.float32, np.float64)

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation.intervals import effective_groups
-from lesionlab.evaluation.predictions import Floats, Ints
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import MINIMUM_GROUPS, proportion_measure, weighted_mean_measure
-from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.units import Unit, to_unit
 
@@ -241,7 +242,7 @@ def sets_of(subject: Subject, asked: SetOptions, unit: Unit, seed: int) -> dict[
         if method is None:
             return None
         raise BadInput(
-            f"sets are not measured on the data that calibrate them ('{subject.part}')",
+            f"sets cannot be evaluated on the data that calibrate them ('{subject.part}')",
             where=subject.wording("sets"),
             remedy=_where_to_measure(subject),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lesionlab.evaluation.predictions import Floats, Ints
+from lesionlab.array_types import Floats, Ints
 
 Mask = npt.NDArray[np.bool_]
 

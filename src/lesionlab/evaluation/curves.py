@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation.confusion import ratio
 from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
@@ -22,7 +23,6 @@ from lesionlab.evaluation.intervals import (
 )
 from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.metric_table import RANKING_METRICS
-from lesionlab.evaluation.predictions import Floats, Ints
 from lesionlab.evaluation.statistics import FPR_GRID, RECALL_GRID
 
 POINTS = 200

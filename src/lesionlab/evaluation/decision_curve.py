@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation.intervals import MINIMUM_GROUPS, effective_groups
-from lesionlab.evaluation.predictions import Floats, Ints
 
 THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
 

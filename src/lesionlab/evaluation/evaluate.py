@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import metrics
 from lesionlab.evaluation.bootstrap import RESAMPLING, Resampling, group_codes
@@ -17,7 +18,7 @@ from lesionlab.evaluation.headline import MALIGNANT, headline, malignant_v_benig
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.measured import measure_cases
 from lesionlab.evaluation.operating_point import OperatingPoint
-from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.sections import (
     CalibrationResult,
     ConfusionTable,

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lesionlab.array_types import Floats, Ints, Labels
 from lesionlab.data.taxonomy import malignant_if_all_known
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.arrays import (
     Array,
-    Objects,
     Plain,
     at,
     numbers,
@@ -23,7 +23,7 @@ from lesionlab.evaluation.arrays import (
     text,
     texts,
 )
-from lesionlab.evaluation.predictions import Floats, Ints, Predictions, without_absent_ids
+from lesionlab.evaluation.predictions import Predictions, without_absent_ids
 
 ROUNDING = 1e-6  # an average of float32 probabilities may exceed 1 by so much
 LOST = ("nan", "<NA>", "NaT")  # of NumPy and pandas
@@ -348,13 +348,13 @@ def _ids_of(values: Array, name: str) -> Plain:
     return found
 
 
-def _id_texts(ids: Plain | None, n: int) -> Objects:
+def _id_texts(ids: Plain | None, n: int) -> Labels:
     if ids is None:
         return np.array([""] * n, object)
     return texts(ids.values)
 
 
-def _image_ids(named: Plain | None, n: int, prefix: str) -> Objects:
+def _image_ids(named: Plain | None, n: int, prefix: str) -> Labels:
     if named is None:
         return np.array([f"{prefix}{i}" for i in range(n)], object)
     found = texts(named.values)

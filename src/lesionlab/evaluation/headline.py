@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lesionlab.array_types import Bools
 from lesionlab.evaluation.intervals import Measure
-from lesionlab.evaluation.measured import Measured, Rows
+from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS, Family, Metric
 
 MALIGNANT = "malignant"  # the name of the summed score, beside the classes' own names
@@ -70,7 +71,7 @@ def per_class(m: Measured) -> dict[str, dict[str, Measure]]:
     return result
 
 
-def two_by_two(m: Measured, is_class: Rows, called: Rows) -> dict[str, Measure]:
+def two_by_two(m: Measured, is_class: Bools, called: Bools) -> dict[str, Measure]:
     """Sensitivity, specificity and the predictive values at the data's own prevalence."""
     return {
         "sensitivity": m.share(called, is_class),

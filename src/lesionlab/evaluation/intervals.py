@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 from scipy.special import expit, logit, stdtrit
 
-from lesionlab.evaluation.predictions import Floats, Ints
+from lesionlab.array_types import Bools, Floats, Ints
 
 LEVEL = 0.95
 # The smallest number of effective groups (`effective_groups`, of the scarcer class) from which on
@@ -31,7 +30,6 @@ MINIMUM_GROUPS = {
     "calibration": 30,
 }
 MOST_UNDEFINED = 0.05  # of the replicates; with more, the others no longer stand for all
-Cases = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def clustered_proportion(part: Floats, whole: Floats, codes: Ints) -> ClusteredP
     return ClusteredProportion(p, total, m, effective, worth - 1, worth)
 
 
-def proportion_measure(part: Cases, whole: Cases, codes: Ints) -> Measure:
+def proportion_measure(part: Bools, whole: Bools, codes: Ints) -> Measure:
     """The share of the cases `whole (N,) bool` that are also in `part`, with its interval.
 
     Wilson's interval on the effective n; groups are `codes (N,)`. Below

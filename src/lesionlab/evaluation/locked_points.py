@@ -67,7 +67,7 @@ def operating_points(
     if not subject.malignant:
         if choice.asked:
             raise BadInput(
-                "an operating point needs to know which classes are malignant",
+                "an operating point needs the malignant classes",
                 remedy=f"name them: {subject.wording('malignant')}",
             )
         return [], ""
@@ -101,7 +101,7 @@ def _by_unit(subject: Subject, unit: Unit) -> Subject:
 def _refuse_choice(subject: Subject) -> None:
     if subject.chooser is None or (subject.run and subject.part not in ("valid", "calib")):
         raise BadInput(
-            f"an operating point is chosen on validation, never on '{subject.part}'",
+            f"an operating point may be chosen on validation data, not on '{subject.part}'",
             where=subject.wording("policy"),
             remedy=_where_to_choose(subject),
         )
@@ -110,7 +110,7 @@ def _refuse_choice(subject: Subject) -> None:
     folder = None if subject.dataset is None else subject.dataset.folder
     if ledger.has_seen_test(subject.run.folder, folder):
         raise BadInput(
-            "the test set has been accessed with this run: its operating point stays as it is",
+            "this run has accessed the test set, so its operating point is locked",
             where=str(subject.run.folder),
             remedy="train a new run to choose another",
         )

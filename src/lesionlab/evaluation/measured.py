@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from lesionlab.array_types import Bools, Floats
 from lesionlab.evaluation.bootstrap import bootstrap
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.intervals import (
@@ -28,11 +28,8 @@ from lesionlab.evaluation.intervals import (
 )
 from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS, Metric
 from lesionlab.evaluation.paired import delong
-from lesionlab.evaluation.predictions import Floats
 from lesionlab.evaluation.statistics import Statistics
 from lesionlab.progress import SILENT, Progress
-
-Rows = npt.NDArray[np.bool_]
 
 
 def measure_cases(
@@ -79,11 +76,11 @@ class Measured:
         counts = {key: int(np.isnan(values).sum()) for key, values in drawn.items()}
         return {key: count for key, count in counts.items() if count}
 
-    def share(self, part: Rows, whole: Rows) -> Measure:
+    def share(self, part: Bools, whole: Bools) -> Measure:
         """The share of the cases `whole` that are also in `part`."""
         return proportion_measure(part, whole, self.cases.codes)
 
-    def predictive(self, part: Rows, whole: Rows, is_class: Rows) -> Measure:
+    def predictive(self, part: Bools, whole: Bools, is_class: Bools) -> Measure:
         """A predictive value: it hangs on the scarcer of the class's and the other groups too.
 
         Simulated with 12 effective positive groups of very unequal size, the interval of an NPV

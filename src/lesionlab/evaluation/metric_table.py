@@ -16,11 +16,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation import confusion, metrics, ranking
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.confusion import Mask
 from lesionlab.evaluation.intervals import MINIMUM_GROUPS, Measure
-from lesionlab.evaluation.predictions import Floats, Ints
 from lesionlab.evaluation.reliability import ECE_METHOD, expected_calibration_error
 
 Decision = Literal["argmax", "prior_corrected"]

@@ -12,16 +12,18 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation import confusion, ranking
-from lesionlab.evaluation.predictions import Floats, Ints
 
-Labels = npt.ArrayLike
 Weights = Floats | None
 EPSILON = float(np.finfo(np.float64).eps)
 
 
 def confusion_matrix(
-    y_true: Labels, y_pred: Labels, classes: int | None = None, sample_weight: Weights = None
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    classes: int | None = None,
+    sample_weight: Weights = None,
 ) -> Floats:
     """`(K, K)` weighted counts: rows truth, columns decision; K is found where it is not given."""
     truth, decision = np.asarray(y_true, np.int64), np.asarray(y_pred, np.int64)
@@ -30,12 +32,12 @@ def confusion_matrix(
     return confusion.confusion_matrix(truth, decision, classes, sample_weight)
 
 
-def absent_classes(y_true: Labels, classes: int) -> list[int]:
+def absent_classes(y_true: npt.ArrayLike, classes: int) -> list[int]:
     """The class numbers below `classes` that do not occur: ignored in every mean over classes."""
     return sorted(set(range(classes)) - set(np.unique(np.asarray(y_true, np.int64)).tolist()))
 
 
-def accuracy(y_true: Labels, y_pred: Labels, sample_weight: Weights = None) -> float:
+def accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Weights = None) -> float:
     """The share of right decisions, in [0, 1].
 
     >>> accuracy([0, 1, 1, 2], [0, 1, 2, 2])
@@ -44,18 +46,22 @@ def accuracy(y_true: Labels, y_pred: Labels, sample_weight: Weights = None) -> f
     return float(confusion.accuracy(confusion_matrix(y_true, y_pred, None, sample_weight)))
 
 
-def error_rate(y_true: Labels, y_pred: Labels, sample_weight: Weights = None) -> float:
+def error_rate(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Weights = None
+) -> float:
     """1 - accuracy."""
     return 1.0 - accuracy(y_true, y_pred, sample_weight)
 
 
-def majority_accuracy(y_true: Labels, sample_weight: Weights = None) -> float:
+def majority_accuracy(y_true: npt.ArrayLike, sample_weight: Weights = None) -> float:
     """The accuracy of always naming the most frequent class."""
     counts = np.bincount(np.asarray(y_true, np.int64), sample_weight)
     return float(counts.max() / counts.sum()) if counts.sum() else float("nan")
 
 
-def balanced_accuracy(y_true: Labels, y_pred: Labels, sample_weight: Weights = None) -> float:
+def balanced_accuracy(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Weights = None
+) -> float:
     """Mean sensitivity over the classes that occur in `y_true`, in [0, 1].
 
     >>> balanced_accuracy([0, 0, 0, 1], [0, 0, 0, 0])
@@ -65,30 +71,30 @@ def balanced_accuracy(y_true: Labels, y_pred: Labels, sample_weight: Weights = N
     return float(confusion.balanced_accuracy(counts))
 
 
-def matthews(y_true: Labels, y_pred: Labels, sample_weight: Weights = None) -> float:
+def matthews(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Weights = None) -> float:
     """Matthews correlation, in [-1, 1], for any number of classes."""
     return float(confusion.matthews(confusion_matrix(y_true, y_pred, None, sample_weight)))
 
 
-def kappa(y_true: Labels, y_pred: Labels, sample_weight: Weights = None) -> float:
+def kappa(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Weights = None) -> float:
     """Cohen's kappa, unweighted, at most 1."""
     return float(confusion.kappa(confusion_matrix(y_true, y_pred, None, sample_weight)))
 
 
 def f_beta(
-    y_true: Labels, y_pred: Labels, beta: float = 1.0, sample_weight: Weights = None
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, beta: float = 1.0, sample_weight: Weights = None
 ) -> float:
     """Macro F-beta over the classes that occur in `y_true`, in [0, 1]."""
     counts = confusion_matrix(y_true, y_pred, None, sample_weight)
     return float(confusion.mean_over(confusion.f_beta(counts, beta), counts.sum(1) > 0))
 
 
-def dice(y_true: Labels, y_pred: Labels, sample_weight: Weights = None) -> float:
+def dice(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Weights = None) -> float:
     """Dice of the decisions: 2 |A and B| / (|A| + |B|), the macro F1."""
     return f_beta(y_true, y_pred, 1.0, sample_weight)
 
 
-def roc_auc(y_true: Labels, score: npt.ArrayLike, sample_weight: Weights = None) -> float:
+def roc_auc(y_true: npt.ArrayLike, score: npt.ArrayLike, sample_weight: Weights = None) -> float:
     """Area under the ROC curve of one class, in [0, 1]; a tie counts half.
 
     >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8])
@@ -97,20 +103,22 @@ def roc_auc(y_true: Labels, score: npt.ArrayLike, sample_weight: Weights = None)
     return _ranked(ranking.roc_auc, y_true, score, sample_weight)
 
 
-def average_precision(y_true: Labels, score: npt.ArrayLike, sample_weight: Weights = None) -> float:
+def average_precision(
+    y_true: npt.ArrayLike, score: npt.ArrayLike, sample_weight: Weights = None
+) -> float:
     """Sum over thresholds of (R_n - R_{n-1}) P_n, in [0, 1]."""
     return _ranked(ranking.average_precision, y_true, score, sample_weight)
 
 
 def interpolated_pr_area(
-    y_true: Labels, score: npt.ArrayLike, sample_weight: Weights = None
+    y_true: npt.ArrayLike, score: npt.ArrayLike, sample_weight: Weights = None
 ) -> float:
     """Area under the interpolated precision-recall curve (Davis and Goadrich, ICML 2006)."""
     return _ranked(ranking.interpolated_pr_area, y_true, score, sample_weight)
 
 
 def partial_auc(
-    y_true: Labels,
+    y_true: npt.ArrayLike,
     score: npt.ArrayLike,
     min_sensitivity: float = 0.8,
     sample_weight: Weights = None,
@@ -120,7 +128,7 @@ def partial_auc(
 
 
 def sensitivity_at_specificity(
-    y_true: Labels, score: npt.ArrayLike, specificity: float, sample_weight: Weights = None
+    y_true: npt.ArrayLike, score: npt.ArrayLike, specificity: float, sample_weight: Weights = None
 ) -> float:
     """The highest sensitivity of a threshold with at least this specificity."""
     return _ranked(
@@ -129,7 +137,7 @@ def sensitivity_at_specificity(
 
 
 def specificity_at_sensitivity(
-    y_true: Labels, score: npt.ArrayLike, sensitivity: float, sample_weight: Weights = None
+    y_true: npt.ArrayLike, score: npt.ArrayLike, sensitivity: float, sample_weight: Weights = None
 ) -> float:
     """The highest specificity of a threshold with at least this sensitivity."""
     return _ranked(
@@ -137,55 +145,59 @@ def specificity_at_sensitivity(
     )
 
 
-def roc_auc_per_class(y_true: Labels, y_prob: Floats, sample_weight: Weights = None) -> Floats:
+def roc_auc_per_class(
+    y_true: npt.ArrayLike, y_prob: Floats, sample_weight: Weights = None
+) -> Floats:
     """`(K,)` one-v-rest AUC; NaN for a class that is absent, or the only one."""
     return _per_class(roc_auc, y_true, y_prob, sample_weight)
 
 
 def average_precision_per_class(
-    y_true: Labels, y_prob: Floats, sample_weight: Weights = None
+    y_true: npt.ArrayLike, y_prob: Floats, sample_weight: Weights = None
 ) -> Floats:
     """`(K,)` one-v-rest average precision; NaN for a class that is absent."""
     return _per_class(average_precision, y_true, y_prob, sample_weight)
 
 
-def roc_auc_macro(y_true: Labels, y_prob: Floats, sample_weight: Weights = None) -> float:
+def roc_auc_macro(y_true: npt.ArrayLike, y_prob: Floats, sample_weight: Weights = None) -> float:
     """Mean one-v-rest AUC over the classes that occur; for two classes the one AUC."""
     return _mean_defined(roc_auc_per_class(y_true, y_prob, sample_weight))
 
 
-def average_precision_macro(y_true: Labels, y_prob: Floats, sample_weight: Weights = None) -> float:
+def average_precision_macro(
+    y_true: npt.ArrayLike, y_prob: Floats, sample_weight: Weights = None
+) -> float:
     """Mean one-v-rest average precision over the classes that occur."""
     return _mean_defined(average_precision_per_class(y_true, y_prob, sample_weight))
 
 
-def nll_per_case(y_true: Labels, y_prob: Floats) -> Floats:
+def nll_per_case(y_true: npt.ArrayLike, y_prob: Floats) -> Floats:
     """`(N,)`: -log of the true class's probability in nats; probability 0 counts as 2.2e-16."""
     truth = np.asarray(y_true, np.int64)
     p = np.asarray(y_prob, np.float64)[np.arange(len(truth)), truth]
     return np.asarray(-np.log(np.clip(p, EPSILON, 1.0)))
 
 
-def nll(y_true: Labels, y_prob: Floats, sample_weight: Weights = None) -> float:
+def nll(y_true: npt.ArrayLike, y_prob: Floats, sample_weight: Weights = None) -> float:
     """Mean negative log-likelihood in nats (log loss), from 0 up."""
     return _mean(nll_per_case(y_true, y_prob), sample_weight)
 
 
-def brier_per_case(y_true: Labels, y_prob: Floats) -> Floats:
+def brier_per_case(y_true: npt.ArrayLike, y_prob: Floats) -> Floats:
     """`(N,)`: squared distance of `y_prob` from the truth; halved for two classes."""
     truth, prob = np.asarray(y_true, np.int64), np.asarray(y_prob, np.float64)
     loss = ((prob - np.eye(prob.shape[1])[truth]) ** 2).sum(1)
     return np.asarray(loss / 2 if prob.shape[1] == 2 else loss)
 
 
-def brier(y_true: Labels, y_prob: Floats, sample_weight: Weights = None) -> float:
+def brier(y_true: npt.ArrayLike, y_prob: Floats, sample_weight: Weights = None) -> float:
     """Brier score: in [0, 2] summed over K > 2 classes; for two classes (p - y)^2, in [0, 1]."""
     return _mean(brier_per_case(y_true, y_prob), sample_weight)
 
 
 def _ranked(
     statistic: Callable[[ranking.RankedCounts], Floats],
-    y_true: Labels,
+    y_true: npt.ArrayLike,
     score: npt.ArrayLike,
     sample_weight: Weights,
 ) -> float:
@@ -197,8 +209,8 @@ def _ranked(
 
 
 def _per_class(
-    metric: Callable[[Labels, Floats, Weights], float],
-    y_true: Labels,
+    metric: Callable[[npt.ArrayLike, Floats, Weights], float],
+    y_true: npt.ArrayLike,
     y_prob: Floats,
     sample_weight: Weights,
 ) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lesionlab.evaluation.predictions import Floats, Ints
+from lesionlab.array_types import Floats, Ints
 
 Flags = npt.NDArray[np.bool_]
 CHUNK_CELLS = 1 << 22  # signs (permutations x groups) held at once

@@ -12,13 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab import files
+from lesionlab.array_types import Floats, Ints
 from lesionlab.data import tables
 from lesionlab.errors import BadInput, nearest
 
 ID_COLUMNS = ("image_id", "patient_id", "lesion_id", "label")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.curves import counts_by_threshold
@@ -32,7 +33,7 @@ from lesionlab.evaluation.paired import (
     permutation_test,
     swap_test,
 )
-from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.progress import SILENT, Progress
 
 Kind = Literal["share", "recall", "area", "loss"]

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation.confusion import ratio
-from lesionlab.evaluation.predictions import Floats, Ints
 
 TINY = 1e-300
 ROUNDING = 1e-12  # a share of exactly 0.95 may come out a hair below

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.data.taxonomy import counterparts, malignant_of
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import ranking
@@ -30,7 +31,7 @@ from lesionlab.evaluation.intervals import (
 )
 from lesionlab.evaluation.metric_table import RANKING_METRICS
 from lesionlab.evaluation.metrics import decide
-from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.votes import Votes
 
 Weight = Literal["image", "read"]

@@ -19,10 +19,11 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logit
 from sklearn.isotonic import IsotonicRegression
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.calibration import fit_temperature, softmax
 from lesionlab.evaluation.foreign import read_any
-from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.same_rows import same_rows
 from lesionlab.run_folder import CONFIG
 
@@ -253,9 +254,9 @@ def calibrating_rows(
         both = sorted(set(ours) & set(theirs))
         if both:
             raise BadInput(
-                f"{len(both)} {what}(s) stand in both tables, the first is '{both[0]}'",
+                f"{len(both)} {what}(s) are in both tables, the first is '{both[0]}'",
                 where=where,
-                remedy="calibrate on other patients than those that are measured",
+                remedy="calibrate on patients that are not evaluated",
             )
     order = [kept.classes.index(c) for c in measured.classes]
     names = np.array(kept.classes, dtype=object)[kept.y_true]
@@ -293,7 +294,7 @@ def refuse_opened_test(path: Path) -> None:
     """`BadInput` where nothing may be chosen on a table: it is the test part of a run."""
     if path.name == "predictions-test.csv" and (path.parent / CONFIG).is_file():
         raise BadInput(
-            "nothing is chosen on test",
+            "nothing may be chosen on the test split",
             where=str(path),
             remedy="choose on predictions-valid.csv",
         )

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
     Measure,
@@ -18,7 +19,6 @@ from lesionlab.evaluation.intervals import (
     t_quantile,
     too_few,
 )
-from lesionlab.evaluation.predictions import Floats, Ints
 
 BINS = 15
 EDGE = 1e-9

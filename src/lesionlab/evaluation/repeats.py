@@ -187,9 +187,9 @@ def refuse_other_tasks(runs: Sequence[Path], configs: Sequence[RunConfig]) -> No
         d = config.dataset
         if (d.classes, d.malignant) != (first.classes, first.malignant):
             raise BadInput(
-                f"its classes are {', '.join(d.classes)}, those of '{runs[0]}' others",
+                f"its classes are {', '.join(d.classes)}; those of '{runs[0]}' differ",
                 where=str(folder),
-                remedy="repeats solve the same task",
+                remedy="give runs of the same task",
             )
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation import confusion, curves
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.decision_curve import decision_curve
@@ -15,7 +16,7 @@ from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.metrics import absent_classes
 from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating_point
-from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.prevalence import PREVALENCES, values_at
 from lesionlab.evaluation.reliability import calibration_line, reliability_bins
 from lesionlab.evaluation.units import AGGREGATION

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from lesionlab.array_types import Floats
 from lesionlab.evaluation import confusion, ranking
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.metric_table import (
@@ -18,7 +19,6 @@ from lesionlab.evaluation.metric_table import (
     Decision,
     Metric,
 )
-from lesionlab.evaluation.predictions import Floats
 
 FPR_GRID = np.linspace(0, 1, 101)
 RECALL_GRID = np.linspace(0, 1, 101)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lesionlab.array_types import Floats
 from lesionlab.data.manifest import Dataset
-from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.wording import Wording, option
 from lesionlab.run_folder import Run
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lesionlab import files
+from lesionlab.array_types import Floats
 from lesionlab.data.taxonomy import counterparts, diagnosis, malignant_of
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.challenge.formats import Format, format_of
@@ -22,7 +23,7 @@ from lesionlab.evaluation.challenge.tables import (
     rows_of,
     submission_problems,
 )
-from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.predictions import Predictions
 
 # Columns whose own name says nothing to the taxonomy.
 MEANINGS = {"task_1": "melanoma", "task_2": "seborrheic keratosis"}

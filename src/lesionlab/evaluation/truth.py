@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lesionlab.array_types import Floats
 from lesionlab.data import tables
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.foreign import NAMES
-from lesionlab.evaluation.predictions import Floats, Predictions, label_numbers
+from lesionlab.evaluation.predictions import Predictions, label_numbers
 
 ID_NAMES = ("image_id", "image", "isic_id", "image_name", "id", "Id")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")

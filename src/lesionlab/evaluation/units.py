@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.bootstrap import group_codes
-from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.predictions import Predictions
 
 Unit = Literal["image", "lesion", "patient"]
 AGGREGATION = {

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.data.taxonomy import diagnosis
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation.predictions import Floats, Ints
 from lesionlab.evaluation.truth import ID_NAMES, stem
 
 READER_NAMES = ("reader", "reader_id", "rater", "rater_id", "user_id")

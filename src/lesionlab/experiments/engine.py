@@ -143,7 +143,7 @@ def _begin(ray: Any, cluster: Cluster) -> None:
     what = one_line(told[0])
     if cluster.address:
         raise BadInput(f"no Ray cluster answers ({what})", where="--address")
-    again = "call it again when the machine is less busy, or use --engine local"
+    again = "try again when the machine is less busy, or use --engine local"
     raise BadInput(f"Ray did not start here ({what})", where="--engine", remedy=again)
 
 
@@ -168,7 +168,7 @@ def _on_ray(
             name, job, lost = waiting.pop(done[0])
             outcome, died = _fetched(ray, done[0], name)
             if died and lost < KILLED:
-                progress.say(f"{name} lost its worker: it is begun again")
+                progress.say(f"{name} lost its worker and is restarted")
                 waiting[task.remote(name, job, work, attempts)] = (name, job, lost + 1)
                 continue
             next(bar, None)

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab import files
+from lesionlab.array_types import Floats, Ints, Labels, Rows
 from lesionlab.config import Settings, parse
 from lesionlab.data.clinical_metadata import encode, fit_coding
-from lesionlab.data.groups import Labels
 from lesionlab.data.manifest import Dataset
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.predictions import Floats, Ints, read_predictions
+from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.experiments.folds import open_rows
 from lesionlab.experiments.handmade import (
     crossed,
@@ -48,7 +48,6 @@ from lesionlab.training.setup import fingerprint, refuse_changed_data
 HANDMADE = "handmade"
 STACK = "stack.npz"  # what the trees learn from; they are fitted again when they are needed
 STACK_ITERATIONS = 80
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
     whole = [folder.resolve() for folder in folders]
     twice = [folder for folder in whole if whole.count(folder) > 1]
     if twice:
-        raise BadInput("is given twice", where=str(twice[0]), remedy="name each member once")
+        raise BadInput("was given twice", where=str(twice[0]), remedy="give each member once")
     for depth in range(1, max(len(folder.parts) for folder in whole) + 1):
         names = ["/".join(folder.parts[-depth:]) for folder in whole]
         if len({*names, HANDMADE}) == len(names) + 1:
@@ -145,7 +144,7 @@ def refuse_in_fold(folders: Sequence[Path], method: str) -> bool:
     kinds = {(f / PLAN).is_file() for f in folders}
     if len(kinds) > 1:
         raise BadInput(
-            "runs and repeats cannot be mixed: they hold out other images",
+            "runs and repeats cannot be mixed, because they hold out different images",
             remedy="give runs of one split, or folders of `repeat` over the same folds",
         )
     repeats = kinds == {True}
@@ -179,10 +178,10 @@ def refuse_repeat_of_other_data(folder: Path, dataset: Dataset) -> None:
     facts = plan["settings"]["model"]["metadata"]
     if fingerprint(dataset, facts) != plan["fingerprint"]:
         raise BadInput(
-            f"the data set {dataset.folder} is not as it was repeated on: it was split again, or "
-            "changed, and its test part may hold images that the folds trained on",
+            f"the data set {dataset.folder} has changed since the repeat: it was split again, or "
+            "edited, and its test split may hold images that the folds were trained on",
             where=str(folder),
-            remedy="restore its split, or repeat on it as it is with another --out",
+            remedy="restore its split, or repeat on the present data set with another --out",
         )
 
 
@@ -192,10 +191,10 @@ def refuse_sealed(rows: Rows, groups: Labels, context: Context) -> None:
     if len(sealed):
         first = context.dataset.table["image_id"].iloc[int(sealed[0])]
         raise BadInput(
-            f"{len(sealed)} folded images are now in the test part, or kin of one that is (first: "
-            f"{first})",
+            f"{len(sealed)} folded images are now in the test split, or share a group with an "
+            f"image that is (first: {first})",
             where=str(context.dataset.folder),
-            remedy="repeat on the data set as it is, with another --out",
+            remedy="repeat on the present data set, with another --out",
         )
 
 
@@ -210,13 +209,14 @@ def held_by_folds(
     dealt = [(f / f"folds-seed{seed}.csv").read_bytes() for f in folders]
     if len(set(dealt)) > 1:
         raise BadInput(
-            "the members have other folds", remedy="repeat them on the same data set and --folds"
+            "the members have different folds",
+            remedy="repeat them with the same data set and --folds",
         )
     table = pd.read_csv(folders[0] / f"folds-seed{seed}.csv", dtype=str, keep_default_na=False)
     table = table.sort_values("image_id", kind="stable")
     position = pd.Series(np.arange(len(context.dataset.table)), context.dataset.table["image_id"])
     if not set(table["image_id"]) <= set(position.index):
-        raise BadInput("the folds are of another data set", where=str(folders[0]))
+        raise BadInput("the folds belong to another data set", where=str(folders[0]))
     rows = position.loc[table["image_id"]].to_numpy()
     refuse_sealed(rows, groups, context)
     folds = table["fold"].to_numpy(object)
@@ -235,7 +235,9 @@ def _joined(folder: Path, seed: int, ids: list[str]) -> Floats:
     joined = read_predictions(path)
     if joined.image_id.astype(str).tolist() != ids:
         raise BadInput(
-            "holds other images than the folds", where=str(path), remedy="call the repeat again"
+            "holds images other than those of the folds",
+            where=str(path),
+            remedy="run the repeat again",
         )
     return joined.y_prob
 

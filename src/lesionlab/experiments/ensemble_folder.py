@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from lesionlab import files
+from lesionlab.array_types import Floats, Rows
 from lesionlab.data.clinical_metadata import refuse_forbidden
 from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import Dataset, group_ids
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.predictions import Floats, Predictions, write_predictions
+from lesionlab.evaluation.predictions import Predictions, write_predictions
 from lesionlab.experiments.ensemble import (
     STACK,
     Context,
     Held,
-    Rows,
     ensemble_logits,
     mean_logits,
     rank_logits,
@@ -100,7 +100,7 @@ def ensemble_predictions(
         raise BadInput(
             f"the members of this ensemble were trained on '{split}'",
             where=str(run.folder),
-            remedy="its held-out predictions are those of --split valid; --split test opens test",
+            remedy="use --split valid (held out), or --split test, which accesses the test set",
         )
     rows = dataset.rows_of(split)
     member_runs(record)  # refuses changed weights

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lesionlab.data.groups import Labels
+from lesionlab.array_types import Ints, Labels
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.parts import keep_apart
 from lesionlab.data.split import Parts, deal, k_folds
@@ -15,7 +15,6 @@ from lesionlab.errors import BadInput, nearest
 
 OUTSIDE = -1  # the fold of a row that takes no part
 MOST = 20  # values of a column that make folds
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,14 @@ def _values(dataset: Dataset, usable: Ints, by: str) -> tuple[str, ...]:
             remedy="choose a column that every image has, such as source",
         )
     if len(names) < 2:
-        raise BadInput(f"column '{by}' has one value, so nothing can be left out", where="--by")
+        raise BadInput(
+            f"column '{by}' has only one value, so no source can be left out", where="--by"
+        )
     if len(names) > MOST:
         raise BadInput(
             f"column '{by}' has {len(names)} values, and each would be a fold (at most {MOST})",
             where="--by",
-            remedy="choose a column of few values, or --folds",
+            remedy="choose a column with fewer values, or use --folds",
         )
     return names
 

@@ -13,11 +13,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from lesionlab import files
+from lesionlab.array_types import Floats, Ints, UInt8
 from lesionlab.data.abcd import VERSION, abcd_table
 from lesionlab.data.cache import open_pixels
-from lesionlab.data.images import Preprocessing, UInt8, open_image
+from lesionlab.data.images import Preprocessing, open_image
 from lesionlab.data.manifest import Dataset
-from lesionlab.evaluation.predictions import Floats, Ints
 from lesionlab.progress import SILENT, Progress
 
 BINS = 5  # of each colour channel: 125 joint bins

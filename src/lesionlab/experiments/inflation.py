@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab import files
-from lesionlab.data.groups import Labels
+from lesionlab.array_types import Labels
 from lesionlab.data.leakage_experiment import arms
 from lesionlab.data.linked_dataset import write_linked_dataset
 from lesionlab.data.manifest import Dataset
@@ -93,9 +93,9 @@ def sentence(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> s
     told = metrics[name]["difference"]
     share = sum(r["with_siblings"] for r in rows) / sum(r["tested"] for r in rows)
     return (
-        f"With siblings of {share:.0%} of the test images in training, {name} seems "
+        f"With images of the groups of {share:.0%} of the test images in training, {name} appears "
         f"{told['value']:+.3f} ({told['low']:+.3f} to {told['high']:+.3f}, {told['n']} seeds) "
-        "higher than on the same images without them."
+        "higher than on the same test images without them."
     )
 
 
@@ -132,5 +132,5 @@ def _linked(dataset: Dataset, parts: Parts, name: str, data: Path, run: Path) ->
         data,
         split_policy={"policy": f"inflation, {name} arm"},
         leaky=name == "leaky",
-        leak_reason="siblings of test images are in training, on purpose" * (name == "leaky"),
+        leak_reason="images of test groups are in training, on purpose" * (name == "leaky"),
     )

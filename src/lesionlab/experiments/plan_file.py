@@ -37,7 +37,7 @@ def check_plan(
         raise BadInput(
             f"was begun with another {key} ({_short(old)}, now {_short(new)})",
             where=str(out),
-            remedy="choose another --out, or go on as before",
+            remedy="choose another --out, or use the same options as before",
         )
 
 

@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import files
+from lesionlab.array_types import Labels
 from lesionlab.config import Settings
-from lesionlab.data.groups import Labels
 from lesionlab.data.linked_dataset import write_linked_dataset
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.regions import balanced

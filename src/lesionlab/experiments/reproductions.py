@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from lesionlab import files
+from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.metrics import roc_auc
-from lesionlab.evaluation.predictions import Floats, Ints, read_predictions
+from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.evaluation.repeats import compare_repeats, compare_spreads, compare_unpaired
 from lesionlab.experiments.repeat import folds_sha256
 from lesionlab.experiments.run_summary import VARIES, ends, ratio
@@ -235,12 +236,12 @@ def page(rows: Rows, records: Mapping[str, Record], machine: str) -> str:
         "numbers are in `reproductions.json` beside it. Of repeats: mean and SD over runs; on the",
         "folds, which hold out whole patients or lesions, also the 95 % interval of the mean",
         "(corrected resampled t). `test_of_the_mean` is the mean of all runs' probabilities on the",
-        "sealed part, and like a single run has a 95 % interval by resampling patients, lesions or",
-        "images. Research use only.",
+        "sealed test set, and like a single run has a 95 % interval by resampling patients,",
+        "lesions or images. Research use only.",
         "",
         "What each split chose: `valid` chose the epoch and fitted the temperature, so its",
         "figures are optimistic. `fold` is the held-out fold: it chose nothing in its run, for",
-        "which a share of the other folds served as validation. `test` and `test_of_the_mean`",
+        "which a proportion of the other folds served as validation. `test` and `test_of_the_mean`",
         "chose nothing.",
         "",
         "HAM10000 (S4) stands for 256 px copies of the centre 450 x 450 of the 600 x 450",
@@ -258,10 +259,11 @@ def page(rows: Rows, records: Mapping[str, Record], machine: str) -> str:
         lines += _commands(row)
     for row in rows["rows"]:
         if "false_auc" in row:
-            lines += ["", "## The AUC that was none", "", *_false_auc(row["false_auc"], records)]
+            title = '## An "AUC" that is not an AUC'
+            lines += ["", title, "", *_false_auc(row["false_auc"], records)]
     lines += [
         "",
-        "## Claims of the seeds, by their intervals",
+        "## Claims of the sources, by their intervals",
         "",
         "First minus second. Paired where both held out the same folds (corrected resampled t);",
         "unpaired where data or folds differ (each mean's variance added, Welch's degrees of",
@@ -330,7 +332,7 @@ def _false_auc(told: Mapping[str, Any], records: Mapping[str, Record]) -> list[s
     return [
         *lines,
         "",
-        f"Ours on the same test part, cut at {ours['threshold']}: sensitivity "
+        f"Ours on the same test split, cut at {ours['threshold']}: sensitivity "
         f'{ours["sensitivity"]:.3f}, specificity {ours["specificity"]:.3f}, "AUC" of the labels '
         f"{ours['false_auc']:.3f}; the AUC of the same network's scores is {ours['roc_auc']:.3f}.",
     ]

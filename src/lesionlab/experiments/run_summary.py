@@ -151,7 +151,10 @@ def markdown(title: str, results: Results, found: Mapping[str, Any]) -> str:
         lines.append(f"| **{part}: mean (SD)** | " + " | ".join(cells) + " | |")
     again = [f"{r['name']} ({r['begun_again']})" for r in results if "begun_again" in r]
     if again:
-        lines += ["", f"Begun again: {', '.join(again)}. Their seconds are those of the last try."]
+        lines += [
+            "",
+            f"Restarted: {', '.join(again)}. Their seconds are those of the last attempt.",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -28,9 +28,9 @@ class Range(Strict):
         if bool(self.choices) == (self.low is not None and self.high is not None):
             raise ValueError("give either choices, or low and high")
         if self.low is not None and self.high is not None and self.low >= self.high:
-            raise ValueError("low must lie below high")
+            raise ValueError("low must be below high")
         if self.log and not (self.low or 0) > 0:
-            raise ValueError("a log scale needs low above 0")
+            raise ValueError("a log scale needs a low above 0")
         return self
 
     def suggest(self, trial: Any, key: str) -> Any:

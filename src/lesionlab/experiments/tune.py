@@ -3,13 +3,14 @@
 OUT/study.db      every trial, in SQLite
 OUT/data          the twin of the data set, without its test part
 OUT/runs/trialN   the run of a trial; a pruned one keeps only its history
+OUT/best.toml     the recipe with the best trial's values
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,26 @@ from lesionlab.config import Settings, parse, with_overrides
 from lesionlab.data.linked_dataset import write_linked_dataset
 from lesionlab.data.manifest import Dataset, read_dataset, with_table
 from lesionlab.errors import BadInput
+from lesionlab.experiments.engine import Cluster, Engine, run_jobs
 from lesionlab.experiments.plan_file import PLAN, check_plan
-from lesionlab.experiments.spaces import Range, assignment, value_of
+from lesionlab.experiments.spaces import (
+    Range,
+    assignment,
+    check_space,
+    load_space,
+    to_toml,
+    value_of,
+)
+from lesionlab.models.weights import settle
 from lesionlab.progress import Progress
+from lesionlab.training.monitor import FALLS, checked_monitor
 from lesionlab.training.setup import fingerprint
 
 STUDY = "lesionlab"
 DATABASE = "study.db"
 MACHINE = ("out", "threads", "device", "job")  # of a task, and no part of its plan
 JOB = "job"  # a trial's attribute
+RECIPE = "best.toml"
 STARTUP = 4  # trials that are never pruned, and drawn at random
 
 
@@ -91,7 +103,9 @@ def write_without_test(dataset: Dataset, out: Path) -> Path:
         parts = without_test(dataset).table["split"].to_numpy(object)
         write_linked_dataset(dataset, parts, folder, split_policy={"policy": "tune: test left out"})
     elif (read_dataset(folder).table["split"] == "test").any():
-        raise BadInput("holds test rows", where=str(folder), remedy="remove it")
+        raise BadInput(
+            "holds test images, which tuning must not see", where=str(folder), remedy="remove it"
+        )
     return folder
 
 
@@ -227,3 +241,107 @@ def trials_table(study: Any) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+@dataclass(frozen=True)
+class TrialSetup:
+    """What a trial runs with beside its settings."""
+
+    device: str
+    threads: int
+    seed: int
+    weights: Path | str | None
+
+
+def plan_trials(
+    opened: Dataset,
+    settings: Settings,
+    space: Path | str | None,
+    out: Path,
+    setup: TrialSetup,
+    say: Callable[[str], None],
+) -> tuple[Task, dict[str, Range]]:
+    """What each trial is told, and the space; refused where OUT was begun with another plan."""
+    searched = load_space(settings.name, None if space is None else Path(space))
+    check_space(searched, settings)
+    settings, weights = settle(settings, setup.weights, say)
+    monitor = checked_monitor(settings.monitor, len(opened.info.classes))
+    task = Task(
+        out=str(out.resolve()),
+        settings=settings.model_dump(mode="json"),
+        space={k: v.model_dump(mode="json") for k, v in searched.items()},
+        weights=None if weights.path is None else str(weights.path.absolute()),
+        device=setup.device,
+        threads=setup.threads,
+        seed=setup.seed,
+        monitor=monitor,
+        falls=monitor in FALLS,
+        fingerprint=fingerprint(without_test(opened), settings.model.metadata),
+        weights_sha256=weights.record().get("sha256", ""),
+    )
+    keep_plan(out, task)
+    return task, searched
+
+
+def tell_killed(killed: Sequence[int], left: int, progress: Progress) -> None:
+    """Say of trials whose process was killed whether they are tried again."""
+    for i, number in enumerate(killed):
+        again = "retrying" if i < left else "increase --trials to retry it"
+        progress.say(f"trial {number} did not finish: {again}")
+
+
+def run_trials(
+    study: Any, task: Task, left: int, engine: Engine, cluster: Cluster, progress: Progress
+) -> list[str]:
+    """Run `left` trials; the errors of those that failed."""
+    seen = len(study.get_trials(deepcopy=False))
+    named = [(f"trial {n + 1} of {left}", replace(task, job=f"{seen}.{n}")) for n in range(left)]
+    failed = []
+    for outcome in run_jobs(
+        named, do_trial, engine=engine, cluster=cluster, attempts=1, progress=progress
+    ):
+        if outcome.result is None:
+            failed.append(f"{outcome.name}: {outcome.error}")
+        else:
+            progress.say(f"{outcome.name}: {_line(outcome.result)}")
+    return failed
+
+
+def complete(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of finished trials."""
+    return [row for row in rows if row["state"] == "complete"]
+
+
+def best_trial(
+    rows: Sequence[dict[str, Any]], falls: bool, failed: Sequence[str], out: Path
+) -> dict[str, Any]:
+    """The best finished trial; `BadInput` where there is none."""
+    done = complete(rows)
+    if not done:
+        why = failed[0] if failed else "all were pruned"
+        raise BadInput(f"no trial finished ({why})", where=str(out))
+    return (min if falls else max)(done, key=lambda row: row["value"])
+
+
+def write_recipe(task: Task, best: dict[str, Any], out: Path) -> str:
+    """OUT/best.toml: the preset with the best trial's values."""
+    changed = [assignment(k, v) for k, v in best["params"].items()]
+    recipe = with_overrides(parse(Settings, task.settings, "recipe"), changed)
+    recipe = recipe.model_copy(update={"name": f"{recipe.name}-tuned"})
+    files.write_text(out / RECIPE, to_toml(recipe))
+    return str(out / RECIPE)
+
+
+def sentence(result: dict[str, Any]) -> str:
+    """The result for the person who reads it."""
+    best, first = result["best"]["value"], result["first"]
+    begun = "" if first is None else f", {first:.4f} with the preset"
+    return (
+        f"best {result['monitor']} {best:.4f}{begun}, over {len(result['trials'])} trials on "
+        "validation. It was chosen there, so it is optimistic; evaluate best.toml with repeat"
+    )
+
+
+def _line(result: dict[str, Any]) -> str:
+    value = "" if "value" not in result else f", {result['value']:.4f}"
+    return f"{result['state']}{value}"

@@ -9,19 +9,18 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from lesionlab.array_types import Float32, Floats, Ints, Labels
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.explanation.evidence import evidence
-from lesionlab.explanation.methods import BATCH, ExplainedNetwork, Float32, Ints, maps_of
-from lesionlab.explanation.statistics import Labels, ratio_measure
+from lesionlab.explanation.methods import BATCH, ExplainedNetwork, maps_of
+from lesionlab.explanation.statistics import ratio_measure
 from lesionlab.progress import SILENT, Progress
 
 NAME = "integrated_gradients"
 COMPLETE = 0.05  # sum of the gaps, as a share of the sum of what they should be
 MOST_STEPS = 192  # 8 times the usual
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from lesionlab.explanation.methods import ExplainedNetwork, Float32, Ints
+from lesionlab.array_types import Float32, Floats, Ints
+from lesionlab.explanation.methods import ExplainedNetwork
 from lesionlab.models.classifier import Classifier, FusedHead
 from lesionlab.progress import SILENT, Progress
 
@@ -14,7 +14,6 @@ BATCH = 32
 WIDTH = 50  # principal components that t-SNE sees
 MOST = 10_000  # points of a map: what a page can hold
 PLACES, FACTS = "places", "facts"
-Floats = npt.NDArray[np.float64]
 
 
 @torch.inference_mode()

@@ -6,16 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from lesionlab.data.images import UInt8
-from lesionlab.explanation.methods import BATCH, ExplainedNetwork, Float32, Ints, maps_of
+from lesionlab.array_types import Float32, Floats, Ints, UInt8
+from lesionlab.explanation.methods import BATCH, ExplainedNetwork, maps_of
 from lesionlab.explanation.statistics import rank_correlation
 from lesionlab.progress import SILENT, Progress
 
-Floats = npt.NDArray[np.float64]
 STEPS = 10  # between nothing and everything
 BLUR = 0.05  # standard deviation of the blur that hides, as a share of the side
 SHIFT = 0.02  # of the side, in x and in y

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Ints
 from lesionlab.data.randomness import philox
 from lesionlab.evaluation.metrics import nll_per_case
-from lesionlab.evaluation.predictions import Ints, Predictions
+from lesionlab.evaluation.predictions import Predictions
 
 LOSSES, BY_CLASS, CORRECT = 12, 4, 12
 

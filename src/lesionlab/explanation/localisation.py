@@ -10,23 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from lesionlab.data.images import UInt8
+from lesionlab.array_types import Bools, Float32, Floats, UInt8
 from lesionlab.data.randomness import philox
 from lesionlab.explanation.statistics import constant
-
-Bool = npt.NDArray[np.bool_]
-Float32 = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
 
 BORDER = 0.15  # width of the ring on each side of the outline, in radii of an equal disc
 GRID = 7  # cells a side of a random reference, as coarse as a network's last map
 
 
-def pointing(maps: Float32, masks: Bool) -> Floats:
+def pointing(maps: Float32, masks: Bools) -> Floats:
     """(N,) 1.0 where the highest point of the map lies in the mask, 0.0 elsewhere.
 
     The pointing game of Zhang et al. (ECCV 2016), without their tolerance. NaN without a mask,
@@ -39,7 +34,7 @@ def pointing(maps: Float32, masks: Bool) -> Floats:
     return np.where(known, score, np.nan)
 
 
-def share_inside(maps: Float32, masks: Bool) -> Floats:
+def share_inside(maps: Float32, masks: Bools) -> Floats:
     """(N,) the share of the positive attribution that lies in the mask; NaN without any."""
     mass = np.maximum(maps, 0).astype(np.float64)
     total, inside = mass.sum((1, 2)), (mass * masks).sum((1, 2))
@@ -65,7 +60,7 @@ def random(n: int, side: int, seed: int = 0) -> Float32:
 REFERENCES: dict[str, Callable[[int, int], Float32]] = {"centre": centre, "random": random}
 
 
-def ring(mask: Bool) -> Bool:
+def ring(mask: Bools) -> Bools:
     """The neighbourhood of a lesion's outline, on both sides of it."""
     width = max(1, round(BORDER * float(np.sqrt(mask.sum() / np.pi))))
     inside = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
@@ -73,7 +68,7 @@ def ring(mask: Bool) -> Bool:
     return np.asarray((inside <= width) & (outside <= width), bool)
 
 
-def box(mask: Bool) -> Bool:
+def box(mask: Bools) -> Bools:
     """The lesion's bounding box, filled: it tells the place and size, not the shape."""
     filled = np.zeros_like(mask)
     if mask.any():
@@ -82,20 +77,20 @@ def box(mask: Bool) -> Bool:
     return filled
 
 
-def _everything(mask: Bool) -> Bool:
+def _everything(mask: Bools) -> Bools:
     return np.ones_like(mask)
 
 
-def _lesion(mask: Bool) -> Bool:
+def _lesion(mask: Bools) -> Bools:
     return mask
 
 
-def _background(mask: Bool) -> Bool:
+def _background(mask: Bools) -> Bools:
     return ~box(mask)
 
 
 # What of a picture is left; everything else becomes one flat colour, the mean of what is left.
-PARTS: dict[str, Callable[[Bool], Bool]] = {
+PARTS: dict[str, Callable[[Bools], Bools]] = {
     "whole": _everything,
     "lesion_only": _lesion,
     "border_only": ring,
@@ -103,7 +98,7 @@ PARTS: dict[str, Callable[[Bool], Bool]] = {
 }
 
 
-def only(part: str, views: UInt8, masks: Bool) -> UInt8:
+def only(part: str, views: UInt8, masks: Bools) -> UInt8:
     """(N, H, W, C) uint8 views of which only one part of `PARTS` is left.
 
     The rest takes the mean colour of that part, so that nothing of what was taken away shows; mid
@@ -116,6 +111,6 @@ def only(part: str, views: UInt8, masks: Bool) -> UInt8:
     return shown
 
 
-def left_over(part: str, masks: Bool) -> Floats:
+def left_over(part: str, masks: Bools) -> Floats:
     """(N,) the share of the picture that `only(part)` leaves."""
     return np.array([PARTS[part](mask).mean() for mask in masks])

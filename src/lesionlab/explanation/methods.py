@@ -9,13 +9,13 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lesionlab.array_types import Float32, Ints, UInt8
 from lesionlab.data.augment import to_input
 from lesionlab.data.cache import Pixels
-from lesionlab.data.images import Preprocessing, UInt8
+from lesionlab.data.images import Preprocessing
 from lesionlab.errors import BadInput, nearest
 from lesionlab.explanation.attribution import (
     STEPS,
@@ -30,8 +30,6 @@ from lesionlab.explanation.targets import family, has_target
 from lesionlab.models.classifier import Classifier, FusedHead
 from lesionlab.progress import SILENT, Progress
 
-Float32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 BATCH = 16  # images a call
 
 

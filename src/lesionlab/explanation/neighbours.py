@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from lesionlab.array_types import Float32, Floats, Ints, Labels
 from lesionlab.data.randomness import philox
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.explanation.statistics import SHARE, balanced_measure, known_mean, mean_measure
@@ -15,11 +15,6 @@ from lesionlab.explanation.statistics import SHARE, balanced_measure, known_mean
 NEIGHBOURS = 5
 BLOCK = 1024  # queries at once: their similarities to 10,000 images take 40 MB
 MOST = 10_000  # images that leave-one-out asks: 15 s against 20,000 others on 2 cores
-
-Float32 = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Labels = npt.NDArray[np.object_]
 
 
 def unit_rows(embedding: Float32) -> Float32:

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lesionlab.array_types import Float32, Floats, Ints
 from lesionlab.data.randomness import torch_seed
-from lesionlab.explanation.methods import ExplainedNetwork, Float32, Ints
+from lesionlab.explanation.methods import ExplainedNetwork
 from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import groups
 
@@ -27,7 +27,6 @@ CONTROL = "norms"  # nothing shuffled, but the batch norms measured anew as in a
 EVERYTHING = "all"  # the level that decides
 DRAWS = 3  # shuffles of everything, and permutations of the labels: one may be lucky
 RIDGE = 1e-3  # of the refitted heads, as a share of the features' sum of squares
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from lesionlab.array_types import Float32, Floats, Ints, Labels
 from lesionlab.evaluation.intervals import Measure
-from lesionlab.explanation.methods import ExplainedNetwork, Float32, Ints, maps_of
+from lesionlab.explanation.methods import ExplainedNetwork, maps_of
 from lesionlab.explanation.randomise import CONTROL, EVERYTHING
 from lesionlab.explanation.statistics import (
     SIGNED,
-    Labels,
     known_mean,
     mean_measure,
     rank_correlation,
@@ -26,7 +25,6 @@ ALIKE = 0.5  # mean rank correlation from which on maps are called alike
 NO_MAP = 0.5  # share of constant maps above which a method gives none
 LABELS = "labels"
 Verdict = Literal["passed", "failed", "unknown", "no_map"]
-Floats = npt.NDArray[np.float64]
 See = Callable[[str, Float32, Float32], None]  # level, its base's maps, its own maps
 
 

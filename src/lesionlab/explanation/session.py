@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Floats, Ints, UInt8
 from lesionlab.data.archive import Tree
 from lesionlab.data.groups import united_groups
-from lesionlab.data.images import UInt8
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.masks import LesionMasks, masks_of
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.predictions import Floats, Predictions
-from lesionlab.explanation.methods import ExplainedNetwork, Ints, chosen_methods
+from lesionlab.evaluation.predictions import Predictions
+from lesionlab.explanation.methods import ExplainedNetwork, chosen_methods
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run_folder import Run
 from lesionlab.training.device import choose_machine
@@ -100,7 +100,7 @@ def open_session(
     """
     if is_ensemble(run.folder):
         raise BadInput(
-            "an ensemble has no one network to explain",
+            "an ensemble has no single network to explain",
             where=str(run.folder),
             remedy="explain its members",
         )

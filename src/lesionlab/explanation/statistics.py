@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from lesionlab.array_types import Bools, Float32, Floats, Ints, Labels
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
@@ -33,11 +34,6 @@ FEWEST_MEAN = 10  # effective groups below which a mean has no interval; tests/e
 FLAT = 1e-6  # range of a map, as a share of its largest value, below which it is rounding
 SHARE, SIGNED = (0.0, 1.0), (-1.0, 1.0)  # bounds of shares; of correlations and differences
 Bounds = tuple[float, float]
-Bool = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-Float32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Labels = npt.NDArray[np.object_]
 
 
 def mean_measure(
@@ -152,7 +148,7 @@ def known_mean(values: Sequence[Floats] | Floats) -> Floats:
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), np.float64)
 
 
-def constant(maps: Float32) -> Bool:
+def constant(maps: Float32) -> Bools:
     """(N, H, W) maps -> (N,) whether each says nothing: no gradient, or rounding only.
 
     >>> constant(np.stack([np.ones((2, 2)), np.eye(2)]).astype(np.float32)).tolist()

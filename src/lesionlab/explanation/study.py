@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Float32, Floats, Ints, Labels
 from lesionlab.data.masks import LesionMasks
 from lesionlab.evaluation.evaluate import plain
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.explanation import completeness, faithfulness
 from lesionlab.explanation.cam import places
 from lesionlab.explanation.localisation import REFERENCES, pointing, share_inside
-from lesionlab.explanation.methods import METHODS, ExplainedNetwork, Float32, Ints, maps_of
+from lesionlab.explanation.methods import METHODS, ExplainedNetwork, maps_of
 from lesionlab.explanation.offset import place_offset
 from lesionlab.explanation.randomise import DRAWS, EVERYTHING, randomised, relabelled
 from lesionlab.explanation.sanity import (
@@ -40,8 +41,6 @@ ENLARGED = ("cam", "gradcam")  # maps of a layer's few places
 FEWEST_PLACES = 3  # a side: the highest point of an enlarged 2 x 2 map is always in a corner
 POINTING = ("pointing", "pointing_shuffled", "pointing_gain")
 CHUNK = 64  # images whose maps are in memory at once
-Labels = npt.NDArray[np.object_]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Float32, Ints
 from lesionlab.data.manifest import original_files
 from lesionlab.data.randomness import philox
 from lesionlab.evaluation.evaluate import cases_of, plain
@@ -21,7 +22,7 @@ from lesionlab.explanation.confusions import confused_pairs, errors
 from lesionlab.explanation.embedding import MOST, embed, left_out, plane
 from lesionlab.explanation.gallery import Gallery, GalleryCase, gallery
 from lesionlab.explanation.lesion_geometry import lesion_of, lesion_table
-from lesionlab.explanation.methods import METHODS, Float32, Ints, chosen_methods, maps_of
+from lesionlab.explanation.methods import METHODS, chosen_methods, maps_of
 from lesionlab.explanation.neighbours import Agreement, agreement, leave_one_out, nearest
 from lesionlab.explanation.session import ExplainSession
 from lesionlab.explanation.statistics import SHARE, mean_measure
@@ -100,7 +101,7 @@ class Findings:
                 "draws": question.draws,
                 "methods": self.methods,
                 "refused": self.refused,
-                "explains": "logit of the called class less the mean of the others",
+                "explains": "logit of the predicted class minus the mean of the others",
                 "study": [row.to_json() for row in self.study],
                 "masks": self.masks,
                 "parts": self.parts,
@@ -282,7 +283,7 @@ def _cloud(session: ExplainSession, embedded: Float32) -> pd.DataFrame:
     places, options = np.arange(len(embedded)), session.options
     if len(places) > MOST:
         places = np.sort(philox(options.seed, "cloud").permutation(places)[:MOST])
-    session.progress.say(f"laying out {len(places):,} images ({options.projection})")
+    session.progress.say(f"projecting {len(places):,} images ({options.projection})")
     xy = plane(embedded[places], options.seed, options.projection)
     ids = session.dataset.table["image_id"].iloc[session.rows[places]].to_numpy()
     return pd.DataFrame({"image_id": ids, "x": xy[:, 0].round(5), "y": xy[:, 1].round(5)})

@@ -66,7 +66,7 @@ class Target:
         patches = features[:, self.prefix :]
         side = math.isqrt(patches.shape[1])
         if side * side != patches.shape[1]:
-            raise BadInput(f"{patches.shape[1]} patches are no square", where=self.name)
+            raise BadInput(f"{patches.shape[1]} patches do not form a square", where=self.name)
         return patches.transpose(1, 2).reshape(len(patches), -1, side, side)
 
 

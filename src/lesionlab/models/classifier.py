@@ -141,7 +141,7 @@ def build(
     """
     if model.output == "sigmoid" and classes != 2:
         raise BadInput(
-            f"one sigmoid unit cannot tell {classes} classes apart",
+            f"one sigmoid output cannot separate {classes} classes",
             where="model.output",
             remedy="--set model.output=softmax",
         )
@@ -206,7 +206,7 @@ def _head(model: ModelSettings, width: int, outputs: int) -> nn.Module:
         if model.name not in OWN:
             known = ", ".join(OWN)
             raise BadInput(
-                f"'{model.name}' has no head of its own ({known} have)", where="model.head"
+                f"'{model.name}' has no own head (only {known} have)", where="model.head"
             )
         own = own_head(model.name, width, model.head_hidden, outputs, model.dropout)
         keras_start(own)

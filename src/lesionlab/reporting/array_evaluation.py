@@ -20,7 +20,7 @@ from lesionlab.reporting.report import write_report
 from lesionlab.reporting.results import Result
 
 COLUMNS = ("value", "low", "high", "n", "method")
-ONLY_FOR_TWO = "it is given for two classes; for more see `malignant_v_benign`"
+ONLY_FOR_TWO = "given for two classes only; for more classes see `malignant_v_benign`"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -132,7 +132,7 @@ class ArrayEvaluation(HeadlineMeasures):
     def __repr__(self) -> str:
         lines = [
             f"ArrayEvaluation of {self.n} cases, {self.groups} groups ({self.resampled}), "
-            f"{len(self.classes)} classes; 95 % intervals"
+            f"{len(self.classes)} classes; 95 % confidence intervals"
         ]
         lines += [f"  {name}: {_said(m)}" for name, m in self.metrics.items()]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])

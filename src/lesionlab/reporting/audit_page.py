@@ -94,7 +94,7 @@ def _chart(finding: Finding) -> Markup | None:
         for r in sorted(results, key=lambda r: -float(r["value"]))
     ]
     axis = Axis("mean AUC over classes, from these features alone", 0.4, 1.0)
-    title = "How well each tells the label"
+    title = "How well each predicts the label"
     return forest("shortcuts-plot", title, title, rows, axis, reference=0.5)
 
 
@@ -109,12 +109,12 @@ def _inventory_charts(stock: Mapping[str, Any]) -> list[tuple[str, Markup]]:
     series = [("images", counts, 0), ("independent groups", groups, 2)]
     aspects = {k: n for k, n in stock["aspects"].items() if n}
     wide = bars(
-        "aspects", "Aspect", "Images by aspect", list(aspects),
-        [("images", [float(n) for n in aspects.values()], 0)], "images by width over height",
+        "aspects", "Aspect", "Images by aspect ratio", list(aspects),
+        [("images", [float(n) for n in aspects.values()], 0)], "images by width / height",
     )  # fmt: skip
     return [
         ("Images by class", bars("classes", "Classes", "By class", classes, series, "number")),
-        ("Images by aspect", wide),
+        ("Images by aspect ratio", wide),
     ]
 
 

@@ -48,7 +48,7 @@ def plain(text: object) -> str:
 
 
 def shown(measure: Measure | Mapping[str, Any] | None) -> str:
-    """A measured number with its interval and n, or that there is too little to say."""
+    """A measured number with its interval and n, or that there are too few data for one."""
     if measure is None:
         return NOT_PROVIDED
     m = measure.to_json() if isinstance(measure, Measure) else measure
@@ -56,22 +56,22 @@ def shown(measure: Measure | Mapping[str, Any] | None) -> str:
         return "undefined"
     n = "" if m.get("n") is None else f", n = {m['n']:g}"
     if m.get("low") is None:
-        return f"{m['value']:.3f} (too little to say more{n})"
-    return f"{m['value']:.3f} (95 % interval {m['low']:.3f} to {m['high']:.3f}{n})"
+        return f"{m['value']:.3f} (too few groups for an interval{n})"
+    return f"{m['value']:.3f} (95 % CI {m['low']:.3f} to {m['high']:.3f}{n})"
 
 
 def _warnings(info: BundleInfo) -> Iterable[str]:
     yield ""
-    yield "> **Research use only.** It is not a medical device and gives no advice to a patient."
+    yield "> **Research use only.** Not a medical device. Nothing here is advice to a patient."
     if info.leaky:
         yield ">"
         yield (
-            "> **LEAKY.** Images of one patient or lesion lie in training and in the test set; "
-            f"its figures are inflated. {plain(info.leak_reason)}"
+            "> **LEAKY.** Images of the same patient or lesion are in the training and the test "
+            f"set. The performance below is optimistic. {plain(info.leak_reason)}"
         )
     if info.synthetic:
         yield ">"
-        yield "> **SYNTHETIC.** It has seen drawn pictures only and knows nothing about skin."
+        yield "> **SYNTHETIC.** This model was trained on drawn pictures, not on images of skin."
 
 
 def _about(info: BundleInfo) -> list[str]:
@@ -79,13 +79,13 @@ def _about(info: BundleInfo) -> list[str]:
     return [
         "## Model",
         "",
-        f"- Network: {plain(training.model)}, recipe {plain(training.preset)}, "
+        f"- Network: {plain(training.model)}, preset {plain(training.preset)}, "
         f"seed {training.seed}",
-        f"- Started from: {_started_from(training.weights)}",
+        f"- Initial weights: {_started_from(training.weights)}",
         f"- Made with lesionlab {plain(info.lesionlab_version)}, {plain(info.created)}",
         f"- Classes: {', '.join(map(plain, info.classes))}",
         f"- Malignant classes: {', '.join(map(plain, info.malignant)) or NOT_PROVIDED}",
-        f"- Numbers: {info.precision}",
+        f"- Precision: {info.precision}",
     ]
 
 
@@ -103,10 +103,10 @@ def _use(info: BundleInfo) -> list[str]:
     return [
         "## Use",
         "",
-        f"- Meant for: research on images of the modality it has learnt from ({what}).",
-        "- Not meant for: diagnosis, triage or reassurance of a person; other modalities; images "
-        'that it flags as "not like the training images".',
-        "- One image alone is not a diagnosis: history, palpation and change over time are absent.",
+        f"- Intended use: research on images of the modality of its training data ({what}).",
+        "- Out of scope: diagnosis, triage or reassurance of a person; other modalities; images "
+        "that it flags as unlike the training images.",
+        "- A single image is not a diagnosis: history, palpation and change over time are missing.",
     ]
 
 
@@ -119,11 +119,11 @@ def _data(info: BundleInfo) -> list[str]:
         "",
         f"- Data set: {plain(training.dataset)} (source: {plain(training.source)}, "
         f"licence: {plain(training.licence)})",
-        f"- Images by part: {counts}",
+        f"- Images by split: {counts}",
         f"- Trained on: {'regions of images' if training.regions else 'whole images'}",
-        "- Skin types, ages and sites of the people: see the report of the run, where known.",
+        "- Skin types, ages and sites of the patients: see the report of the run, where known.",
         "",
-        "| class | training images | prevalence assumed |",
+        "| class | training images | assumed prevalence |",
         "|---|---|---|",
         *rows,
     ]
@@ -134,15 +134,14 @@ def _decisions(info: BundleInfo) -> list[str]:
         "## Probabilities and decisions",
         "",
         "Probabilities are calibrated at the prevalence in the table above "
-        f"(temperature {info.temperature:.3f}). Where your own prevalence differs, they do not "
-        "hold as they are.",
+        f"(temperature {info.temperature:.3f}). They do not hold at another prevalence.",
         "",
     ]
     for point in info.operating_points:
         lines += [
             f"- Operating point {plain(point_name(point))}, chosen on {plain(point.chosen_on)}: "
             f"positive where {' + '.join(map(plain, point.score))} >= {point.threshold:.4g}; "
-            f"there, sensitivity {shown(point.sensitivity)}, "
+            f"on that split, sensitivity {shown(point.sensitivity)}, "
             f"specificity {shown(point.specificity)}.",
         ]
     if not info.operating_points:
@@ -164,14 +163,17 @@ def _groups(rule: BundledConformal) -> Iterable[str]:
 def _performance(metrics: Mapping[str, Any]) -> list[str]:
     lines = ["## Performance", ""]
     if not metrics:
-        return [*lines, f"{NOT_PROVIDED}: the run was exported before `lesionlab evaluate`."]
+        return [
+            *lines,
+            f"{NOT_PROVIDED}: the run was exported before `lesionlab evaluate` was run.",
+        ]
     for part, found in metrics.items():
-        title = "Test (measured once, not tuned on)" if part == "test" else "Validation (tuned on)"
+        title = "Test (sealed, used once)" if part == "test" else "Validation (used for tuning)"
         lines += [f"{title}: n = {found['n']}, resampled by {plain(found['resampled'])}.", ""]
         lines += ["| metric | value |", "|---|---|"]
         measures = list(found["metrics"].items())[:HEADLINE]
         lines += [f"| {plain(name)} | {shown(m)} |" for name, m in measures]
-        lines += [f"| majority class alone | {plain(found['majority_class'])} |", ""]
+        lines += [f"| always the majority class | {plain(found['majority_class'])} |", ""]
     return lines
 
 
@@ -179,14 +181,14 @@ def _limits(info: BundleInfo) -> list[str]:
     lines = [
         "## Limits",
         "",
-        "- Figures hold for images like those it was measured on; elsewhere they tend to be lower.",
-        "- It has not been shown to work equally well on all skin types, ages and devices.",
+        "- Performance holds for images like those evaluated here. It is usually lower elsewhere.",
+        "- Equal performance on all skin types, ages and devices has not been shown.",
     ]
     if info.ood is not None:
         lines.append(
-            '- It says "not like the training images" by two distances in its embedding; '
+            "- Two distances in the embedding flag images that are unlike the training images. "
             f"{info.ood.expected_rate:.1%} of {info.ood.n} {plain(info.ood.fitted_on)} images are "
-            "flagged too, and a picture that fools the network may fool the distance."
+            "flagged too. A picture that misleads the network may also mislead the distances."
         )
     return lines
 

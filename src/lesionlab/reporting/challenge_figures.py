@@ -89,10 +89,10 @@ def confusion_svg(judged: Judged) -> str:
     score = judged.score
     name = shown_name(score.positive)
     title = f"Confusion matrix of {name} at a threshold of {score.threshold:g}"
-    text = f"Positive at a score >= {score.threshold:g}; rows are the truth and sum to 1."
+    text = f"Positive at a score >= {score.threshold:g}; rows are true classes and sum to 1."
     counts = np.asarray(score.confusion)
     names = names_of(judged)
-    svg = confusion("confusion", title, text, names, counts, "truth", "decision", "n")
+    svg = confusion("confusion", title, text, names, counts, "true class", "predicted class", "n")
     return standalone(str(svg))
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from lesionlab.data.images import UInt8
+from lesionlab.array_types import Bools, Float32, UInt8
 from lesionlab.deployment.heatmap import overlay
 
 SHOWN = 224  # pixels a side on the page
@@ -23,11 +23,8 @@ FAILED = (179, 38, 30)  # --danger of the style sheet
 SHEET = ((1000, 64), (3000, 48), (10_000, 32))  # up to n images: pixels a side of a thumbnail
 SHEET_QUALITY = 72
 
-Bool = npt.NDArray[np.bool_]
-Float32 = npt.NDArray[np.float32]
 
-
-def over(view: UInt8, found: Float32, mask: Bool | None = None) -> Image.Image:
+def over(view: UInt8, found: Float32, mask: Bools | None = None) -> Image.Image:
     """The network's view with the positive part of a map over it, and the lesion's outline."""
     shown = for_the_eye(found)
     # `overlay` shows a class against the mean of the others: of m and -m that is 2 m.
@@ -47,7 +44,7 @@ def for_the_eye(found: Float32) -> Float32:
     return np.asarray(np.minimum(soft, top) if top > 0 else soft, np.float32)
 
 
-def outlined(picture: Image.Image, mask: Bool) -> Image.Image:
+def outlined(picture: Image.Image, mask: Bools) -> Image.Image:
     """A thin line around the mask."""
     large = Image.fromarray(mask.astype(np.uint8) * 255).resize(picture.size, Image.Resampling.BOX)
     on = np.asarray(large) > 127

@@ -9,20 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from markupsafe import Markup
 
+from lesionlab.array_types import Bools, Floats, Ints
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import Measure, proportion_measure
 from lesionlab.evaluation.operating_point import score_of
-from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.prevalence import PREVALENCES, ratio_limits
 from lesionlab.reporting.content import Chart, Explorer, Json, ReportContent
 from lesionlab.reporting.language import Language
 from lesionlab.reporting.plots import TwoHistograms, butterfly, butterfly_frame
 from lesionlab.reporting.svg import Axis, Frame, document, label, number, path, tag
 
-Bools = npt.NDArray[np.bool_]
 LINEAR_STEPS, LOGIT_STEPS = 500, 240
 LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from lesionlab.array_types import Floats
 from lesionlab.reporting.svg import (
     Axis,
-    Floats,
     Frame,
     Numbers,
     area,

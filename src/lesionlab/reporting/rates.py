@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from lesionlab.array_types import Floats
 from lesionlab.reporting.content import Chart
 from lesionlab.reporting.figures import standalone
 from lesionlab.reporting.plots import Curve, Point, curve_plot
-from lesionlab.reporting.svg import Axis, Floats, Frame
+from lesionlab.reporting.svg import Axis, Frame
 
 NAMES = {
     "steepest": "steepest descent",

@@ -15,7 +15,7 @@ METRICS = (
     ("roc_auc", "ROC AUC"),
     ("balanced_accuracy_prior_corrected", "balanced accuracy, prior-corrected"),
     ("accuracy", "accuracy"),
-    ("majority_accuracy", "accuracy of the majority class"),
+    ("majority_accuracy", "accuracy of always predicting the majority class"),
     ("malignant_sensitivity", "sensitivity, malignant"),
     ("malignant_ppv", "PPV, malignant"),
 )
@@ -39,7 +39,7 @@ def repeats_chart(told: Sequence[Mapping[str, Any]]) -> str:
             rows.append(Interval(name, None, heading=True))
             rows += [_row(preset, part, m, len(told) > 1) for preset, part, m in found]
     low = min([r.low for r in rows if r.low is not None], default=0.0)
-    axis = Axis("mean and one standard deviation either way", max(0.0, min(low, 0.5)), 1.0)
+    axis = Axis("mean ± 1 standard deviation", max(0.0, min(low, 0.5)), 1.0)
     title = f"{', '.join(titled(t['name'], t['leaky']) for t in told)}: repeated"
     svg = forest(
         "repeats", title, "Mean and standard deviation over the runs", rows, axis, width=420

@@ -28,8 +28,8 @@ class Result(dict[str, Any]):
 
 
 WARNINGS = {
-    "leaky": "LEAKY: trained or measured on data that cross the parts; no result to report.",
-    "synthetic": "Drawn pictures: no figure here says anything about skin.",
+    "leaky": "LEAKY: groups cross the splits; too optimistic to be reported.",
+    "synthetic": "SYNTHETIC: a program drew the images; the numbers say nothing about skin.",
 }
 
 
@@ -69,7 +69,7 @@ def _line(name: str, value: Any) -> str:
     middle = value.get("mean", value.get("value"))
     low, high = value.get("low"), value.get("high")
     if middle is None:
-        return f"<tr><td>{escape(name)}</td><td colspan=2>too little to say</td></tr>"
+        return f"<tr><td>{escape(name)}</td><td colspan=2>too few to say</td></tr>"
     ends = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
     n = "" if value.get("n") is None else f", n = {value['n']}"
     drawn = _drawn(middle, low, high)

@@ -96,9 +96,9 @@ def _box(roi: Roi, half: float, scale: float) -> tuple[float, float, float, floa
 def counts(dataset: Dataset) -> pd.DataFrame:
     """Rows by part (or "all"), columns by class; training before balancing where it was cut."""
     table = dataset.table
-    parts = table["split"].where(table["split"] != "", "no part")
-    if (parts == "no part").all():
-        parts = parts.replace("no part", "all")
+    parts = table["split"].where(table["split"] != "", "no split")
+    if (parts == "no split").all():
+        parts = parts.replace("no split", "all")
     elif "dropped" in table:
         cut = table["dropped"].str.startswith("left out to balance")
         if cut.any():
@@ -109,7 +109,7 @@ def counts(dataset: Dataset) -> pd.DataFrame:
 
 
 def _crosstab(parts: pd.Series, labels: pd.Series, dataset: Dataset) -> pd.DataFrame:
-    order = [BEFORE, *SPLITS, "all", "no part"]
+    order = [BEFORE, *SPLITS, "all", "no split"]
     found = pd.crosstab(parts, labels).reindex(columns=list(dataset.info.classes), fill_value=0)
     return found.loc[[p for p in order if p in found.index]]
 
@@ -123,8 +123,8 @@ def page(dataset: Dataset, grid: dict[str, list[Sample]], title: str) -> str:
                  f"Licence: {dataset.info.licence}. Research use only."),
         *([tag("p", "These images are synthetic.", class_="flag")] * dataset.info.synthetic),
         *([tag("p", f"LEAKY: {dataset.info.leak_reason}", class_="flag")] * dataset.info.leaky),
-        tag("h2", "Class counts by part"), bars(table, "counts", shares=False),
-        tag("h2", "Class shares by part"), bars(table, "shares", shares=True),
+        tag("h2", "Class counts by split"), bars(table, "counts", shares=False),
+        tag("h2", "Class proportions by split"), bars(table, "shares", shares=True),
         tag("h2", "Samples"),
         *([tag("p", KEY)] * any(s.film for row in grid.values() for s in row)),
         *(_figures(name, row, name in dataset.info.malignant) for name, row in grid.items()),
@@ -182,7 +182,7 @@ def bars(table: pd.DataFrame, key: str, shares: bool) -> Markup:
             ]
             y += 17
         y += 8
-    title = "Class shares by part" if shares else "Class counts by part"
+    title = "Class proportions by split" if shares else "Class counts by split"
     return document(key, 660, y, title, f"{title}, as numbers beside bars", *parts)
 
 
@@ -235,5 +235,5 @@ def check_output(suffix: str) -> None:
     """Raise `BadInput` for a file that is neither .html nor .png."""
     if suffix.lower() not in (".html", ".png"):
         raise BadInput(
-            f"cannot show a data set as '{suffix}'", remedy=nearest(suffix, [".html", ".png"])
+            f"cannot write samples as '{suffix}'", remedy=nearest(suffix, [".html", ".png"])
         )

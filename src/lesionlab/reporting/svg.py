@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from markupsafe import Markup, escape
 
-Floats = npt.NDArray[np.float64]
+from lesionlab.array_types import Floats
+
 Numbers = Sequence[float] | Floats
 
 

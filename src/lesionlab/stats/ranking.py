@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.arrays import Array, Plain, numbers, plain_array, same_length
 from lesionlab.evaluation.compare import compare_predictions
@@ -19,7 +20,6 @@ from lesionlab.evaluation.from_arrays import (
 )
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.paired import midranks
-from lesionlab.evaluation.predictions import Floats
 from lesionlab.evaluation.primary import measured, primary_of
 
 RANKED = ("roc_auc", "average_precision")  # of two classes: only the order of the scores counts
@@ -218,7 +218,9 @@ def _ranked(
     """Scores of two classes as ranks in (0, 1): no area under a curve sees the difference."""
     score = plain_array(y_score, name)
     if score.values.ndim != 1:
-        raise BadInput(f"its shape is {score.values.shape}", where=name, remedy="one score a case")
+        raise BadInput(
+            f"its shape is {score.values.shape}", where=name, remedy="give one score per case"
+        )
     ranks = midranks(numbers(score)) / (len(score) + 1)
     given = _with_index(ranks, score)
     try:

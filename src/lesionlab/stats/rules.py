@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput
 from lesionlab.evaluation import conformal as sets_of_classes
 from lesionlab.evaluation.arrays import Array, numbers, plain_array
@@ -22,7 +23,7 @@ from lesionlab.evaluation.from_arrays import (
     probability_rows,
 )
 from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
-from lesionlab.evaluation.predictions import Floats
+from lesionlab.evaluation.policies import DEFAULT_POLICY
 from lesionlab.evaluation.recalibration import Calibrator, fit_calibrator
 
 Chosen = Literal["valid", "calib", "test"]
@@ -32,7 +33,7 @@ def operating_point(
     y_true: Array,
     y_prob: Array,
     *,
-    policy: str = "sensitivity_bound",
+    policy: str = DEFAULT_POLICY,
     target: float | None = None,
     groups: Groups | None = None,
     classes: Sequence[Label] | None = None,
@@ -210,7 +211,9 @@ class Calibration:
         prob = plain_array(y_prob, "y_prob")
         k = 2 if prob.values.ndim == 1 else prob.values.shape[1]
         if k != len(self.classes):
-            raise BadInput(f"it is of {k} classes, the map of {len(self.classes)}", where="y_prob")
+            raise BadInput(
+                f"it has {k} classes, but the calibration has {len(self.classes)}", where="y_prob"
+            )
         found = self.fitted.apply(probability_rows(prob, self.classes, self.positive))
         if prob.values.ndim == 2:
             return found
@@ -268,7 +271,7 @@ def calibrate(
     True
     """
     if (y_prob is None) == (y_logit is None):
-        raise BadInput("y_prob or y_logit is needed, and not both", where="calibrate")
+        raise BadInput("give either y_prob or y_logit", where="calibrate")
     given = y_prob if y_prob is not None else _softmax(y_logit)
     assert given is not None
     read = predictions_from_arrays(y_true, given, classes=classes, positive=positive)

@@ -62,7 +62,9 @@ def refuse_impossible(settings: Settings, parts: Parts) -> None:
     refuse_undefined(monitor, parts.y[parts.valid], parts.dataset.info.classes)
     refuse_unfit_loss(settings.loss, classes)
     if settings.stages[0].start_from == "best":
-        raise BadInput("the first stage has none before it", where="stages.0.start_from")
+        raise BadInput(
+            "the first stage cannot start from an earlier one", where="stages.0.start_from"
+        )
     refuse_lone_images(settings, len(parts.train))
     refuse_absent_trackers(settings)
     refuse_forbidden(settings.model.metadata, parts.dataset.info.forbidden_inputs)
@@ -90,9 +92,9 @@ def _needs_two(settings: Settings, number: int, images: int, why: str) -> BadInp
     of_stage = f"stages.{number}." if stage.batch_size else ""
     key = "micro_batch" if batch > 1 else f"{of_stage}batch_size"
     return BadInput(
-        f"{why}: stage {stage.name} needs two images at a time",
+        f"{why}: stage {stage.name} needs at least two images per micro-batch",
         where=key,
-        remedy=f"--set {key}=2, or more; batch_size a multiple of it",
+        remedy=f"--set {key}=2, or more, with batch_size a multiple of it",
     )
 
 
@@ -108,7 +110,7 @@ def refuse_single_values(network: Classifier, settings: Settings, images: int) -
             with torch.no_grad():
                 probe.feature_map(blank)
         except ValueError:  # torch: expected more than one value per channel
-            why = f"the last maps of {side} px images are single places"
+            why = f"the last maps of {side} px images have a single cell"
             raise _needs_two(settings, number, images, why) from None
 
 
@@ -203,7 +205,7 @@ def decide_input(
         whose = chosen.source
     shown = settings.input.resolved(chosen.native)
     differ = [] if chosen.path is None and run is None else disagreements(shown, chosen.native)
-    lines = [f"warning: not the input of the weights ({whose}): {', '.join(differ)}"]
+    lines = [f"warning: differs from the input of the weights ({whose}): {', '.join(differ)}"]
     return settings.with_input(shown), chosen, lines if differ else []
 
 
@@ -230,9 +232,9 @@ def _refuse_other_facts(coding: FactsCoding | None, start: Path) -> None:
     before, here = (", ".join((*c.columns, *c.sites)) for c in (theirs, coding))
     if before != here:
         raise BadInput(
-            f"reads other facts of a case: {before}; here they are {here}",
+            f"uses other clinical metadata: {before}; here it is {here}",
             where=str(start),
-            remedy="--from needs a run with the same columns and the same sites in training",
+            remedy="--from needs a run with the same metadata columns and the same training sites",
         )
 
 
@@ -271,8 +273,8 @@ def refuse_seen(parts: Parts, start: Path) -> None:
     seen = _shared(judging, trained, columns) | _shared(test, stopped, columns)
     if seen:
         raise BadInput(
-            f"was trained on {len(seen)} images of this run's validation and test parts, or on "
-            f"others of their groups (first: {min(seen)})",
+            f"was trained on {len(seen)} images of the validation and test splits of this "
+            f"run, or on images of the same groups (first: {min(seen)})",
             where=str(start),
             remedy="start from a run of this split, or without --from",
         )
@@ -308,7 +310,7 @@ def refuse_sizes(network: Classifier, settings: Settings) -> None:
             raise BadInput(
                 f"'{settings.model.name}' cannot take {stage.size} x {stage.size} images ({error})",
                 where=f"stages.{number}.size",
-                remedy="leave it out, or choose a network and a head that take any size",
+                remedy="omit it, or choose a network and a head that accept any size",
             ) from None
 
 
@@ -317,7 +319,7 @@ def refuse_full_disk(folder: Path, network: Classifier, settings: Settings) -> N
     need, free = disk_need(network, settings), shutil.disk_usage(folder).free
     if free < need:
         raise BadInput(
-            f"only {free / 2**20:.0f} MiB are free, this run needs {need / 2**20:.0f}",
+            f"only {free / 2**20:.0f} MiB of disk are free, but this run needs {need / 2**20:.0f}",
             where=str(folder.parent),
             remedy="free some space or choose another --out",
         )
@@ -344,10 +346,10 @@ def refuse_full_memory(network: Classifier, settings: Settings, machine: Machine
     need, free = memory_need(network, settings, machine), free_memory(machine.device)
     if free is not None and free < need:
         raise BadInput(
-            f"only {free / 2**20:.0f} MiB of memory are free, this run needs at least "
+            f"only {free / 2**20:.0f} MiB of memory are free, but this run needs at least "
             f"{need / 2**20:.0f}",
             where=settings.model.name,
-            remedy=f"--set micro_batch={max(2, settings.micro_batch // 2)}, or a smaller input",
+            remedy=f"--set micro_batch={max(2, settings.micro_batch // 2)}, or use a smaller input",
         )
 
 
@@ -394,13 +396,14 @@ def _stage_line(settings: Settings, stage: Stage, parts: Parts, network: Classif
     rates = f"{rate[0]:g} to {rate[1]:g}" if isinstance(rate, tuple) else f"{rate}"
     views = f" on {stage.cached_views} cached view(s)" if stage.cached_views else ""
     if stage.cached_views and stage.augment != AugmentSettings():
-        views += " (which its augment leaves as they are)"
+        views += " (its augment does not apply to them)"
     size = f" at {stage.size} px" if stage.size else ""
     return (
         f"{stage.name}, {stage.epochs} epochs of {len(parts.train) // batch} steps{size}, "
-        f"{stage.trainable} ({moving:,} parameters){views}, {stage.schedule} with rate {rates}"
+        f"{stage.trainable} ({moving:,} parameters){views}, {stage.schedule} with learning rate "
+        f"{rates}"
     )
 
 
 def _batch_line(settings: Settings) -> str:
-    return f"{settings.batch_size} images a step in micro-batches of {settings.micro_batch}"
+    return f"{settings.batch_size} images per step in micro-batches of {settings.micro_batch}"

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab import files
+from lesionlab.array_types import Floats, Ints
 from lesionlab.data.manifest import Dataset
 from lesionlab.evaluation.calibration import fit_temperature, log_prior_ratio, probabilities
-from lesionlab.evaluation.predictions import Floats, Ints, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.run_folder import CALIBRATION, Run, refuse_unfinished
 
 

@@ -147,8 +147,8 @@ def latest(folder: Path, progress: Progress) -> Checkpoint:
         try:
             return _read(manifest)
         except (BadInput, KeyError, TypeError) as error:
-            progress.say(f"checkpoint {manifest.stem} is damaged ({error}): using the one before")
-    raise BadInput("no whole checkpoint", where=str(folder), remedy="start a new run")
+            progress.say(f"checkpoint {manifest.stem} is damaged ({error}): using the previous one")
+    raise BadInput("no intact checkpoint", where=str(folder), remedy="start a new run")
 
 
 def _read(manifest: Path) -> Checkpoint:

@@ -69,10 +69,10 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BadInput("no CUDA device here", where="--device", remedy="use --device cpu")
+        raise BadInput("no CUDA device was found", where="--device", remedy="use --device cpu")
     if device.split(":")[0] == "mps":
         raise BadInput(
-            "mps is refused: a step adds up its losses in float64, which Apple's GPU does not have",
+            "mps is not supported: losses are summed in float64, which Apple GPUs lack",
             where="--device",
             remedy="use --device cpu",
         )
@@ -81,7 +81,7 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(device) else "float32"
     if precision == "float16" and device == "cpu":
-        raise BadInput("float16 trains on a GPU only", where="precision", remedy="use bfloat16")
+        raise BadInput("float16 training needs a GPU", where="precision", remedy="use bfloat16")
     ranks = join_ranks(device)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     threads = threads or max(1, usable_cpus() // here)

@@ -15,14 +15,13 @@ from datetime import timedelta
 from typing import TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-Float32 = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
+from lesionlab.array_types import Float32, Rows
+
 PATIENCE = timedelta(minutes=30)  # how long a rank waits for one that hangs
 
 

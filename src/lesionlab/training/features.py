@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnxruntime
 import torch
 
+from lesionlab.array_types import Float32, Rows
 from lesionlab.data.augment import augment, fixed_views, to_input
 from lesionlab.data.cache import Pixels
 from lesionlab.data.feature_store import (
@@ -35,9 +36,6 @@ from lesionlab.training.onnx_backbone import Embed, compile_body
 BATCH = 32  # images a forward pass: fits the processor's cache, and no more memory
 VERSION = 1  # of this computation: raise it when the numbers change
 WORTH_COMPILING = 1000  # images of a data set: an export takes some seconds
-
-Float32 = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def frozen_features(frozen: Frozen, rows: Rows, views: int, progress: Progress) 
         raise BadInput(
             f"the frozen features cannot be written ({error.strerror or error})",
             where=str(frozen.root),
-            remedy="free some space and resume",
+            remedy="free some space, then resume",
         ) from None
     computed = sum(n for _, n in found)
     return Features(tuple(v for v, _ in found), len(rows) * views - computed, computed)
@@ -177,7 +175,8 @@ def _view(
         found = find_rows(folder, key, ids, progress)
         if len(found.absent):
             raise BadInput(
-                "the features are damaged as soon as they are written", where=str(folder)
+                "the features are damaged immediately after writing; check the disk",
+                where=str(folder),
             )
         ranks.wait()
     return found, len(absent)
@@ -193,7 +192,7 @@ def _say(root: Path, folder: Path, sizes: tuple[int, int, int, int], progress: P
         f"computed ({need * views / 2**20:.0f} MiB for {views} view(s))"
     )
     if dropped:
-        progress.say(f"dropped {len(dropped)} older feature store(s) to stay in bounds")
+        progress.say(f"dropped {len(dropped)} older feature store(s) to stay within the limit")
 
 
 def _compute(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from lesionlab.array_types import Float32, Floats, Rows
 from lesionlab.config import Settings
 from lesionlab.data.cache import Pixels, open_pixels
 from lesionlab.data.clinical_metadata import encode, unknown_case
@@ -18,7 +18,7 @@ from lesionlab.data.feature_store import ROOT, can_hold, row_ids
 from lesionlab.data.images import Preprocessing
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.predictions import Floats, Predictions
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.models.classifier import Classifier, build
 from lesionlab.models.mean import Member
 from lesionlab.models.tensor_files import read_tensors
@@ -31,8 +31,6 @@ from lesionlab.training.members import is_ensemble, mean_network
 from lesionlab.training.setup import preprocessing, refuse_changed_data
 
 VIEWS = 8  # flips and quarter turns of `augment.fixed_views`
-Rows = npt.NDArray[np.int64]
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -177,9 +175,9 @@ def unchanged_data(run: Run, folder: Path | None = None) -> Dataset:
     place = folder or Path(run.config.dataset.folder)
     if folder is None and not place.is_dir():
         raise BadInput(
-            "the run's data set is not there any more",
+            "the dataset folder of the run was not found",
             where=str(place),
-            remedy="say where it is with --data",
+            remedy="give it with --data DIR",
         )
     dataset = read_dataset(place)
     refuse_changed_data(run.folder, run.config, dataset)

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lesionlab.array_types import Floats
 from lesionlab.config import LossSettings
 from lesionlab.errors import BadInput
-
-Floats = npt.NDArray[np.float64]
 
 
 def class_weights(loss: LossSettings, counts: Floats) -> Floats:

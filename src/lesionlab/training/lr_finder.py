@@ -12,14 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.data.randomness import epoch_order
 from lesionlab.errors import BadInput
 from lesionlab.progress import Progress
 from lesionlab.training.optim import set_rates
 from lesionlab.training.step import Inputs, NonFiniteStep, StepContext, do_step
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 LOWEST, HIGHEST, STEPS = 1e-7, 1.0, 100
 SMOOTHING = 0.95  # of the running mean of the loss
@@ -65,7 +63,7 @@ def find_rate(
     finite = True
     source = _batches(inputs, context, labels, number, batch)
     try:
-        for step in progress(range(steps), "looking for the rate", steps):
+        for step in progress(range(steps), "learning rate range test", steps):
             slots, order, epoch = next(source)
             set_rates(
                 context.optimizer, [1.0] * groups, float(rates[step]), settings.optim.plain_momentum
@@ -80,7 +78,7 @@ def find_rate(
         network.load_state_dict(before)
     curve = _curve(rates, losses, finite)
     if curve.fault:
-        progress.say(f"no rate is suggested: {curve.fault}")
+        progress.say(f"no learning rate is suggested: {curve.fault}")
     return curve
 
 
@@ -96,7 +94,7 @@ def _curve(rates: Floats, losses: list[float], finite: bool) -> RateCurve:
 def _fault(ended: int, steps: int, finite: bool) -> str:
     """Why a curve of `ended` of `steps` steps can say nothing, or ""."""
     if not ended:
-        return "the loss is not finite even at the lowest rate"
+        return "the loss is not finite even at the lowest learning rate"
     if ended >= steps / TOO_FEW:
         return ""
     if not finite:
@@ -121,9 +119,9 @@ def chosen_rate(curve: RateCurve, stage: str, number: int) -> float:
     rate = curve.suggestions["valley"] or curve.suggestions["minimum_10"]
     if rate is None:
         raise BadInput(
-            f"stage '{stage}': {curve.fault or 'the loss does not fall at any rate'}",
+            f"stage '{stage}': {curve.fault or 'the loss does not fall at any learning rate'}",
             where="max_lr = 'auto'",
-            remedy=f"or give a rate: --set stages.{number}.max_lr=1e-3",
+            remedy=f"give a learning rate: --set stages.{number}.max_lr=1e-3",
         )
     return rate
 

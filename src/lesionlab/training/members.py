@@ -62,7 +62,7 @@ def member_runs(record: EnsembleRecord) -> list[Run]:
         run = read_run(Path(member.folder))
         if files.sha256_file(run.folder / BEST) != member.sha256:
             raise BadInput(
-                "its weights are not those that the ensemble was made of",
+                "its weights have changed since the ensemble was made",
                 where=str(run.folder),
                 remedy="make the ensemble again",
             )
@@ -71,12 +71,12 @@ def member_runs(record: EnsembleRecord) -> list[Run]:
 
 
 def mean_network(folder: Path, load: Callable[[Run], Member]) -> MeanNetwork:
-    """The one network of an ensemble that averages; `BadInput` where it cannot be one network."""
+    """The one network of an averaging ensemble; `BadInput` where there is none."""
     record = read_record(folder)
     reason = _no_network(record)
     if reason:
         raise BadInput(
-            f"{reason}: it cannot be one network",
+            f"{reason}: it cannot be exported as one network",
             where=str(folder),
             remedy="export an ensemble of runs with --method mean",
         )
@@ -91,7 +91,7 @@ def _no_network(record: EnsembleRecord) -> str:
     if record.method == "stack":
         return "a stack ends in boosted trees"
     if any(m.kind == "handmade" for m in record.members):
-        return "hand-made features are no network"
+        return "handcrafted features are not a network"
     if record.out_of_fold:
         return "fold runs have seen every image that could calibrate a bundle"
     return ""
@@ -102,13 +102,13 @@ def _refuse_unlike(runs: list[Run], folder: Path) -> None:
     for run in runs[1:]:
         if run.config.settings.input != first.settings.input:
             raise BadInput(
-                f"'{run.folder.name}' and '{runs[0].folder.name}' see images in different ways",
+                f"'{run.folder.name}' and '{runs[0].folder.name}' prepare images differently",
                 where=str(folder),
-                remedy="export members that are shown the same input (size, fit, interpolation, "
+                remedy="export members with the same input settings (size, fit, interpolation, "
                 "crop, mean and std)",
             )
         if run.config.facts != first.facts:
             raise BadInput(
-                f"'{run.folder.name}' and '{runs[0].folder.name}' read different facts of a case",
+                f"'{run.folder.name}' and '{runs[0].folder.name}' use different clinical metadata",
                 where=str(folder),
             )

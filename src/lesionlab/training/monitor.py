@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.calibration import probabilities
 from lesionlab.evaluation.metric_table import METRICS
 from lesionlab.evaluation.metrics import nll
-from lesionlab.evaluation.predictions import Floats, Ints
 
 FALLS = ("valid_loss",)  # better when lower; every other one is better when higher
 WATCHED = {
@@ -50,7 +50,7 @@ def refuse_undefined(monitor: str, y_true: Ints, classes: Sequence[str]) -> None
         return
     absent = next(c for k, c in enumerate(classes) if k not in y_true)
     raise BadInput(
-        f"class '{absent}' has no validation image, so {monitor} is never a number",
+        f"class '{absent}' has no validation image, so {monitor} is undefined",
         where="monitor",
         remedy="split again, or choose another monitor",
     )

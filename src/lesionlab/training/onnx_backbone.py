@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from lesionlab.array_types import Float32
 from lesionlab.models.classifier import Classifier
 from lesionlab.models.onnx_program import to_program
 
 TOLERANCE = 1e-4  # of the largest feature: further apart, eager torch is used
-Float32 = npt.NDArray[np.float32]
 Embed = Callable[[Tensor], Float32]
 
 

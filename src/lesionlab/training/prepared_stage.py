@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lesionlab.array_types import Float32, Ints
 from lesionlab.config import Settings, Stage
 from lesionlab.data.augment import to_input
 from lesionlab.data.clinical_metadata import encode
 from lesionlab.data.feature_store import ROOT, can_hold, row_ids
-from lesionlab.evaluation.predictions import Ints
 from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import freeze, set_mode, trainable_groups
 from lesionlab.platforms import keep_memory
@@ -31,7 +31,12 @@ from lesionlab.training.lr_finder import RateCurve, chosen_rate, find_rate
 from lesionlab.training.optim import make_optimizer
 from lesionlab.training.schedule import group_rates
 from lesionlab.training.setup import Parts, preprocessing, stage_pixels
-from lesionlab.training.step import FeatureInputs, Float32, ImageInputs, Inputs, StepContext
+from lesionlab.training.step import (
+    FeatureInputs,
+    ImageInputs,
+    Inputs,
+    StepContext,
+)
 
 FEATURES = "features"
 NORM_BATCH = 32  # images at once where statistics are measured

@@ -36,10 +36,10 @@ class RecoveryState:
             raise BadInput(
                 f"the {error.what} was not finite {len(self.skipped)} times, last at {where}",
                 where=str(folder),
-                remedy="lower the rate (--set stages.0.max_lr=...) or clip the gradient",
+                remedy="lower the learning rate (--set stages.0.max_lr=...) or clip gradients",
             ) from None
         self.notes.append(f"the {error.what} was not finite at {where}: that batch was skipped")
-        return f"{self.notes[-1]}; going on from the last checkpoint"
+        return f"{self.notes[-1]}; continuing from the last checkpoint"
 
     def halve(self, settings: Settings, images: int, state: State, folder: Path) -> str:
         """Halve the micro-batch after memory ran out; the batch of a step stays the same.

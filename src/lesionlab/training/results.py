@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lesionlab import files
+from lesionlab.array_types import Float32
 from lesionlab.data.manifest import group_ids
 from lesionlab.evaluation.predictions import write_predictions
 from lesionlab.run_folder import SUMMARY, Run, now, write_history
@@ -16,7 +17,6 @@ from lesionlab.training.calibration import (
 from lesionlab.training.checkpoint import State
 from lesionlab.training.losses import implied_prior
 from lesionlab.training.setup import Parts
-from lesionlab.training.step import Float32
 
 
 def write_results(run: Run, state: State, parts: Parts, monitor: str, logits: Float32) -> None:

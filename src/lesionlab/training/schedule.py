@@ -22,7 +22,7 @@ def group_rates(stage: Stage, groups: int, found: float | None = None) -> list[f
     """
     if stage.max_lr == "auto":
         if found is None:
-            raise ValueError("max_lr = 'auto' needs the rate that the finder found")
+            raise ValueError("max_lr = 'auto' needs the learning rate from the range test")
         return [found] * groups
     if isinstance(stage.max_lr, tuple):
         first, last = stage.max_lr

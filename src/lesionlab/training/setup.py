@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab import files
+from lesionlab.array_types import Floats, Ints
 from lesionlab.config import Settings
 from lesionlab.data.cache import Pixels, open_pixels
 from lesionlab.data.images import Preprocessing
 from lesionlab.data.manifest import Dataset, group_ids, read_dataset
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.predictions import Floats, Ints
 from lesionlab.progress import Progress
 from lesionlab.run_folder import DatasetReference, RunConfig
 from lesionlab.training.distributed import ALONE, Ranks
@@ -106,7 +106,9 @@ def refuse_changed_data(run_folder: Path, config: RunConfig, dataset: Dataset) -
     """`BadInput`, with the difference, where the data are not those the run began with."""
     if tuple(config.dataset.classes) != tuple(dataset.info.classes):
         before, now = ", ".join(config.dataset.classes), ", ".join(dataset.info.classes)
-        raise BadInput(f"classes were {before}; they are {now}", where=str(dataset.folder))
+        raise BadInput(
+            f"the classes have changed from {before} to {now}", where=str(dataset.folder)
+        )
     facts = config.settings.model.metadata
     if fingerprint(dataset, facts) == config.dataset.fingerprint:
         return

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from lesionlab.array_types import Float32, Rows
 from lesionlab.config import Settings, Stage
 from lesionlab.data.augment import augment, draw_epoch
 from lesionlab.data.cache import Pixels
@@ -24,9 +24,6 @@ from lesionlab.training.device import Machine
 from lesionlab.training.distributed import StatisticsInOrder
 from lesionlab.training.features import Features, NetworkInput, image_logits
 from lesionlab.training.losses import loss_of
-
-Rows = npt.NDArray[np.int64]
-Float32 = npt.NDArray[np.float32]
 
 
 class NonFiniteStep(Exception):

@@ -103,5 +103,5 @@ def _reached() -> Iterator[None]:
         raise BadInput(
             f"MLflow does not answer ({reason[:160]})",
             where="tracking",
-            remedy="mend MLFLOW_TRACKING_URI and resume: the last checkpoint is whole",
+            remedy="fix MLFLOW_TRACKING_URI, then resume; the last checkpoint is intact",
         ) from None

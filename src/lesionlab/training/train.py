@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from lesionlab import files, numerics
+from lesionlab.array_types import Float32, Rows
 from lesionlab.config import Settings, Stage
 from lesionlab.data.randomness import epoch_order
 from lesionlab.errors import BadInput, Interrupted
@@ -57,7 +58,7 @@ from lesionlab.training.recovery import RecoveryState
 from lesionlab.training.results import write_results
 from lesionlab.training.schedule import PLATEAU_EPOCHS, PLATEAU_FACTOR, momentum, rate_factor
 from lesionlab.training.setup import Parts, open_parts, refuse_changed_data
-from lesionlab.training.step import Float32, Inputs, NonFiniteStep, Rows, do_step
+from lesionlab.training.step import Inputs, NonFiniteStep, do_step
 from lesionlab.training.stop import StopRequest, Watchful
 from lesionlab.training.tracking import open_trackers
 
@@ -168,7 +169,7 @@ def _one_died(folder: Path) -> BadInput:
     return BadInput(
         "another process of this run has died",
         where=str(folder),
-        remedy="go on with the same command, but `resume`: the last checkpoint is whole",
+        remedy="run the same command with `resume`; the last checkpoint is intact",
     )
 
 
@@ -179,7 +180,7 @@ def _unwritable(error: OSError, folder: Path) -> Exception:
     return BadInput(
         f"cannot be written ({error.strerror})",
         where=str(error.filename or folder),
-        remedy="mend that and resume: the last checkpoint is whole",
+        remedy="fix that, then resume; the last checkpoint is intact",
     )
 
 
@@ -200,7 +201,7 @@ class Trainer:
         self.machine, self.state, self.stop = machine, found.state, stop
         self.folder, self.on_epoch = run.folder, on_epoch
         self.progress = progress
-        self.how_to_go_on = f"stopped and saved; go on with: lesionlab resume {run.folder}"
+        self.how_to_go_on = f"stopped and saved; continue with: lesionlab resume {run.folder}"
         # Of several processes none leaves a loop alone: all stop together, at the next step.
         alone = machine.ranks.world == 1
         self.watchful = Watchful(progress, stop, self.how_to_go_on) if alone else progress
@@ -405,16 +406,16 @@ class Trainer:
     def _best_weights(self) -> dict[str, torch.Tensor]:
         if self.state.best_epoch is None:
             raise BadInput(
-                f"{self.monitor} was never a number",
+                f"{self.monitor} was undefined in every epoch",
                 where=str(self.folder),
-                remedy="the training diverged: lower the rate, or choose another monitor",
+                remedy="training diverged: lower the learning rate, or choose another monitor",
             )
         folder = self.folder / CHECKPOINTS
         if not checkpoint.best_is_whole(folder, self.state):
             raise BadInput(
-                "the best weights are gone or damaged",
+                "the best weights are missing or damaged",
                 where=str(best_path(folder, self.state.best_epoch)),
-                remedy="resume: an older checkpoint may have others; else start a new run",
+                remedy="resume from an older checkpoint, or start a new run",
             )
         return read_tensors(best_path(folder, self.state.best_epoch))
 

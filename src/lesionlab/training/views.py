@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 
+from lesionlab.array_types import UInt8
 from lesionlab.config import Settings, Stage
 from lesionlab.data.augment import augment, draw_epoch
 from lesionlab.data.cache import decoder
@@ -17,7 +17,6 @@ from lesionlab.data.manifest import Dataset
 from lesionlab.data.randomness import philox
 from lesionlab.training.setup import preprocessing
 
-UInt8 = npt.NDArray[np.uint8]
 GAP = 4  # pixels between the pictures of a sheet
 
 

@@ -33,7 +33,7 @@ def test_an_official_split_that_leaks_is_told_before_it_is_taken(
     table = twin_in_test(dataset.folder, dataset.table.copy(), "near")
     table = table.assign(official_split=table["split"], split="")
     leak = by_key(audit_dataset(with_table(dataset, table)))["leak_test"]
-    assert leak.title == "The official test part leaks"
+    assert leak.title == "The official test split leaks"
     assert leak.count == 1
     assert leak.remedy.endswith("--official")
     assert "in train" in leak.examples[0].caption

@@ -47,10 +47,10 @@ def test_columns_can_be_named(find: Find) -> None:
 @pytest.mark.parametrize(
     ("text", "options", "why"),
     [
-        ("a,b\n1,2\n", {}, "which column holds the images.*--image-column"),
-        ("image,b\n1,2\n", {}, "which column holds the labels"),
+        ("a,b\n1,2\n", {}, "column of the images.*--image-column"),
+        ("image,b\n1,2\n", {}, "column of the labels"),
         ("image,label\n1,x\n", {"label_column": "lable"}, "'lable' is missing.*'label'"),
-        ("image,label\n1,x\n1,y\n", {}, "'1' stands in rows that contradict"),
+        ("image,label\n1,x\n1,y\n", {}, "'1' is in rows that contradict"),
     ],
 )
 def test_what_is_unclear_is_asked(find: Find, text: str, options: dict[str, str], why: str) -> None:

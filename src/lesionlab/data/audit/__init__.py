@@ -39,9 +39,9 @@ CHECKS = (
 
 # What each finding's absence means, in words that end "looked for and not found: ...".
 LOOKED_FOR = {
-    "leak_test": "siblings or copies of test images in other parts",
-    "leak_valid": "siblings or copies of validation images in training",
-    "label_conflict_image": "one picture with two labels",
+    "leak_test": "images of test groups in other splits",
+    "leak_valid": "images of validation groups in training",
+    "label_conflict_image": "one image with two labels",
     "label_conflict_lesion": "one lesion with two labels",
     "sex_conflict_patient": "one patient with two sexes",
     "unreadable": "unreadable images",
@@ -52,10 +52,10 @@ LOOKED_FOR = {
     "orphans": "files without a row",
     "duplicates_bytes": "byte-identical files",
     "duplicates_pixels": "other files with identical pixels",
-    "duplicates_near": "turned, mirrored, resized, re-encoded or cropped copies",
-    "photographed_again": "two photographs of one lesion that coincide",
+    "duplicates_near": "rotated, mirrored, resized, re-encoded or cropped copies",
+    "photographed_again": "second photographs of one lesion",
     "post_diagnosis": "columns known only after the diagnosis",
-    "index_column": "columns that only number the rows",
+    "index_column": "row-number columns",
     "suffixed_ids": "file suffixes in ids",
     "published_counts": "counts other than the published ones",
     "small_classes": "classes with fewer than ten independent groups",

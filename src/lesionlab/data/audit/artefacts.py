@@ -7,12 +7,10 @@ its middle a lesion can be as blue as ink and as thinly lined as hair.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-UInt8 = npt.NDArray[np.uint8]
-Float32 = npt.NDArray[np.float32]
+from lesionlab.array_types import Float32, UInt8
 
 SIDE = 128  # pixels at which the indices are computed
 RIM = 24  # pixels of 128: the outer fifth or so

@@ -38,16 +38,18 @@ def check_columns(material: Material) -> Iterator[Finding]:
             "post_diagnosis",
             "warning" if open_ones else "note",
             "Columns known only after the diagnosis",
-            f"{', '.join(suspect)}: they must never be inputs of a model.",
+            f"{', '.join(suspect)}: these must never be inputs of a model.",
             len(suspect),
             len(own),
             "In HAM10000 every melanoma, basal cell carcinoma and actinic keratosis is 'histo' in "
-            "dx_type and every 'follow_up' a nevus: the column is the label in disguise.",
+            "dx_type and every 'follow_up' a nevus. The column reveals the label.",
             f'name them in "forbidden_inputs" of {material.where}/dataset.json: '
             + ", ".join(open_ones)
             if open_ones
             else "",
-            grids=(Grid(("column", "values", "images whose value tells the label", ""), rows),),
+            grids=(
+                Grid(("column", "values", "images whose value determines the label", ""), rows),
+            ),
             data={"columns": suspect, "not_forbidden": open_ones},
         )
     yield from _index_columns(material, own)
@@ -58,11 +60,11 @@ def check_columns(material: Material) -> Iterator[Finding]:
             "warning",
             "File suffixes in ids",
             f"{counted(int(suffixed.sum()), 'id')} such as "
-            f"'{material.table['image_id'][suffixed].iloc[0]}' end in the suffix of a file.",
+            f"'{material.table['image_id'][suffixed].iloc[0]}' end in a file suffix.",
             int(suffixed.sum()),
             len(material.table),
-            "Joined with a table that names the images without it, no row finds its partner.",
-            "import the set again: import takes suffixes off",
+            "A table that names the images without the suffix cannot be joined.",
+            "import the data set again; import removes suffixes",
         )
 
 
@@ -82,7 +84,7 @@ def _told(table: pd.DataFrame, column: str, forbidden: bool) -> tuple[str, str, 
     )
     pure = known & values.isin(purest.index[purest >= PURE])
     told = f"{int(pure.sum()):,} ({share(int(pure.sum()), len(table))})"
-    return column, f"{values[known].nunique():,}", told, "kept out of models" if forbidden else ""
+    return column, f"{values[known].nunique():,}", told, "excluded from models" if forbidden else ""
 
 
 def _index_columns(material: Material, own: list[str]) -> Iterator[Finding]:
@@ -91,13 +93,14 @@ def _index_columns(material: Material, own: list[str]) -> Iterator[Finding]:
         yield Finding(
             "index_column",
             "warning",
-            "Columns that only number the rows",
-            f"{', '.join(found)}: left by a program that saved its row numbers.",
+            "Row-number columns",
+            f"{', '.join(found)}: saved by a program together with the data.",
             len(found),
             len(own),
-            "As an input it tells the order of collection, and with it the class where a set was "
-            "built class by class.",
-            "remove the column from the source's table, then import again",
+            "As a model input it reveals the order of collection, and with it the class if the "
+            "set was "
+            "assembled class by class.",
+            "remove the column from the table of the source, then import again",
         )
 
 
@@ -123,12 +126,12 @@ def check_counts(material: Material) -> Iterator[Finding]:
             "published_counts",
             "warning",
             "Counts differ from the published ones",
-            f"{counted(len(lines), 'count')} of {info.name} are not those of its publication.",
+            f"{counted(len(lines), 'count')} of {info.name} differ from the publication.",
             len(lines),
             len(expected),
             "Results on another selection of images cannot be compared with published ones. "
-            "Oversampled copies of HAM10000 hold 18,832 or 19,945 rows.",
-            f"take the set from its publisher, then: lesionlab import {info.source}",
+            "Oversampled copies of HAM10000 have 18,832 or 19,945 rows.",
+            f"download the data set from its publisher, then: lesionlab import {info.source}",
             grids=(Grid(("difference",), tuple((line,) for line in lines)),),
         )
     yield from _small_classes(material)
@@ -143,13 +146,13 @@ def _small_classes(material: Material) -> Iterator[Finding]:
         yield Finding(
             "small_classes",
             "warning",
-            "Classes too small to say anything about",
+            "Classes too small for any conclusion",
             f"Fewer than {FEW_GROUPS} independent groups (patients, lesions) of: "
             f"{', '.join(small)}.",
             len(small),
             len(material.dataset.info.classes),
-            "With 150 test images the 95 % interval of an AUC is still about 0.05 to each side; "
-            "below ten groups no honest interval can be given.",
+            "With 150 test images the 95 % CI of an AUC is still about ±0.05. "
+            "Below ten groups no valid interval can be given.",
             f"regroup classes on import: lesionlab import ... --map {small[0]}=...",
         )
 
@@ -161,24 +164,25 @@ def _gaps(material: Material) -> Iterator[Finding]:
     grouped = ("patient_id", "lesion_id")
     unknown = all(missing[c] == len(table) for c in grouped)
     note = (
-        " Neither patients nor lesions are known: a split can only keep duplicates together."
+        " Neither patients nor lesions are known, so a split can only keep duplicates together."
         if unknown
         else ""
     )
     skin = (
-        " Skin type is unknown throughout, so nothing can be said about dark skin."
+        " Skin type is unknown for all images, so nothing can be said about dark skin."
         if missing["skin_type"] == len(table)
         else ""
     )
     yield Finding(
         "gaps",
         "warning" if unknown else "note",
-        "What is not known of the images",
+        "Missing metadata",
         f"{sum(n == len(table) for n in missing.values())} of {len(GAPS)} columns are empty "
         f"throughout.{note}{skin}",
         sum(n > 0 for n in missing.values()),
         len(GAPS),
-        "Without patients or lesions a random split puts siblings on both sides (in HAM10000 for "
+        "Without patients or lesions, a random split puts images of one group on both sides (in "
+        "HAM10000 for "
         "38.5 % of the test images, for 68 % of the melanomas). On the DDI set a HAM10000 model "
         "has an AUC of 0.72 on skin types I and II, and 0.57 on V and VI.",
         f"lesionlab join {material.where} TABLE" if any(missing.values()) else "",
@@ -200,11 +204,11 @@ def check_artefacts(material: Material) -> Iterator[Finding]:
     yield Finding(
         "artefacts",
         "note",
-        "What lies in the pictures beside skin",
-        "Mean index by class, from 0 to 1, over the rim of each picture. The indices rank images; "
-        "they are no validated detectors. Whether they tell the label is measured under label "
+        "Artefacts in the images",
+        "Mean index by class, from 0 to 1, over the border of each image. The indices rank images; "
+        "they are not validated detectors. Whether they predict the label is measured under label "
         "shortcuts.",
-        why="Where one class was marked, shaved or measured more often, the marks become its sign.",
+        why="If one class was marked, shaved or measured more often, a network can use the marks.",
         grids=(Grid(("class", *(i.replace("_", " ") for i in INDICES)), rows),),
         examples=_highest(material),
         data={"mean_by_class": {c: _numbers(means, c) for c in classes}},

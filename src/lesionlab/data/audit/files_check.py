@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
+from lesionlab.array_types import Bools
 from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, Severity, counted
 from lesionlab.data.audit.material import Material
 from lesionlab.data.images import SUFFIXES
@@ -15,8 +16,6 @@ from lesionlab.data.images import SUFFIXES
 BLANK = 3.0  # grey levels of deviation below which a picture shows nothing
 TINY = 64  # pixels
 HUGE = 25_000_000  # pixels: beyond any dermatoscope
-
-Bool = npt.NDArray[np.bool_]
 
 
 def check_images(material: Material) -> Iterator[Finding]:
@@ -33,8 +32,8 @@ def check_images(material: Material) -> Iterator[Finding]:
             "changed",
             "error",
             "Files that changed since import",
-            "their bytes are not those whose hash the manifest holds",
-            why="Labels, hashes and any pixel cache belong to the old files.",
+            "their hashes differ from those in the manifest",
+            why="Labels, hashes and caches belong to the old files.",
             remedy="import the images again: lesionlab import",
         ),
     )
@@ -46,11 +45,15 @@ def check_images(material: Material) -> Iterator[Finding]:
             "warning",
             "Blank images",
             f"the grey levels deviate by less than {BLANK:g} of 255",
-            why="A network learns the label of a blank picture by heart.",
+            why="A network memorises the label of a blank image.",
             remedy=f"lesionlab audit {material.where} --drop blank",
             drop=True,
         ),
     )
+    yield from _sizes(material, facts)
+
+
+def _sizes(material: Material, facts: pd.DataFrame) -> Iterator[Finding]:
     side = np.minimum(facts["width"], facts["height"]).to_numpy()
     yield from _some(
         material,
@@ -60,8 +63,8 @@ def check_images(material: Material) -> Iterator[Finding]:
             "warning" if np.nanmedian([*side, TINY]) >= TINY else "note",
             "Tiny images",
             f"the shorter side has fewer than {TINY} pixels",
-            why="Enlarged to a network's input they are blurred: sharpness then tells the sources "
-            "apart.",
+            why="Enlarged to the input size of a network they are blurred. "
+            "A network can then tell the sources apart by sharpness.",
         ),
     )
     yield from _some(
@@ -77,7 +80,7 @@ def check_images(material: Material) -> Iterator[Finding]:
     )
 
 
-def _unreadable(material: Material, unreadable: Bool) -> Iterator[Finding]:
+def _unreadable(material: Material, unreadable: Bools) -> Iterator[Finding]:
     reasons = material.measured.table["reason"][unreadable].value_counts()
     yield from _some(
         material,
@@ -87,7 +90,7 @@ def _unreadable(material: Material, unreadable: Bool) -> Iterator[Finding]:
             "error",
             "Images that cannot be read",
             "; ".join(f"{reason}: {n:,}" for reason, n in reasons.items()),
-            why="Training stops at the first of them, or leaves them out without a word.",
+            why="Training stops at the first of them, or skips them silently.",
             remedy=f"lesionlab audit {material.where} --drop unreadable",
             drop=True,
         ),
@@ -107,7 +110,7 @@ class _Wording:
     drop: bool = False
 
 
-def _some(material: Material, where: Bool, told: _Wording) -> Iterator[Finding]:
+def _some(material: Material, where: Bools, told: _Wording) -> Iterator[Finding]:
     """A finding about the rows where `where` is true, or nothing."""
     rows = np.flatnonzero(where)
     if not len(rows):
@@ -139,26 +142,27 @@ def check_import(material: Material) -> Iterator[Finding]:
         yield Finding(
             "rejected",
             "warning",
-            "Left out by import",
+            "Excluded by import",
             f"{counted(len(rejected), 'file or row', 'files or rows')} of the source could not "
             "be used.",
             len(rejected),
             len(material.table) + len(rejected),
-            "If a scanner or a clinic made them all, its patients are missing from the set.",
-            "mend them in the source, then import again",
-            grids=(Grid(("file or row", "why"), rows),),
+            "If they all come from one scanner or clinic, its patients are missing from the data "
+            "set.",
+            "fix them in the source, then import again",
+            grids=(Grid(("file or row", "reason"), rows),),
         )
     notes = [n for n in info.notes if not n.startswith("recognised as")]
     if notes:
         yield Finding(
             "import_notes",
             "note",
-            "Noted by import",
+            "Notes of import",
             f"{counted(len(notes), 'remark')} on the source's files and tables.",
             len(notes),
             len(notes),
-            "Copies of public sets are oversampled, renamed and re-saved on their way: HAM10000 "
-            "is about with 18,832 or 19,945 rows in place of 10,015.",
+            "Copies of public data sets are often oversampled, renamed or re-saved: HAM10000 "
+            "circulates with 18,832 or 19,945 rows instead of 10,015.",
             grids=(Grid(("remark",), tuple((n,) for n in notes)),),
         )
     yield from _orphans(material)
@@ -175,11 +179,11 @@ def _orphans(material: Material) -> Iterator[Finding]:
         yield Finding(
             "orphans",
             "note",
-            "Files that no row names",
+            "Files without a row",
             f"{counted(len(extra), 'image file lies', 'image files lie')} in the folder without "
             "a row in the manifest.",
             len(extra),
             len(found),
-            "Who copies the folder may take them for part of the data set.",
+            "Others may take them for part of the data set.",
             grids=(Grid(("file",), tuple((name,) for name in extra[:12])),),
         )

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Bools
 from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, counted, share
 from lesionlab.data.audit.material import Material, lesion_keys
 from lesionlab.data.audit.twins import split_command
@@ -17,12 +18,11 @@ from lesionlab.data.parts import OFFICIAL
 from lesionlab.data.sources.table import SHAPES
 from lesionlab.data.taxonomy import counterparts
 
-Bool = npt.NDArray[np.bool_]
-
 # What a leak is worth, measured: the reason for each of these checks.
 INFLATION = (
-    "In a paired experiment on HAM10000, in which only the siblings of the test images differed, "
-    "they added 0.10 to balanced accuracy and 0.15 to melanoma recall; on outside data the leaky "
+    "In a paired experiment on HAM10000, images of the test groups in training "
+    "added 0.10 to balanced accuracy and 0.15 to melanoma sensitivity. In external validation "
+    "the leaky "
     "and the clean model did not differ."
 )
 # The id that the ISIC Archive gives an image; some sets add a suffix to a shrunken copy.
@@ -44,7 +44,7 @@ def check_split(material: Material) -> Iterator[Finding]:
             "marked_leaky",
             "error",
             "Marked LEAKY",
-            f"The data set carries this mark for good: {material.dataset.info.leak_reason}.",
+            f"The data set has this permanent mark: {material.dataset.info.leak_reason}.",
             1,
             1,
             INFLATION,
@@ -96,9 +96,11 @@ def _leak(
     yield Finding(
         f"leak_{part}",
         "error",
-        f"The {whose}{name} part leaks",
-        f"{counted(int(anyhow.sum()), 'image')} of {int(inside.sum()):,} in the {whose}{name} part "
-        f"({share(int(anyhow.sum()), int(inside.sum()))}) have a sibling in another part "
+        f"The {whose}{name} split leaks",
+        f"{counted(int(anyhow.sum()), 'image')} of {int(inside.sum()):,} in the {whose}{name} "
+        "split "
+        f"({share(int(anyhow.sum()), int(inside.sum()))}) share a group with an image in another "
+        "split "
         f"({', '.join(before)}): by {by}.",
         int(anyhow.sum()),
         int(inside.sum()),
@@ -116,7 +118,7 @@ def _leak(
     )
 
 
-def _by_class(material: Material, inside: Bool, hit: Mapping[str, Bool]) -> Grid:
+def _by_class(material: Material, inside: Bools, hit: Mapping[str, Bools]) -> Grid:
     labels = material.table["label"].to_numpy(str)
     rows = []
     for name in (*material.dataset.info.classes, "all"):
@@ -127,7 +129,7 @@ def _by_class(material: Material, inside: Bool, hit: Mapping[str, Bool]) -> Grid
     return Grid(("class", "images", *(f"by {n}" if n != "any" else n for n in hit)), tuple(rows))
 
 
-def _shares(material: Material, inside: Bool, hit: Bool) -> dict[str, float | None]:
+def _shares(material: Material, inside: Bools, hit: Bools) -> dict[str, float | None]:
     labels = material.table["label"].to_numpy(str)
     each = {c: inside & (labels == c) for c in material.dataset.info.classes}
     return {
@@ -136,7 +138,7 @@ def _shares(material: Material, inside: Bool, hit: Bool) -> dict[str, float | No
 
 
 def _siblings(
-    material: Material, hit: Bool, earlier: Bool, parts: npt.NDArray[np.str_]
+    material: Material, hit: Bools, earlier: Bools, parts: npt.NDArray[np.str_]
 ) -> tuple[Example, ...]:
     """A leaking image beside one that it shares something with, of as many classes as there are."""
     ids = material.table["image_id"].to_numpy(object)
@@ -167,7 +169,7 @@ def check_across(material: Material) -> Iterator[Finding]:
             "across",
             "good",
             f"Nothing shared with {other.info.name}",
-            f"No picture and no id of {other.info.name} ({len(other.table):,} images) was found.",
+            f"No image and no id of {other.info.name} ({len(other.table):,} images) was found.",
             0,
             len(material.table),
         )
@@ -179,12 +181,14 @@ def check_across(material: Material) -> Iterator[Finding]:
         "error",
         f"Shared with {other.info.name}",
         f"{counted(int(anyhow.sum()), 'image')} of {len(anyhow):,} "
-        f"({share(int(anyhow.sum()), len(anyhow))}) are in {other.info.name} too: by {by}.",
+        f"({share(int(anyhow.sum()), len(anyhow))}) are also in {other.info.name}: by {by}.",
         int(anyhow.sum()),
         len(anyhow),
-        "Who trains on one and tests on the other tests on what was seen. The ISIC 2019 training "
-        "files hold 594 images of the 2017 test set and 95 of the 2016 one, shrunken, so that "
-        "hashes of bytes miss them.",
+        "A model trained on one and tested on the other is tested on images it has seen. The "
+        "ISIC 2019 training "
+        "files contain 594 images of the 2017 test set and 95 of the 2016 test set, downsized, "
+        "so that "
+        "byte hashes miss them.",
         f"lesionlab audit {material.where} --against {other.folder} --drop across",
         fails=True,
         grids=(
@@ -206,7 +210,7 @@ def check_across(material: Material) -> Iterator[Finding]:
     yield from _disagreement(material)
 
 
-def _shared(material: Material) -> dict[str, Bool]:
+def _shared(material: Material) -> dict[str, Bools]:
     """For each row whether the other set has its picture, image id, lesion or patient."""
     assert material.other is not None
     one, two = material.table, material.other.table
@@ -253,7 +257,7 @@ def _parts_grid(material: Material) -> tuple[Grid, ...]:
     if not len(pairs) or not (any(here.values()) or any(there.values())):
         return ()
     rows = tuple((a, b, f"{n:,}") for (a, b), n in pairs.value_counts().items())
-    return (Grid(("part here", "part there", "pairs of pictures"), rows),)
+    return (Grid(("split here", "split there", "pairs of images"), rows),)
 
 
 def _disagreement(material: Material) -> Iterator[Finding]:
@@ -268,7 +272,7 @@ def _disagreement(material: Material) -> Iterator[Finding]:
             "across_labels",
             "error",
             f"Labelled differently in {other.info.name}",
-            f"{counted(len(odd), 'shared picture')} with another diagnosis there.",
+            f"{counted(len(odd), 'shared image')} with another diagnosis there.",
             len(odd),
             len(material.across),
             "At least one of the two labels is wrong.",

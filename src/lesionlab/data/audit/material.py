@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lesionlab.array_types import Ints
 from lesionlab.data.audit.measure import ImageMeasurements
 from lesionlab.data.duplicates import DuplicatePair
 from lesionlab.data.manifest import Dataset, group_ids
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

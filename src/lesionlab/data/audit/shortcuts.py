@@ -18,9 +18,10 @@ import pandas as pd
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.data.audit.artefacts import INDICES
 from lesionlab.data.audit.findings import Finding, Grid
-from lesionlab.data.audit.material import Ints, Material
+from lesionlab.data.audit.material import Material
 from lesionlab.data.audit.measure import MEAN, RIM
 from lesionlab.data.randomness import philox
 from lesionlab.progress import SILENT, Progress
@@ -31,8 +32,6 @@ MOST = 12_000  # rows looked at; beyond, whole groups are drawn
 REPLICATES = 200
 SUSPECT = 0.65  # lower end of the interval from which on a finding is a warning
 COMMON = 20  # words of a column; rarer ones are one class of their own
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -215,23 +214,26 @@ def _finding(results: list[dict[str, Any]], classes: tuple[str, ...], n: int) ->
         "shortcuts",
         "warning" if suspect else "note",
         "Label shortcuts",
-        f"{told}How well the label is told by what is not the lesion: {best['name']} alone reach "
+        f"{told}How well features other than the lesion predict the label: {best['name']} alone "
+        "reach "
         f"a mean AUC of {best['value']:.2f} (0.5 is chance).",
         len(suspect),
         len(results),
-        "A network takes what is easiest. Ink marks raised the false positives of one by about "
-        "40 %; others kept working with 70 % of the lesion covered; and winning entries of "
+        "A network uses the easiest cue. Ink marks raised the false positives of one network by "
+        "about "
+        "40 %; others still worked with 70 % of the lesion covered; and winning entries of "
         "competitions were fed file size and images per patient.",
-        "crop, re-encode and resize all images alike before import; report the model with the "
-        "lesion masked too"
+        "crop, re-encode and resize all images in the same way before import; also report the "
+        "model with the "
+        "lesion masked"
         if suspect
         else "",
         grids=(
             Grid(
-                ("alone", "mean AUC (95 % interval)", *classes),
+                ("feature", "mean AUC (95 % CI)", *classes),
                 rows,
-                f"Out of fold, {n:,} images, folds and intervals by group; the classes' columns "
-                "hold the AUC of each against the rest.",
+                f"Out of fold, {n:,} images, folds and intervals by group. The class columns "
+                "hold the AUC of each class versus the rest.",
             ),
         ),
         data={"shortcuts": results},

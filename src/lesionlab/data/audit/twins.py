@@ -28,7 +28,7 @@ def check_duplicates(material: Material) -> Iterator[Finding]:
             "duplicates_pixels",
             "pixels",
             "Identical pixels",
-            "other files, the same pixels (turned or mirrored)",
+            "different files with the same pixels (also rotated or mirrored)",
         ),
     ):
         pairs = [p for p in material.pairs if p.kind == kind]
@@ -41,7 +41,7 @@ def check_duplicates(material: Material) -> Iterator[Finding]:
                 f"{text}.",
                 len(pairs),
                 len(material.table),
-                "Over the ISIC challenges' years 14,310 training files are copies of others, "
+                "Across the ISIC challenges, 14,310 training files are copies of others, "
                 "12,039 of them byte for byte.",
                 f"lesionlab audit {material.where} --drop {key}",
                 examples=_examples(material, pairs),
@@ -52,13 +52,13 @@ def check_duplicates(material: Material) -> Iterator[Finding]:
             "duplicates_near",
             "near",
             "Near-duplicates",
-            "show one picture: turned, mirrored, resized, re-encoded, lightened or cropped",
+            "show the same image: rotated, mirrored, resized, re-encoded, lightened or cropped",
         ),
         (
             "photographed_again",
             "again",
             "Photographed again",
-            "are two photographs of one lesion so alike that its pores and hairs coincide",
+            "are two photographs of one lesion that coincide in pores and hairs",
         ),
     ):
         pairs = [p for p in material.pairs if p.kind == kind]
@@ -81,8 +81,8 @@ def _near(
         "belong to one lesion or patient.",
         len(near),
         len(material.table),
-        "Hashes of bytes miss them all. In HAM10000, 18 pairs are known that carry different "
-        "lesion ids: no split by lesion keeps those together.",
+        "Byte hashes miss all of them. In HAM10000, 18 such pairs are known to have different "
+        "lesion ids, so a split by lesion does not keep them together.",
         split_command(material),
         grids=(Grid(("relation", "pairs"), tuple((str(k), f"{n:,}") for k, n in kinds.items())),),
         examples=_examples(material, shown),
@@ -127,8 +127,8 @@ def _chains(material: Material) -> Iterator[Finding]:
             f"{int(long.max())}.",
             int(long.sum()),
             len(material.table),
-            "So many copies of one picture are an oversampled set, or pictures that are alike "
-            "without being one (blank frames, colour charts): `split` asks before it unites them.",
+            "So many copies of one image mean an oversampled set, or images that are similar "
+            "but not the same (blank frames, colour charts). `split` asks before it unites them.",
             f"{split_command(material)} --max-duplicates {int(long.max())}",
             examples=tuple(Example(n) for n in names),
         )
@@ -142,12 +142,12 @@ def check_conflicts(material: Material) -> Iterator[Finding]:
         yield Finding(
             "label_conflict_image",
             "error",
-            "One picture, two labels",
+            "One image, two labels",
             f"{counted(len(pairs), 'pair')} of duplicates (or second photographs) disagree on the "
             "label.",
             len(pairs),
             len(material.table),
-            "At least one label is wrong, and no model can be right on both.",
+            "At least one label is wrong, and no model can be correct on both.",
             f"lesionlab audit {material.where} --drop label_conflict_image",
             fails=True,
             examples=tuple(
@@ -162,7 +162,7 @@ def check_conflicts(material: Material) -> Iterator[Finding]:
         "label",
         "label_conflict_lesion",
         "One lesion, two labels",
-        "A lesion has one diagnosis. Either the ids are mixed up, and a split by lesion leaks, or "
+        "A lesion has one diagnosis. Either the ids are wrong, and a split by lesion leaks, or the "
         "labels are wrong.",
     )
     yield from _two_values(
@@ -171,7 +171,7 @@ def check_conflicts(material: Material) -> Iterator[Finding]:
         "sex",
         "sex_conflict_patient",
         "One patient, two sexes",
-        "Patient ids that are used twice make groups that are none; check how they were made.",
+        "Patient ids that are used twice make wrong groups. Check how they were assigned.",
     )
 
 

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from lesionlab.data.duplicates.align import ORIENTATIONS, Ints
+from lesionlab.array_types import Ints
+from lesionlab.data.duplicates.align import ORIENTATIONS
 from lesionlab.data.duplicates.candidates import nominate
 from lesionlab.data.duplicates.describe import standardised
 from lesionlab.data.duplicates.detail import confirmed

@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from lesionlab.data.duplicates.describe import Float32
+from lesionlab.array_types import Float32
 
-Ints = npt.NDArray[np.int64]
 Pictures = TypeVar("Pictures", bound=npt.NDArray[Any])
 
 ORIENTATIONS = (

@@ -14,12 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from lesionlab.data.duplicates.describe import Float32
+from lesionlab.array_types import Float32, Ints
 from lesionlab.data.randomness import philox
 from lesionlab.platforms import usable_cpus
 from lesionlab.progress import SILENT, Progress
-
-Ints = npt.NDArray[np.int64]
 
 TREES = 16
 LEAF = 256  # points of a leaf: at most this, at least half of it

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from scipy.fft import dctn
 
-UInt8 = npt.NDArray[np.uint8]
-Float32 = npt.NDArray[np.float32]
+from lesionlab.array_types import Float32, UInt8
 
 SIDE = 64  # pixels of a thumbnail
 SMALL = 32  # pixels of the picture that is described

@@ -22,8 +22,9 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
+from lesionlab.array_types import Bools, Float32
 from lesionlab.data.duplicates.align import oriented
-from lesionlab.data.duplicates.describe import SIDE, Float32
+from lesionlab.data.duplicates.describe import SIDE
 from lesionlab.data.duplicates.verification import SEEN, WORKERS, Candidates
 from lesionlab.progress import SILENT, Progress
 
@@ -40,7 +41,6 @@ STEPS = 4
 TILE = 16  # pixels
 PIECES = 8  # of a product, each so small that the linear algebra library wakes no threads for it
 Load = Callable[[int], Image.Image]
-Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def agreement(
     return DetailAgreement(score, _drift(one, two, mask) if score > SAME else 0.0)
 
 
-def _drift(still: Float32, moved: Float32, mask: Bool) -> float:
+def _drift(still: Float32, moved: Float32, mask: Bools) -> float:
     """Median distance, in pixels, by which single tiles would still have to be moved."""
     pictures = (moved, *np.gradient(moved))
     basis = np.stack([_tiles(np.asarray(p)) for p in pictures], axis=1)
@@ -140,7 +140,7 @@ def local_detail(grey: Float32) -> Float32:
     return detail
 
 
-def framed(grey: Float32) -> Bool:
+def framed(grey: Float32) -> Bools:
     """(S, S) the black bars or corners around a picture, and what their edge reaches into.
 
     Two pictures in one frame are not one picture, however well the frames agree.
@@ -148,7 +148,7 @@ def framed(grey: Float32) -> Bool:
     dark = np.pad(grey < BLACK, 1, constant_values=True)
     labels, _ = ndimage.label(dark)
     frame = (labels == labels[0, 0])[1:-1, 1:-1]
-    wide: Bool = ndimage.binary_dilation(frame, iterations=REACH) if frame.any() else frame
+    wide: Bools = ndimage.binary_dilation(frame, iterations=REACH) if frame.any() else frame
     return wide
 
 
@@ -158,7 +158,7 @@ def _grid(side: int) -> Float32:
     return grid
 
 
-def _laid(moving: Float32, motion: npt.NDArray[np.float64]) -> tuple[Float32, Bool]:
+def _laid(moving: Float32, motion: npt.NDArray[np.float64]) -> tuple[Float32, Bools]:
     """`moving` resampled by the affine `motion` (2, 3), and where it shows something."""
     side = moving.shape[0]
     middle = (side - 1) / 2

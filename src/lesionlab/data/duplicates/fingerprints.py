@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lesionlab.data.duplicates.describe import Float32, UInt8, descriptors, grey, thumbnail
+from lesionlab.array_types import Float32, UInt8
+from lesionlab.data.duplicates.describe import descriptors, grey, thumbnail
 from lesionlab.data.duplicates.exact import tally
 from lesionlab.data.duplicates.verification import WORKERS
 from lesionlab.data.images import open_image

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from lesionlab.array_types import Float32, Ints, UInt8
 from lesionlab.data.duplicates.align import (
-    Ints,
     align,
     correlation,
     laid_over,
@@ -22,7 +22,6 @@ from lesionlab.data.duplicates.align import (
     oriented,
     reachable,
 )
-from lesionlab.data.duplicates.describe import Float32, UInt8
 from lesionlab.platforms import usable_cpus
 from lesionlab.progress import SILENT, Progress
 

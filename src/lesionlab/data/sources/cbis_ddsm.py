@@ -44,7 +44,7 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
         except BadInput as error:
             rejected.append(Rejected(row["image_id"], str(error)))
     if not rows:
-        raise BadInput("no image of the tables is here", where=tree.origin,
+        raise BadInput("no image that the tables name was found", where=tree.origin,
                        remedy=rejected[0].reason)  # fmt: skip
     keep = [c for c in table.columns if c not in PATHS.values()]
     extra = [c for c in rows[0] if c not in table.columns]

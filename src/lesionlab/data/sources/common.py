@@ -90,7 +90,7 @@ def without_repeats(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list
     twice = unique.loc[unique["image_id"].duplicated(), "image_id"]
     if not twice.empty:
         raise BadInput(
-            f"image_id '{twice.iloc[0]}' stands in rows that contradict each other",
+            f"image_id '{twice.iloc[0]}' is in rows that contradict each other",
             where=where,
             remedy="keep one row for each image",
         )

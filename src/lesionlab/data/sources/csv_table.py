@@ -71,7 +71,9 @@ def _table_name(tree: Tree, given: Any) -> str:
         return names[0]
     names = tree.ending(".csv", ".tsv", ".tab")
     if len(names) != 1:
-        raise BadInput(f"{len(names)} tables", where=tree.origin, remedy="name one with --table")
+        raise BadInput(
+            f"{len(names)} tables were found", where=tree.origin, remedy="choose one with --table"
+        )
     return names[0]
 
 
@@ -93,9 +95,9 @@ def _roles(columns: list[str], options: Mapping[str, Any], where: str) -> dict[s
     for role in ("image", "label"):
         if role not in roles:
             raise BadInput(
-                f"which column holds the {role}s?",
+                f"the column of the {role}s was not recognised",
                 where=where,
-                remedy=f"say it with --{role}-column; there are {', '.join(columns[:12])}",
+                remedy=f"name it with --{role}-column; the columns are {', '.join(columns[:12])}",
             )
     return roles
 

@@ -104,7 +104,7 @@ def _refuse_without_images(
             raise BadInput(
                 f"class folder '{part + '/' if part else ''}{label}' holds no images",
                 where=tree.origin,
-                remedy="add images, remove it, or name the folders to take with --classes",
+                remedy="add images, remove the folder, or select folders with --classes",
             )
 
 
@@ -112,7 +112,8 @@ def _last_as_valid(table: pd.DataFrame, share: float, where: str) -> None:
     train = table["official_split"] == "train"
     if not 0 < share < 1 or not train.any() or (table["official_split"] == "valid").any():
         raise BadInput(
-            f"valid_last={share:g} needs a share between 0 and 1, a train folder and no valid one",
+            f"valid_last={share:g}: give a proportion between 0 and 1, and a source with a train "
+            "folder and no valid folder",
             where=where,
         )
     for _, rows in table[train].groupby("label"):

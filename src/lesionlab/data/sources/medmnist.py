@@ -61,7 +61,9 @@ def load(data: bytes, where: str) -> dict[str, npt.NDArray[Any]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(i.file_size for i in archive.infolist()) > MAX_BYTES:
-                raise BadInput("unpacks to too many bytes: a bomb", where=where)
+                raise BadInput(
+                    "unpacks to too many bytes: possibly a decompression bomb", where=where
+                )
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             arrays = {k: stored[k] for k in stored.files}
     except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
@@ -79,7 +81,7 @@ def load(data: bytes, where: str) -> dict[str, npt.NDArray[Any]]:
                 remedy="two-dimensional uint8 images with one label each are expected",
             )
         if labels.size != len(labels):
-            raise BadInput("several labels an image are not supported", where=where)
+            raise BadInput("several labels per image are not supported", where=where)
     return arrays
 
 

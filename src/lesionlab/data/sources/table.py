@@ -68,13 +68,13 @@ def recognised(tree: Tree) -> tuple[Source, str]:
     if len(sets) > 1:
         names = " and ".join(source.name for source, _ in sets)
         raise BadInput(
-            f"holds {names} together",
+            f"holds several data sets: {names}",
             where=tree.origin,
-            remedy=f"name the one to take: lesionlab import {sets[0][0].name} ...",
+            remedy=f"choose one: lesionlab import {sets[0][0].name} ...",
         )
     if not reasons:
         raise BadInput(
-            "no data set is recognised by its headers or layout",
+            "no known data set was recognised by headers or layout",
             where=tree.origin,
             remedy="name it (lesionlab import --help lists the sources), or use csv or folder",
         )

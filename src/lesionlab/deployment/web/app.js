@@ -13,8 +13,8 @@ const state = {
 const words = () => STRINGS[state.language];
 
 function preferred() {
-  const asked = navigator.languages ?? [navigator.language];
-  const first = asked.find((l) => LANGUAGES.includes(l.slice(0, 2).toLowerCase()));
+  const languages = navigator.languages ?? [navigator.language];
+  const first = languages.find((l) => LANGUAGES.includes(l.slice(0, 2).toLowerCase()));
   return first ? first.slice(0, 2).toLowerCase() : "en";
 }
 
@@ -23,10 +23,10 @@ function say(text) {
 }
 
 function option(value, text) {
-  const made = document.createElement("option");
-  made.value = value;
-  made.textContent = text;
-  return made;
+  const element = document.createElement("option");
+  element.value = value;
+  element.textContent = text;
+  return element;
 }
 
 function translate() {
@@ -38,7 +38,7 @@ function translate() {
   const other = LANGUAGES[(LANGUAGES.indexOf(state.language) + 1) % LANGUAGES.length];
   $("language").textContent = STRINGS[other].name;
   $("language").lang = other === "zh" ? "zh-Hans" : "en";
-  translateCase();
+  translateClinical();
   $("not").replaceChildren(...words().not.map((text) => {
     const line = document.createElement("li");
     line.textContent = text;
@@ -49,7 +49,7 @@ function translate() {
 }
 
 // What the model reads besides the image; fields that it does not read are not shown.
-function translateCase() {
+function translateClinical() {
   const facts = state.model?.facts;
   $("case").hidden = !facts;
   const choices = { sex: ["female", "male"], site: facts?.sites ?? [] };
@@ -65,14 +65,14 @@ function translateCase() {
   }
 }
 
-function known() {
+function clinicalInputs() {
   const facts = state.model.facts;
   return Object.fromEntries((facts?.columns ?? []).map((column) => [column, $(column).value]));
 }
 
 function chooseModel(id) {
   state.model = state.models.find((m) => m.id === id);
-  translateCase();
+  translateClinical();
   $("leaky").hidden = !state.model.leaky;
   $("synthetic").hidden = !state.model.synthetic;
   $("card").textContent = state.model.card;
@@ -111,7 +111,7 @@ async function take(file) {
   say(words().working);
   try {
     const [answer, bitmap] = await Promise.all([
-      engine.predict(file, state.model, known()),
+      engine.predict(file, state.model, clinicalInputs()),
       createImageBitmap(file).catch(() => null),
     ]);
     if (turn !== state.turn) return; // a newer image came meanwhile
@@ -216,8 +216,8 @@ function showSet(answer) {
 }
 
 function showSimilar(answer) {
-  const found = Object.entries(answer.similar ?? {});
-  const names = found.map(([c, n]) => fill(words().similarOne, n, className(words(), c)));
+  const classes = Object.entries(answer.similar ?? {});
+  const names = classes.map(([c, n]) => fill(words().similarOne, n, className(words(), c)));
   const text = names.join(words().list);
   $("similar").textContent = text ? fill(words().similar, text) : words().noSimilar;
 }

@@ -30,14 +30,14 @@ export async function models() {
   return (await ask("v1/models")).models;
 }
 
-// known: { age, sex, site } as text, "" where unknown
-export async function predict(file, model, known = {}) {
-  const given = Object.entries(known).filter(([, value]) => value !== "");
-  const query = new URLSearchParams([["model", model.id], ["heatmap", "true"], ...given]);
-  const said = await ask(`v1/predict?${query}`, {
+// clinical: { age, sex, site } as text, "" where unknown
+export async function predict(file, model, clinical = {}) {
+  const pairs = Object.entries(clinical).filter(([, value]) => value !== "");
+  const query = new URLSearchParams([["model", model.id], ["heatmap", "true"], ...pairs]);
+  const result = await ask(`v1/predict?${query}`, {
     method: "POST",
     headers: { "content-type": "application/octet-stream" },
     body: file,
   });
-  return said.predictions[0];
+  return result.predictions[0];
 }

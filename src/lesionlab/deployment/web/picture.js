@@ -65,17 +65,17 @@ export function evidence(cam, name) {
 export function heat(map) {
   const rows = map.length, columns = map[0].length;
   const most = Math.max(1e-9, ...map.flat());
-  const made = document.createElement("canvas");
-  made.width = columns;
-  made.height = rows;
-  const context = made.getContext("2d");
+  const grid = document.createElement("canvas");
+  grid.width = columns;
+  grid.height = rows;
+  const context = grid.getContext("2d");
   const image = context.createImageData(columns, rows);
   map.flat().forEach((value, i) => {
     const v = Math.max(0, value) / most;
     image.data.set([colour(v, 60, 235), colour(v, 10, 200), colour(v, 130, 40), 255 * v], 4 * i);
   });
   context.putImageData(image, 0, 0);
-  return made;
+  return grid;
 }
 
 function colour(v, low, high) {

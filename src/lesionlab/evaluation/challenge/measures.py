@@ -12,8 +12,8 @@ import numpy.typing as npt
 from sklearn.metrics import auc as trapezium
 from sklearn.metrics import roc_curve
 
+from lesionlab.array_types import Floats
 from lesionlab.evaluation import metrics
-from lesionlab.evaluation.predictions import Floats
 
 Truth = npt.NDArray[np.bool_]
 CUT = 0.5  # per-class decisions are `> 0.5`, whatever the other classes say

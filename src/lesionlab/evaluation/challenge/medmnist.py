@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput
 from lesionlab.evaluation import metrics
 from lesionlab.evaluation.challenge.tables import NUMBER, parse_numbers
-from lesionlab.evaluation.predictions import Floats, Ints
 
 Task = Literal["binary-class", "multi-class", "multi-label"]
 PARTS = ("train", "val", "test")

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput
 from lesionlab.evaluation import metrics
 from lesionlab.evaluation.challenge import measures
 from lesionlab.evaluation.challenge.formats import FORMATS, Format, Primary, format_of
 from lesionlab.evaluation.challenge.medmnist import read_medmnist, score_medmnist
-from lesionlab.evaluation.challenge.tables import Scored, read_scored
-from lesionlab.evaluation.predictions import Floats
+from lesionlab.evaluation.challenge.tables import ScoredSubmission, read_scored
 
 SCHEMA_VERSION = 1
 THRESHOLD = 0.5
@@ -92,7 +92,7 @@ def judge(challenge: str, truth: Path, prediction: Path, threshold: float | None
     return judge_table(form, read_scored(form, truth, prediction), threshold)
 
 
-def judge_table(form: Format, table: Scored, threshold: float | None = None) -> Judged:
+def judge_table(form: Format, table: ScoredSubmission, threshold: float | None = None) -> Judged:
     """Like `judge`, from tables that have been read."""
     if not table.weight.any():
         raise BadInput("no image of the truth has weight", remedy="see its column score_weight")
@@ -129,7 +129,7 @@ def judge_table(form: Format, table: Scored, threshold: float | None = None) -> 
     return Judged(score, table.columns, truth, table.score)
 
 
-def _primary(form: Format, table: Scored, weight: Floats) -> float:
+def _primary(form: Format, table: ScoredSubmission, weight: Floats) -> float:
     """The ranking number under these weights; over several columns the mean."""
     if form.primary == "balanced_accuracy":
         return measures.balanced_accuracy(table.truth, table.score, weight)
@@ -146,7 +146,7 @@ _METRICS: dict[Primary, Callable[[Floats, Floats, Floats], float]] = {
 
 
 def _parts(
-    form: Format, table: Scored, per_class: Mapping[str, Mapping[str, float]]
+    form: Format, table: ScoredSubmission, per_class: Mapping[str, Mapping[str, float]]
 ) -> dict[str, float]:
     """The further numbers that the challenge prints, under its own names."""
     areas = {name: row["auc"] for name, row in per_class.items()}
@@ -182,7 +182,7 @@ def _absence_notes(form: Format, absent: list[str]) -> list[str]:
     ]
 
 
-def _tie_note(form: Format, table: Scored) -> list[str]:
+def _tie_note(form: Format, table: ScoredSubmission) -> list[str]:
     if form.primary != "balanced_accuracy":
         return []
     best = table.score.max(axis=1, keepdims=True)

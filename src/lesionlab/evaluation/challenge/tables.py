@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.challenge.formats import WEIGHTS, Format
-from lesionlab.evaluation.predictions import Floats
 
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 WHOLE = re.compile(r"\s*[+-]?\d+\s*")
@@ -42,7 +42,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredSubmission:
     """Truth and scores of N images, in ascending order of their ids.
 
     `truth (N, K)` is 0 or 1, `score (N, K)` as submitted; the weights are `(N,)`.
@@ -57,7 +57,7 @@ class Scored:
     notes: tuple[str, ...] = ()
 
 
-def read_scored(form: Format, truth: Path, prediction: Path) -> Scored:
+def read_scored(form: Format, truth: Path, prediction: Path) -> ScoredSubmission:
     """Read both files and pair their rows by id.
 
     Raises `BadInput` for whatever the challenge's judge refuses, and for a truth that is none.
@@ -73,7 +73,7 @@ def read_scored(form: Format, truth: Path, prediction: Path) -> Scored:
     notes = [*told, *_order_note(form, known.index.tolist(), ids, str(prediction))]
     known = known.sort_index()
     score = table.loc[known.index, list(form.columns)].to_numpy("float64")
-    return Scored(
+    return ScoredSubmission(
         known.index.to_numpy(dtype=object),
         form.columns,
         known[list(form.truth)].to_numpy("float64"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lesionlab.array_types import Floats
 from lesionlab.evaluation.operating_point import score_of
 from lesionlab.reporting.content import (
     Block,
@@ -20,7 +21,7 @@ from lesionlab.reporting.content import (
 from lesionlab.reporting.language import Language, measure_text, share
 from lesionlab.reporting.plots import Point, reliability
 from lesionlab.reporting.sections.curves import MALIGNANT, main_score
-from lesionlab.reporting.svg import Axis, Floats, Frame
+from lesionlab.reporting.svg import Axis, Frame
 
 HISTOGRAM_BINS = 40
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from lesionlab.array_types import Floats
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.decision_curve import decision_curve
 from lesionlab.reporting.content import Chart, Json, Paragraph, ReportContent, Section, Table
 from lesionlab.reporting.explorer import malignant_scores
 from lesionlab.reporting.language import Language
 from lesionlab.reporting.plots import Curve, curve_plot
-from lesionlab.reporting.svg import Axis, Floats, Frame
+from lesionlab.reporting.svg import Axis, Frame
 
 TABLE_AT = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

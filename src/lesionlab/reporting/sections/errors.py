@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 
 import numpy as np
-import numpy.typing as npt
 
-from lesionlab.evaluation.predictions import Ints, Predictions
+from lesionlab.array_types import Bools, Ints
+from lesionlab.evaluation.predictions import Predictions
 from lesionlab.reporting.content import (
     Block,
     Paragraph,
@@ -21,7 +21,6 @@ from lesionlab.reporting.language import Language, share
 
 LIMIT = 60  # pictures in a report: with about 4 kB each they stay below 350 kB
 SHARES = {"missed": 24, "alarm": 18, "confused": 18}
-Bools = npt.NDArray[np.bool_]
 
 
 def section(content: ReportContent, words: Language) -> Section | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lesionlab.array_types import Floats
 from lesionlab.reporting.content import (
     Block,
     Chart,
@@ -18,7 +19,7 @@ from lesionlab.reporting.content import (
 )
 from lesionlab.reporting.language import Language
 from lesionlab.reporting.plots import Curve, curve_plot
-from lesionlab.reporting.svg import Axis, Floats, Frame, nice_ticks
+from lesionlab.reporting.svg import Axis, Frame, nice_ticks
 
 METRIC_PREFIX = "valid_"
 ROWS = 40  # of the table behind the curves

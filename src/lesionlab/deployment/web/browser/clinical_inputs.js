@@ -2,10 +2,10 @@
 
 const SEXES = ["female", "male"];
 
-// known: { age, sex, site } as text, "" or absent where unknown -> (F,) float32
-export function encodeClinical(known, coding) {
+// clinical: { age, sex, site } as text, "" or absent where unknown -> (F,) float32
+export function encodeClinical(clinical, coding) {
   const codes = coding.columns.flatMap((column) => {
-    const value = known[column] ?? "";
+    const value = clinical[column] ?? "";
     if (column === "age") {
       return value === "" ? [0, 1] : [(Number(value) - coding.age_mean) / coding.age_sd, 0];
     }

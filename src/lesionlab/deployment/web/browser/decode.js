@@ -25,9 +25,9 @@ export async function decode(file) {
     if (head.components === 4) throw new Unreadable("CMYK: convert it to RGB first");
     if (!head.ended) throw new Unreadable("truncated or corrupt");
     // false: the pixels as stored; prepare.js turns them
-    const made = await decodeJpeg(bytes.buffer, { preserveOrientation: false }).catch(() => null);
-    if (!made) throw new Unreadable("truncated or corrupt");
-    return { image: plain(made.width, made.height, made.data), orientation: head.orientation };
+    const jpeg = await decodeJpeg(bytes.buffer, { preserveOrientation: false }).catch(() => null);
+    if (!jpeg) throw new Unreadable("truncated or corrupt");
+    return { image: plain(jpeg.width, jpeg.height, jpeg.data), orientation: head.orientation };
   }
   return { image: await byBrowser(file, kind, bytes), orientation: 1 };
 }
@@ -57,7 +57,7 @@ function checkSize(width, height) {
 // Size, components and EXIF orientation from the segments before the first scan.
 export function jpegHeader(b) {
   const view = new DataView(b.buffer, b.byteOffset, b.byteLength);
-  const found = { width: 0, height: 0, components: 0, orientation: 1, ended: endsWell(b) };
+  const header = { width: 0, height: 0, components: 0, orientation: 1, ended: endsWell(b) };
   let at = 2;
   while (at + 4 <= b.length) {
     if (b[at] !== 0xff) break;
@@ -67,15 +67,15 @@ export function jpegHeader(b) {
     const length = view.getUint16(at + 2);
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame && at + 10 <= b.length) {
-      found.height = view.getUint16(at + 5);
-      found.width = view.getUint16(at + 7);
-      found.components = b[at + 9];
+      header.height = view.getUint16(at + 5);
+      header.width = view.getUint16(at + 7);
+      header.components = b[at + 9];
     }
-    if (marker === 0xe1) found.orientation = exifOrientation(b, at + 4, at + 2 + length);
+    if (marker === 0xe1) header.orientation = exifOrientation(b, at + 4, at + 2 + length);
     at += 2 + length;
   }
-  if (!found.width || !found.height) throw new Unreadable("truncated or corrupt");
-  return found;
+  if (!header.width || !header.height) throw new Unreadable("truncated or corrupt");
+  return header;
 }
 
 // A JPEG cut off in its scan has no end marker; decoders fill the rest with grey.

@@ -64,7 +64,7 @@ function readArrays(info, buffers) {
 
 // The picture of deployment/predictor.py: the runtime must say what it said at the export.
 async function selfTest() {
-  const { preprocessing: how, self_test: wanted, precision } = loaded.info;
+  const { preprocessing: how, self_test: expected, precision } = loaded.info;
   const pixels = new Uint8Array(how.size * how.size * how.channels);
   for (let y = 0; y < how.size; y++) {
     for (let x = 0; x < how.size; x++) {
@@ -75,17 +75,17 @@ async function selfTest() {
     }
   }
   const { logits } = await run(pixels, {});
-  const limit = (precision === "int8" ? 0.5 : 1e-3) * Math.max(1, ...wanted.map(Math.abs));
-  const difference = Math.max(...wanted.map((w, k) => Math.abs(w - logits[k])));
+  const limit = (precision === "int8" ? 0.5 : 1e-3) * Math.max(1, ...expected.map(Math.abs));
+  const difference = Math.max(...expected.map((w, k) => Math.abs(w - logits[k])));
   if (!(difference <= limit)) throw new Error(`the self-test differs by ${difference}`);
 }
 
-async function run(pixels, known) {
+async function run(pixels, clinical) {
   const { info, session } = loaded, how = info.preprocessing;
   const shape = [1, how.channels, how.size, how.size];
   const feeds = { images: new ort.Tensor("float32", normalise(pixels, how), shape) };
   if (info.facts) {
-    const facts = encodeClinical(known, info.facts);
+    const facts = encodeClinical(clinical, info.facts);
     feeds.facts = new ort.Tensor("float32", facts, [1, facts.length]);
   }
   const out = await session.run(feeds);
@@ -112,10 +112,10 @@ export async function pixelsOf(file) {
   return prepare(image, orientation, loaded.info.preprocessing);
 }
 
-export async function predict(file, model, known = {}) {
+export async function predict(file, model, clinical = {}) {
   const { info, arrays } = loaded;
   if (info.training.regions) throw new Error("this model has learnt from regions: use a program");
-  const { logits, embedding, cam } = await run(await pixelsOf(file), known);
-  const said = answer(info, arrays, logits, embedding, info.operating_points[0] ?? null);
-  return { name: file.name ?? "", ...said, cam };
+  const { logits, embedding, cam } = await run(await pixelsOf(file), clinical);
+  const result = answer(info, arrays, logits, embedding, info.operating_points[0] ?? null);
+  return { name: file.name ?? "", ...result, cam };
 }

@@ -28,11 +28,11 @@ export function half(bits) {
 }
 
 export function unitRows({ shape, data }) {
-  const [n, size] = shape, made = new Float32Array(data.length);
+  const [n, size] = shape, output = new Float32Array(data.length);
   for (let r = 0; r < n; r++) {
     const row = data.subarray(r * size, (r + 1) * size);
     const length = Math.max(Math.sqrt(row.reduce((s, v) => s + v * v, 0)), 1e-12);
-    row.forEach((v, i) => { made[r * size + i] = v / length; });
+    row.forEach((v, i) => { output[r * size + i] = v / length; });
   }
-  return { shape, data: made };
+  return { shape, data: output };
 }

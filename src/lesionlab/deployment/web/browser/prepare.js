@@ -63,38 +63,38 @@ function upright({ width, height, pixels }, orientation) {
   const [transposed, leftRight, topBottom] = TURNS[orientation] ?? TURNS[1];
   if (!transposed && !leftRight && !topBottom) return { width, height, pixels };
   const [w, h] = transposed ? [height, width] : [width, height];
-  const made = new Uint8Array(pixels.length);
+  const output = new Uint8Array(pixels.length);
   for (let y = 0; y < h; y++) {
     for (let x = 0; x < w; x++) {
       const u = leftRight ? w - 1 - x : x, v = topBottom ? h - 1 - y : y;
       const from = 3 * (transposed ? u * width + v : v * width + u), to = 3 * (y * w + x);
-      made[to] = pixels[from];
-      made[to + 1] = pixels[from + 1];
-      made[to + 2] = pixels[from + 2];
+      output[to] = pixels[from];
+      output[to + 1] = pixels[from + 1];
+      output[to + 2] = pixels[from + 2];
     }
   }
-  return { width: w, height: h, pixels: made };
+  return { width: w, height: h, pixels: output };
 }
 
 function crop(pixels, width, channels, left, top, side) {
-  const made = new Uint8Array(side * side * channels);
+  const output = new Uint8Array(side * side * channels);
   for (let y = 0; y < side; y++) {
     const start = ((top + y) * width + left) * channels;
-    made.set(pixels.subarray(start, start + side * channels), y * side * channels);
+    output.set(pixels.subarray(start, start + side * channels), y * side * channels);
   }
-  return made;
+  return output;
 }
 
 // (size, size, C) uint8 -> (1, C, size, size) float32, rounded as float32 at every step.
 export function normalise(pixels, how) {
   const f = Math.fround, area = how.size * how.size;
-  const made = new Float32Array(pixels.length);
+  const output = new Float32Array(pixels.length);
   for (let c = 0; c < how.channels; c++) {
     const mean = f(how.mean[c]), std = f(how.std[c]);
     for (let i = 0; i < area; i++) {
       const scaled = f(pixels[i * how.channels + c] / 255);
-      made[c * area + i] = f(f(scaled - mean) / std);
+      output[c * area + i] = f(f(scaled - mean) / std);
     }
   }
-  return made;
+  return output;
 }

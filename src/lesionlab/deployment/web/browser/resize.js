@@ -73,7 +73,7 @@ export function resize(pixels, width, height, channels, outWidth, outHeight, int
 
 function horizontal(pixels, width, height, channels, outWidth, interpolation) {
   const rows = coefficients(width, outWidth, interpolation);
-  const made = new Uint8Array(outWidth * height * channels);
+  const output = new Uint8Array(outWidth * height * channels);
   for (let y = 0; y < height; y++) {
     const line = y * width * channels;
     for (let x = 0; x < outWidth; x++) {
@@ -82,25 +82,25 @@ function horizontal(pixels, width, height, channels, outWidth, interpolation) {
         let sum = HALF;
         let place = line + first * channels + c;
         for (let i = 0; i < fixed.length; i++, place += channels) sum += pixels[place] * fixed[i];
-        made[(y * outWidth + x) * channels + c] = clip8(sum);
+        output[(y * outWidth + x) * channels + c] = clip8(sum);
       }
     }
   }
-  return made;
+  return output;
 }
 
 function vertical(pixels, width, height, channels, outHeight, interpolation) {
   const rows = coefficients(height, outHeight, interpolation);
   const stride = width * channels;
-  const made = new Uint8Array(stride * outHeight);
+  const output = new Uint8Array(stride * outHeight);
   for (let y = 0; y < outHeight; y++) {
     const { first, fixed } = rows[y];
     for (let x = 0; x < stride; x++) {
       let sum = HALF;
       let place = first * stride + x;
       for (let i = 0; i < fixed.length; i++, place += stride) sum += pixels[place] * fixed[i];
-      made[y * stride + x] = clip8(sum);
+      output[y * stride + x] = clip8(sum);
     }
   }
-  return made;
+  return output;
 }
