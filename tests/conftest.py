@@ -23,8 +23,10 @@ ABSENT = "the real files (../shared/data) are not here"
 FIRST = (
     "tests/api/test_explain.py",
     "tests/training/test_resume.py",
-    "tests/models/test_weights.py",
-    "tests/test_cli.py",
+    "tests/experiments/test_ensemble.py",
+    "tests/experiments/test_repeat.py",
+    "tests/deployment/test_export.py",
+    "tests/data/audit/test_faults.py",
 )
 
 

@@ -95,6 +95,7 @@ def test_a_head_that_only_looks_linear_gets_no_map() -> None:
     assert not has_cam(Classifier(model.body, Most(), model.head, "linear").eval(), images)
 
 
+@pytest.mark.slow  # networks of full size
 @pytest.mark.parametrize(
     ("name", "wanted"), [("mobilenetv2_100", -0.5), ("tf_efficientnet_lite0", 0.5)]
 )
