@@ -40,7 +40,7 @@ def cheaply() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attribution, "NOISY", 2)
         patch.setattr(attribution, "PATCHES", 4)
-        patch.setattr(study, "FEWEST_PLACES", 2)
+        patch.setattr(study, "MINIMUM_PLACES", 2)
         yield
 
 
@@ -90,7 +90,7 @@ def test_every_method_has_its_numbers(explained: dict) -> None:
 def test_a_map_of_too_few_places_does_not_point(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "FEWEST_PLACES", 3)  # as it ships
+    monkeypatch.setattr(study, "MINIMUM_PLACES", 3)  # as it ships
     asked = {"limit": 3, "checks": 2, "threads": 1, "out": tmp_path}
     told = explain(trained / "run", methods=("cam", "saliency"), **asked)
     rows = {r["name"]: r for r in told["study"]}

@@ -94,7 +94,7 @@ def test_too_few_to_say(predictions: Predictions, metadata: pd.DataFrame) -> Non
         metadata,
         malignant=("mel",),
         attributes=["source"],
-        fewest=10,
+        minimum=10,
         resampling=Resampling(50),
     )[0]
     assert fewer.levels[1].note == ""

@@ -7,7 +7,6 @@ import pytest
 
 from lesionlab.evaluation.intervals import MINIMUM_GROUPS
 from lesionlab.explanation.statistics import (
-    FEWEST_MEAN,
     SHARE,
     SIGNED,
     balanced_measure,
@@ -72,9 +71,10 @@ def test_one_lesion_with_forty_images_is_worth_one_lesion() -> None:
 
 
 PROPORTION = MINIMUM_GROUPS["proportion"]
+MEAN_OF_MAPS = MINIMUM_GROUPS["mean_of_maps"]
 
 
-@pytest.mark.parametrize(("measured", "needed"), [(mean_measure, FEWEST_MEAN),
+@pytest.mark.parametrize(("measured", "needed"), [(mean_measure, MEAN_OF_MAPS),
                                                   (hit_measure, PROPORTION)])  # fmt: skip
 def test_equal_groups_count_fully(measured, needed: int) -> None:
     values = np.random.default_rng(0).random(3 * needed)

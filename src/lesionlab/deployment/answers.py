@@ -1,7 +1,8 @@
 """What a person or a program is told about one image: probabilities and what follows.
 
 `Answer` is the one definition of a prediction's fields: the server's JSON and its OpenAPI
-description, the JSON of `predict` and the columns of its CSV all come from it.
+description, the JSON of `predict` and the columns of its CSV all come from it. What is said of the
+request or the file (name, error, heat map, time) stands in `server_schema` and `batch`.
 """
 
 from __future__ import annotations

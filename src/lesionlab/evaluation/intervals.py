@@ -28,6 +28,8 @@ MINIMUM_GROUPS = {
     "mean_over_classes": 5,
     "mean_over_two_or_mixed": 20,  # two classes, or groups that hold several
     "calibration": 30,
+    "subgroup": 20,  # of either kind, malignant and benign
+    "mean_of_maps": 10,  # means over explained images; tests/explanation holds it
 }
 MOST_UNDEFINED = 0.05  # of the replicates; with more, the others no longer stand for all
 

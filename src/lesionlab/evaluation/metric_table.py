@@ -4,6 +4,7 @@ A metric needs its function (in `confusion`, `metrics` or `ranking`), its row in
 words (`metric.<name>`) in the two tables of strings. It then stands in `metrics.json`, on the
 command line, in the report and, where it is watched, in the history of a training run. An
 attribute of `HeadlineMeasures` makes its name known to editors.
+A metric whose interval is of no family below needs that family in `headline` and `measured` too.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import pandas as pd
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import Resampling, group_codes
 from lesionlab.evaluation.intervals import (
+    MINIMUM_GROUPS,
     Measure,
     proportion_measure,
     too_few,
@@ -25,7 +26,6 @@ from lesionlab.evaluation.primary import Primary, measured, primary_of
 SCHEMA_VERSION = 1
 UNKNOWN = "unknown"
 RESAMPLING = Resampling(1000)
-FEWEST = 20  # groups of each kind (malignant and benign) below which nothing is said of a subgroup
 MOST_LEVELS = 12  # the rarest further ones are counted together as "other"
 AGE_BANDS = (0, 30, 45, 60, 75)
 SIDES = (256, 512, 1024, 2048)  # shorter side of the image in pixels
@@ -67,7 +67,7 @@ class Attribute:
 
     name: str
     metric: str
-    fewest: int
+    minimum: int
     everybody: Subgroup
     levels: tuple[Subgroup, ...]
     unknown: int
@@ -78,7 +78,7 @@ class Attribute:
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
             "metric": self.metric,
-            "fewest": self.fewest,
+            "fewest": self.minimum,
             "everybody": self.everybody.to_json(),
             "levels": [s.to_json() for s in self.levels],
             "unknown": self.unknown,
@@ -93,7 +93,7 @@ def subgroups(
     attributes: Sequence[str] | None = None,
     metric: str | None = None,
     threshold: float | None = None,
-    fewest: int = FEWEST,
+    minimum: int = MINIMUM_GROUPS["subgroup"],
     resampling: Resampling = RESAMPLING,
 ) -> tuple[Attribute, ...]:
     """The metric, its interval and calibration in every subgroup.
@@ -116,7 +116,7 @@ def subgroups(
         metric = "malignant_roc_auc" if malignant else "roc_auc"
     primary = primary_of(metric, data.classes, malignant)
     mask = np.isin(np.array(data.classes, dtype=object), list(malignant))
-    options = _Options(primary, malignant, mask, threshold, fewest, resampling)
+    options = _Options(primary, malignant, mask, threshold, minimum, resampling)
     everybody = _measured(data, "all", options)
     found = []
     for name in resampling.progress(names, "subgroups", len(names)):
@@ -126,7 +126,7 @@ def subgroups(
             continue
         rows = tuple(_measured(data.take(level == v), v, options) for v in _ordered(level))
         unknown = int((level == UNKNOWN).sum())
-        found.append(Attribute(name, metric, fewest, everybody, rows, unknown))
+        found.append(Attribute(name, metric, minimum, everybody, rows, unknown))
     return tuple(found)
 
 
@@ -136,7 +136,7 @@ class _Options:
     malignant: tuple[str, ...]
     mask: npt.NDArray[np.bool_]
     threshold: float | None
-    fewest: int
+    minimum: int
     resampling: Resampling
 
 
@@ -224,13 +224,13 @@ def _measured(data: Predictions, level: str, o: _Options) -> Subgroup:
     kinds = [is_malignant, ~is_malignant] if o.malignant else _classes(data)
     scarcer = min((len(np.unique(codes[rows])) for rows in kinds), default=0)
     score = data.y_prob[:, o.mask].sum(axis=1)
-    needed = o.fewest if scarcer >= o.fewest else n_groups + 1  # few of a kind: no interval
+    needed = o.minimum if scarcer >= o.minimum else n_groups + 1  # few of a kind: no interval
     shown = bool(o.malignant) and len(data) > 0
     no_gap = Measure(None, None, None, len(data), "undefined: no malignant class")
     gap = is_malignant - score
     at: tuple[Measure | None, Measure | None] = (None, None)
     if shown and o.threshold is not None:
-        at = _at_threshold(is_malignant, score >= o.threshold, codes, scarcer >= o.fewest)
+        at = _at_threshold(is_malignant, score >= o.threshold, codes, scarcer >= o.minimum)
     return Subgroup(
         level,
         len(data),
@@ -243,7 +243,7 @@ def _measured(data: Predictions, level: str, o: _Options) -> Subgroup:
         float(score.mean()) if shown else None,
         float(is_malignant.mean()) if shown else None,
         *at,
-        "" if scarcer >= o.fewest else "too few to say",
+        "" if scarcer >= o.minimum else "too few to say",
     )
 
 
@@ -271,10 +271,10 @@ def _metric(data: Predictions, scarcer: int, o: _Options) -> Measure:
     """The metric with its interval, or its value alone, or nothing, with the reason."""
     if len(np.unique(data.y_true)) < 2 or scarcer == 0:
         return Measure(None, None, None, len(data), "undefined: one kind of case only")
-    resamples = o.resampling.resamples if scarcer >= o.fewest else 20
+    resamples = o.resampling.resamples if scarcer >= o.minimum else 20
     seed = o.resampling.seed
     found = measured(data, o.primary, o.malignant, resamples=resamples, seed=seed)
     result = o.primary.measure(found)
-    if scarcer < o.fewest and result.value is not None:
-        return too_few(result.value, len(data), scarcer, o.fewest)
+    if scarcer < o.minimum and result.value is not None:
+        return too_few(result.value, len(data), scarcer, o.minimum)
     return result

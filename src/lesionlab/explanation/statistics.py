@@ -30,7 +30,6 @@ from lesionlab.evaluation.intervals import (
     too_few,
 )
 
-FEWEST_MEAN = 10  # effective groups below which a mean has no interval; tests/explanation holds it
 FLAT = 1e-6  # range of a map, as a share of its largest value, below which it is rounding
 SHARE, SIGNED = (0.0, 1.0), (-1.0, 1.0)  # bounds of shares; of correlations and differences
 Bounds = tuple[float, float]
@@ -42,7 +41,7 @@ def mean_measure(
     """The mean of `values (N,)` with a t interval whose unit is the group; NaN is left out.
 
     With `bounds` the interval is made on the logit scale between them and stays inside. Below
-    `FEWEST_MEAN` effective groups there is too little to say.
+    `MINIMUM_GROUPS["mean_of_maps"]` effective groups there is too little to say.
 
     >>> m = mean_measure(np.arange(20.0), np.arange(20).astype(object))
     >>> round(m.value, 2), round(m.low, 2), round(m.high, 2)
@@ -66,8 +65,8 @@ def ratio_measure(
     if not total > 0:
         return Measure(None, None, None, 0, "undefined: no case")
     value, worth = float(a.sum()) / total, effective_groups(d)
-    if worth < FEWEST_MEAN - 1e-9:
-        return too_few(value, n, worth, FEWEST_MEAN)
+    if worth < MINIMUM_GROUPS["mean_of_maps"] - 1e-9:
+        return too_few(value, n, worth, MINIMUM_GROUPS["mean_of_maps"])
     limits = _limits(value, _variance(a - value * d, total), worth, bounds)
     return measure(value, limits.low, limits.high, n, f"{limits.method}, {m} groups")
 

@@ -38,7 +38,7 @@ from lesionlab.models.classifier import Classifier
 from lesionlab.progress import SILENT, Progress
 
 ENLARGED = ("cam", "gradcam")  # maps of a layer's few places
-FEWEST_PLACES = 3  # a side: the highest point of an enlarged 2 x 2 map is always in a corner
+MINIMUM_PLACES = 3  # a side: the highest point of an enlarged 2 x 2 map is always in a corner
 POINTING = ("pointing", "pointing_shuffled", "pointing_gain")
 CHUNK = 64  # images whose maps are in memory at once
 
@@ -234,7 +234,7 @@ def _method(
         **(_added_up(subject, few, asked) if name == completeness.NAME else {}),
     }
     grid = _places(subject, asked.rows[:1]) if name in ENLARGED else None
-    if grid is not None and min(grid) < FEWEST_PLACES:
+    if grid is not None and min(grid) < MINIMUM_PLACES:
         measures |= dict.fromkeys(POINTING)
     return MethodRow(
         name,

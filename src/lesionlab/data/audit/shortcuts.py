@@ -27,7 +27,7 @@ from lesionlab.data.randomness import philox
 from lesionlab.progress import SILENT, Progress
 
 FOLDS = 5
-FEWEST = 10  # groups of a class, below which it is left out
+MINIMUM_GROUPS = 10  # groups of a class, below which it is left out
 MOST = 12_000  # rows looked at; beyond, whole groups are drawn
 REPLICATES = 200
 SUSPECT = 0.65  # lower end of the interval from which on a finding is a warning
@@ -63,7 +63,7 @@ def check_shortcuts(material: Material, progress: Progress = SILENT) -> Iterator
             "shortcuts",
             "note",
             "Label shortcuts: too few to say",
-            f"Fewer than two classes have {FEWEST} groups.",
+            f"Fewer than two classes have {MINIMUM_GROUPS} groups.",
         )
         return
     features = _features(material).iloc[rows]
@@ -81,7 +81,7 @@ def _rows(material: Material) -> tuple[Ints, tuple[str, ...]]:
     labels = material.table["label"].to_numpy(str)
     pairs = pd.DataFrame({"label": labels, "group": material.groups}).drop_duplicates()
     counts = pairs["label"].value_counts()
-    classes = tuple(c for c in material.dataset.info.classes if counts.get(c, 0) >= FEWEST)
+    classes = tuple(c for c in material.dataset.info.classes if counts.get(c, 0) >= MINIMUM_GROUPS)
     readable = (material.measured.table["reason"] == "").to_numpy()
     rows = np.flatnonzero(np.isin(labels, classes) & readable)
     if len(rows) > MOST:
