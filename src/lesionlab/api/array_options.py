@@ -105,7 +105,7 @@ def _wrong(name: str, value: object, remedy: str) -> BadInput:
 
 
 CHECKS: dict[str, Check] = {
-    "split": _one_of("part", SPLITS),
+    "split": _one_of("split", SPLITS),
     "unit": _one_of("unit", tuple(AGGREGATION), optional=False),
     "policy": _one_of("policy", tuple(POLICIES)),
     "target": _number("give a number, e.g. 0.95"),
