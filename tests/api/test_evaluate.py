@@ -210,7 +210,7 @@ def test_a_table_from_anybody(table: Path) -> None:
 def test_a_table_said_to_be_validation_may_choose(table: Path) -> None:
     result = evaluate(table, malignant=("mel", "bcc"), split="valid", policy="youden", **FAST)
     assert result["operating_points"][0]["chosen"]["chosen_on"] == "valid"
-    with pytest.raises(BadInput, match="give --split valid"):
+    with pytest.raises(BadInput, match="say --split valid"):
         evaluate(table, malignant=("mel", "bcc"), policy="youden", **FAST)
     fixed = evaluate(table, malignant=("mel", "bcc"), threshold=0.2, **FAST)
     assert fixed["operating_points"][0]["threshold"] == 0.2
@@ -291,7 +291,7 @@ def test_outside_images_are_mapped_and_siblings_left_out(run: Path, tmp_path: Pa
     assert kept.info.classes == CLASSES
     said = "; ".join(notes)
     assert "'SCC' (1 images) has no counterpart" in said
-    assert "2 images stand in the run's own data set" in said
+    assert "2 images are also in the data set of the run" in said
     with pytest.raises(BadInput, match="no image remains"):
         comparable(Dataset(tmp_path, table.iloc[3:], info), opened)
 

@@ -65,7 +65,7 @@ def test_parts_and_class_indices(dataset: Dataset) -> None:
     found = read_dataset(dataset.folder)
     assert found.part("test")["image_id"].tolist() == ["d", "c"]
     assert found.label_indices(found.part("test")).tolist() == [1, 0]
-    with pytest.raises(BadInput, match=r"no images in part 'tset'.*'test'"):
+    with pytest.raises(BadInput, match=r"no images in split 'tset'.*'test'"):
         found.part("tset")
     with pytest.raises(BadInput, match=r"has not been split.*lesionlab split"):
         with_table(found, found.table.assign(split="")).part("test")
@@ -174,5 +174,5 @@ def test_in_order_sorts_by_image_id_and_rows_of_counts_there(tmp_path: Path) -> 
     assert dataset.table["image_id"].tolist() == ["a", "b", "c"]
     assert dataset.table.index.tolist() == [0, 1, 2]
     assert dataset.rows_of("test").tolist() == [1, 2]
-    with pytest.raises(BadInput, match="no images in part 'valid'"):
+    with pytest.raises(BadInput, match="no images in split 'valid'"):
         dataset.rows_of("valid")

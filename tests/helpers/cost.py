@@ -105,7 +105,8 @@ class Costs:
         }
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        here = {"fixtures": self.fixtures, "modules": self.modules, "total": cpu_seconds()}
+        modules = dict(self.modules)  # xdist carries plain types alone
+        here = {"fixtures": self.fixtures, "modules": modules, "total": cpu_seconds()}
         if hasattr(session.config, "workeroutput"):
             session.config.workeroutput["cost"] = here
             return
