@@ -10,10 +10,11 @@ import pytest
 from lesionlab.errors import BadInput
 from lesionlab.evaluation import metrics
 from lesionlab.evaluation.compare import CONDITIONAL, Comparison, compare_predictions, verdict
+from lesionlab.evaluation.difference import _partial, _precision
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.paired import delong_difference
 from lesionlab.evaluation.predictions import Predictions
-from lesionlab.evaluation.primary import PRIMARIES, _partial, _precision, primary_of
+from lesionlab.evaluation.primary import PRIMARIES, primary_of
 
 TWO, THREE = ("benign", "malignant"), ("mel", "nv", "bkl")
 

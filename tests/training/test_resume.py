@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lesionlab.config import Settings
 from lesionlab.errors import Interrupted
@@ -453,3 +454,12 @@ def test_two_signals_end_it_at_once_and_it_is_still_whole(
     assert os.WTERMSIG(status) == signal.SIGTERM
     resume(out, machine=machine)
     assert outcome(out) == outcome(reference)
+
+
+def test_other_work_in_the_process_may_change_the_threads(
+    data: Path, tiny: Any, machine: Machine, reference: Path, outcome: Any, tmp_path: Path
+) -> None:
+    torch.set_num_threads(machine.threads + 1)
+    train(data, tiny(), tmp_path / "run", machine=machine)
+    assert torch.get_num_threads() == machine.threads
+    assert outcome(tmp_path / "run") == outcome(reference)

@@ -230,7 +230,7 @@ def test_a_sheet_that_cannot_be_written_is_one_line(data: Path, tiny: Recipe) ->
         ({"precision": "float16"}, "float16 training needs a GPU"),
         (
             {"model": CONCAT, "micro_batch": 1},
-            "stage all needs at least two images; .*micro_batch",
+            "stage all needs at least two images per micro-batch; .*micro_batch",
         ),
         ({"model": CONCAT, "batch_size": 1}, "batch_size: .*stage head needs at least two images"),
         (

@@ -40,7 +40,7 @@ from lesionlab.run_folder import (
     read_run,
     refuse_unfinished,
 )
-from lesionlab.training.calibration import read_calibration
+from lesionlab.training.run_calibration import read_calibration
 
 BESIDE = {"test": ("valid", "train"), "valid": ("train",), "train": ("valid",), "calib": ("valid",)}
 

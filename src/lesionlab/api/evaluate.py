@@ -11,8 +11,8 @@ from lesionlab.api.evaluate_arrays import CalibratingArrays, Part, Prior, evalua
 from lesionlab.api.evaluate_stored import Source, evaluate_stored
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.arrays import Array
-from lesionlab.evaluation.conformal import ALPHA
 from lesionlab.evaluation.from_arrays import Groups, Label
+from lesionlab.evaluation.policies import DEFAULT_ALPHA
 from lesionlab.evaluation.units import Unit
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.array_evaluation import ArrayEvaluation
@@ -33,7 +33,7 @@ def evaluate(
     calib: Path | str | None = None,
     calibration: str | None = None,
     sets: str | None = None,
-    alpha: float = ALPHA,
+    alpha: float = DEFAULT_ALPHA,
     rare: Literal["refuse", "include"] = "refuse",
     prevalences: Sequence[float] = (),
     data: Path | str | None = None,
@@ -67,7 +67,7 @@ def evaluate(
     calib: CalibratingArrays | None = None,
     calibration: str | None = None,
     sets: str | None = None,
-    alpha: float = ALPHA,
+    alpha: float = DEFAULT_ALPHA,
     rare: Literal["refuse", "include"] = "refuse",
     prevalences: Sequence[float] = (),
     title: str = "arrays",

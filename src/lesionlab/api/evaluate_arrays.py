@@ -16,7 +16,7 @@ from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.arrays import Array, text
 from lesionlab.evaluation.bootstrap import Resampling
-from lesionlab.evaluation.conformal import ALPHA, SetOptions, sets_of
+from lesionlab.evaluation.conformal import SetOptions, sets_of
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.from_arrays import (
     FromArrays,
@@ -25,6 +25,7 @@ from lesionlab.evaluation.from_arrays import (
     predictions_from_arrays,
 )
 from lesionlab.evaluation.locked_points import Choice, operating_points
+from lesionlab.evaluation.policies import DEFAULT_ALPHA
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.recalibration import calibrating_rows, recalibrated
 from lesionlab.evaluation.subject import Subject
@@ -66,7 +67,7 @@ def evaluate_arrays(
     calib: CalibratingArrays | None = None,
     calibration: str | None = None,
     sets: str | None = None,
-    alpha: float = ALPHA,
+    alpha: float = DEFAULT_ALPHA,
     rare: Literal["refuse", "include"] = "refuse",
     prevalences: Sequence[float] = (),
     title: str = "arrays",

@@ -14,10 +14,11 @@ from lesionlab.api.outside import of_outside
 from lesionlab.data import ledger
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.bootstrap import Resampling
-from lesionlab.evaluation.conformal import ALPHA, SetOptions, sets_of
+from lesionlab.evaluation.conformal import SetOptions, sets_of
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.locked_points import Choice, operating_points, store_points
 from lesionlab.evaluation.operating_point import OperatingPoint
+from lesionlab.evaluation.policies import DEFAULT_ALPHA
 from lesionlab.evaluation.predictions import Predictions, write_predictions
 from lesionlab.evaluation.readers import compare_with_readers, published_points
 from lesionlab.evaluation.repeats import names_of, over_runs, refuse_other_tasks, repeated_runs
@@ -49,7 +50,7 @@ def evaluate_stored(
     calib: Path | str | None = None,
     calibration: str | None = None,
     sets: str | None = None,
-    alpha: float = ALPHA,
+    alpha: float = DEFAULT_ALPHA,
     rare: Literal["refuse", "include"] = "refuse",
     prevalences: Sequence[float] = (),
     data: Path | str | None = None,

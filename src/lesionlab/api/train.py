@@ -156,7 +156,7 @@ def result_of(run: Run, progress: Progress) -> dict[str, Any]:
     from lesionlab.evaluation.evaluate import evaluate_predictions
     from lesionlab.evaluation.predictions import read_predictions
     from lesionlab.run_folder import SUMMARY
-    from lesionlab.training.calibration import read_calibration
+    from lesionlab.training.run_calibration import read_calibration
 
     predictions = read_predictions(run.predictions_path("valid"))
     prior = read_calibration(run).prior

@@ -9,7 +9,7 @@ import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
 from lesionlab.data.split_names import SPLITS
-from lesionlab.evaluation.policies import DEFAULT_POLICY, DEFAULT_TARGET, POLICIES
+from lesionlab.evaluation.policies import DEFAULT_ALPHA, DEFAULT_POLICY, DEFAULT_TARGET, POLICIES
 
 EPILOG = """\b
 Examples:
@@ -69,7 +69,7 @@ Research use only. No number here is advice to a patient.
 @click.option(
     "--alpha",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.1,
+    default=DEFAULT_ALPHA,
     show_default=True,
     help="Miscoverage: proportion of each class that the sets may miss.",
 )

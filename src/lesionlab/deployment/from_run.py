@@ -20,8 +20,8 @@ from lesionlab.evaluation.operating_point import OperatingPoint
 from lesionlab.evaluation.predictions import Predictions, read_predictions
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run_folder import Run, refuse_unfinished
-from lesionlab.training.calibration import RunCalibration, read_calibration
 from lesionlab.training.inference import load_network, unchanged_data
+from lesionlab.training.run_calibration import RunCalibration, read_calibration
 from lesionlab.training.setup import preprocessing
 
 

@@ -21,8 +21,9 @@ from lesionlab.deployment.predictor import Outputs, Predictor
 from lesionlab.deployment.schema import BundledConformal, OutOfDistribution, Parity
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.calibration import fit_temperature
-from lesionlab.evaluation.conformal import ALPHA, fit_conformal
+from lesionlab.evaluation.conformal import fit_conformal
 from lesionlab.evaluation.operating_point import choose_operating_point
+from lesionlab.evaluation.policies import DEFAULT_ALPHA
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.progress import Progress
 from lesionlab.run_folder import FactsCoding
@@ -112,7 +113,7 @@ def distance_to_run(
 
 def calibrate_sets(predictions: Predictions, part: str) -> BundledConformal:
     """Prediction sets of the deployed model itself, on a part it was not trained on."""
-    rule = fit_conformal(predictions, calibrated_on=part, alpha=ALPHA, rare="include")
+    rule = fit_conformal(predictions, calibrated_on=part, alpha=DEFAULT_ALPHA, rare="include")
     return BundledConformal(**vars(rule), calibrated_on=part)
 
 

@@ -16,22 +16,16 @@ import numpy as np
 
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.cases import Cases
+from lesionlab.evaluation.difference import Difference, difference_of, mcnemar_of
 from lesionlab.evaluation.intervals import Measure, too_few
 from lesionlab.evaluation.paired import holm
 from lesionlab.evaluation.predictions import Predictions
-from lesionlab.evaluation.primary import (
-    Difference,
-    Primary,
-    difference_of,
-    mcnemar_of,
-    measured,
-    primary_of,
-)
+from lesionlab.evaluation.primary import Primary, measured, primary_of
 from lesionlab.evaluation.units import Unit, to_unit
 from lesionlab.progress import SILENT, Progress
 
 SCHEMA_VERSION = 1
-ALPHA = 0.05
+SIGNIFICANCE = 0.05
 CONDITIONAL = (
     "Intervals and p-values are conditional on these trained models and these images: they say "
     "nothing of training again with another seed or split; for that, repeat the training."
@@ -124,7 +118,7 @@ def compare_predictions(
     unit: Unit = "image",
     resamples: int = 2000,
     seed: int = 0,
-    alpha: float = ALPHA,
+    alpha: float = SIGNIFICANCE,
     progress: Progress = SILENT,
 ) -> Comparison:
     """Compare models that predicted the same images.
@@ -258,7 +252,7 @@ def _pair(
 
 
 def verdict(
-    metric: Primary, names: tuple[str, str], d: Measure, p_holm: float, alpha: float = ALPHA
+    metric: Primary, names: tuple[str, str], d: Measure, p_holm: float, alpha: float = SIGNIFICANCE
 ) -> str:
     """What the pair allows to say: who is better, or which difference is excluded."""
     what = metric.name.replace("_", " ")

@@ -18,11 +18,11 @@ from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import MINIMUM_GROUPS, proportion_measure, weighted_mean_measure
+from lesionlab.evaluation.policies import DEFAULT_ALPHA
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.units import Unit, to_unit
 
-ALPHA = 0.1
 DEFAULT_METHOD = "lac"
 ROUNDING = 1e-9  # sums of probabilities reach 1 only up to rounding
 RAPS_PENALTY, RAPS_FREE = 0.01, 2  # added for each rank beyond the second
@@ -117,7 +117,7 @@ def fit_conformal(
     *,
     calibrated_on: str,
     method: str = "lac",
-    alpha: float = ALPHA,
+    alpha: float = DEFAULT_ALPHA,
     seed: int = 0,
     rare: Literal["refuse", "include"] = "refuse",
 ) -> Conformal:
@@ -223,7 +223,7 @@ class SetOptions:
     """
 
     method: str | None = None
-    alpha: float = ALPHA
+    alpha: float = DEFAULT_ALPHA
     rare: Literal["refuse", "include"] = "refuse"
 
 

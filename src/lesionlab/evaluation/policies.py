@@ -12,3 +12,4 @@ POLICIES = {
 }
 DEFAULT_POLICY = "sensitivity_bound"  # docs/decisions/0031
 DEFAULT_TARGET = 0.95
+DEFAULT_ALPHA = 0.1  # of conformal sets: the proportion of each class that they may miss

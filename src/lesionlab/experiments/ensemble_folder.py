@@ -37,16 +37,16 @@ from lesionlab.run_folder import (
     read_run,
     write_config,
 )
-from lesionlab.training.calibration import (
+from lesionlab.training.device import choose_machine
+from lesionlab.training.inference import unchanged_data
+from lesionlab.training.members import EnsembleRecord, member_runs, read_record
+from lesionlab.training.run_calibration import (
     RunCalibration,
     fit_calibration,
     predictions_of,
     read_calibration,
     write_calibration,
 )
-from lesionlab.training.device import choose_machine
-from lesionlab.training.inference import unchanged_data
-from lesionlab.training.members import EnsembleRecord, member_runs, read_record
 from lesionlab.training.setup import reference, write_snapshot
 
 COVARIATES = ("age", "sex", "site")

@@ -28,7 +28,7 @@ from lesionlab.explanation.session import ExplainSession
 from lesionlab.explanation.statistics import SHARE, mean_measure
 from lesionlab.explanation.study import MethodRow, Question, prepared, study
 from lesionlab.run_folder import now
-from lesionlab.training.calibration import predictions_of, read_calibration
+from lesionlab.training.run_calibration import predictions_of, read_calibration
 
 REFIT = 1000  # training images of the check with permuted labels
 BANK = 20_000  # training images among which similar ones are sought

@@ -15,7 +15,7 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation import conformal as sets_of_classes
 from lesionlab.evaluation.arrays import Array, numbers, plain_array
 from lesionlab.evaluation.calibration import softmax
-from lesionlab.evaluation.conformal import ALPHA, Conformal, fit_conformal
+from lesionlab.evaluation.conformal import Conformal, fit_conformal
 from lesionlab.evaluation.from_arrays import (
     Groups,
     Label,
@@ -23,7 +23,7 @@ from lesionlab.evaluation.from_arrays import (
     probability_rows,
 )
 from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
-from lesionlab.evaluation.policies import DEFAULT_POLICY
+from lesionlab.evaluation.policies import DEFAULT_ALPHA, DEFAULT_POLICY
 from lesionlab.evaluation.recalibration import Calibrator, fit_calibrator
 
 Chosen = Literal["valid", "calib", "test"]
@@ -98,7 +98,7 @@ def conformal(
     y_true: Array,
     y_prob: Array,
     *,
-    alpha: float = ALPHA,
+    alpha: float = DEFAULT_ALPHA,
     method: str = "lac",
     groups: Groups | None = None,
     classes: Sequence[Label] | None = None,

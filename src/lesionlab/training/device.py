@@ -30,6 +30,13 @@ class Machine:
     threads: int
     ranks: Ranks = ALONE
 
+    def use_threads(self) -> None:
+        """Give torch this machine's threads: other work in the process may have changed them.
+
+        Bits depend on the number, so every training and prediction begins with this.
+        """
+        torch.set_num_threads(self.threads)
+
     def autocast(self) -> AbstractContextManager[object]:
         """The context of a training forward pass."""
         if self.precision == "float32":
@@ -85,8 +92,9 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int =
     ranks = join_ranks(device)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     threads = threads or max(1, usable_cpus() // here)
-    torch.set_num_threads(threads)
-    return Machine(device, precision, threads, ranks)
+    machine = Machine(device, precision, threads, ranks)
+    machine.use_threads()
+    return machine
 
 
 def free_memory(device: str) -> int | None:

@@ -24,10 +24,10 @@ from lesionlab.models.mean import Member
 from lesionlab.models.tensor_files import read_tensors
 from lesionlab.progress import SILENT, Progress
 from lesionlab.run_folder import BEST, Run, RunConfig, read_run
-from lesionlab.training.calibration import RunCalibration, predictions_of, read_calibration
 from lesionlab.training.device import Machine, choose_machine
 from lesionlab.training.features import Frozen, NetworkInput, frozen_features, image_logits
 from lesionlab.training.members import is_ensemble, mean_network
+from lesionlab.training.run_calibration import RunCalibration, predictions_of, read_calibration
 from lesionlab.training.setup import preprocessing, refuse_changed_data
 
 VIEWS = 8  # flips and quarter turns of `augment.fixed_views`
@@ -143,6 +143,7 @@ def load_run(
     for an ensemble that cannot be one network.
     """
     machine = machine or choose_machine()
+    machine.use_threads()
     return LoadedRun(run, dataset, load_network(run).to(machine.device), machine, progress)
 
 

@@ -9,13 +9,13 @@ from lesionlab.array_types import Float32
 from lesionlab.data.manifest import group_ids
 from lesionlab.evaluation.predictions import write_predictions
 from lesionlab.run_folder import SUMMARY, Run, now, write_history
-from lesionlab.training.calibration import (
+from lesionlab.training.checkpoint import State
+from lesionlab.training.losses import implied_prior
+from lesionlab.training.run_calibration import (
     fit_calibration,
     predictions_of,
     write_calibration,
 )
-from lesionlab.training.checkpoint import State
-from lesionlab.training.losses import implied_prior
 from lesionlab.training.setup import Parts
 
 

@@ -86,6 +86,7 @@ def train(
     first step for whatever can be known by then, and `Interrupted` when stopped by a signal.
     """
     machine = machine or choose_machine(precision=settings.precision)
+    machine.use_threads()
     parts = open_parts(dataset_folder)
     refuse_impossible(settings, parts)
     if machine.ranks.world > len(parts.valid):
@@ -123,6 +124,7 @@ def resume(
         progress.say(f"{folder} is finished")
         return run
     machine = machine or choose_machine(run.config.device, run.config.precision, run.config.threads)
+    machine.use_threads()
     progress = progress if machine.ranks.first else SILENT
     lock = locked(folder) if machine.ranks.first else nullcontext()
     with lock, StopRequest() as stop:
