@@ -431,13 +431,14 @@ def _assign(values: Any, path: list[str], value: Any, key: str) -> None:
 
 
 def _child(values: Any, part: str, key: str) -> Any:
+    """`values[part]`, where `part` is one step of the dotted `key`; `BadInput` if absent."""
     if isinstance(values, list) and part.isdigit() and int(part) < len(values):
         return values[int(part)]
     if isinstance(values, list):
         raise BadInput(f"'{key}': there are {len(values)} stages, numbered from 0", where="--set")
     if not isinstance(values, dict) or part not in values:
-        known = list(values) if isinstance(values, dict) else []
-        raise BadInput(f"unknown setting '{key}'", where="--set", remedy=nearest(part, known))
+        names = list(values) if isinstance(values, dict) else []
+        raise BadInput(f"unknown setting '{key}'", where="--set", remedy=nearest(part, names))
     return values[part]
 
 

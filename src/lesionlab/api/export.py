@@ -33,14 +33,17 @@ def export(
 ) -> dict[str, Any]:
     """Write the bundle of a finished run to a folder, or to one file where `to` ends in .zip.
 
-    `data` is the run's dataset folder, where it has moved; `sign` a private key (PEM, Ed25519);
-    `web` a new folder for the static page that answers inside a browser (needs npm). `int8`
-    quantises the network, where at least 100 positives show that it costs at most 0.01 of AUC.
+    `data` is the run's dataset folder, needed only if it has moved. `sign` is a private key (PEM,
+    Ed25519). `web` is a new folder for a static page that predicts in the browser (needs npm).
+    `int8` quantises the network.
 
     Returns `{bundle, web, identity, bytes, outputs, parity, precision, int8, ood,
-    operating_points, no_operating_point, leaky, synthetic, seconds}`; `no_operating_point` says
-    why there is none. Raises `BadInput`, and writes nothing, where the run is not finished, its
-    data have changed, or the bundle's probabilities differ from the original's by more than 1e-4.
+    operating_points, no_operating_point, leaky, synthetic, seconds}`; `no_operating_point` gives
+    the reason if the bundle has no operating point.
+
+    Raises `BadInput`, and writes no bundle, if the run is not finished, its data have changed, or
+    the bundle's probabilities differ from the original's by more than 1e-4. With `int8` also if
+    there are fewer than 100 positive validation images, or if the loss of AUC may exceed 0.01.
     """
     started = time.monotonic()
     opened, target = read_run(Path(run)), Path(to)

@@ -35,14 +35,18 @@ def inflation(
     progress: Progress = SILENT,
     fit: Fit | None = None,
 ) -> dict[str, Any]:
-    """Train twice a seed, on the same number of images and tested on the same ones.
+    """Measure how much metrics rise when images of test groups leak into training.
 
-    The leaky arm has the test images' siblings in training, the clean arm other images of the
-    same class. Siblings are images of one patient, lesion or picture (near-duplicates where `audit`
-    has left them in the data set). Arms that are finished in `out` are not repeated; one that was
-    interrupted goes on exactly where it stopped. The interval
-    of the mean difference is that of the corrected resampled t-test over the seeds (each with a
-    split of its own). A test part that the data set has stays sealed: its rows are not used.
+    Two models are trained for each seed, the leaky and the clean arm, on the same number of
+    images, and tested on the same images. The training set of the leaky arm contains images of
+    the groups of the test images; that of the clean arm contains other images of the same class
+    instead. A group holds the images of one patient or lesion, and near-duplicates if `audit` has
+    stored them in the data set. `test` and `valid` are proportions. `fit` replaces the default
+    function, which trains a model and returns its metrics on test.
+
+    Arms that are finished in `out` are not trained again, and interrupted ones are resumed. Each
+    seed has its own split; the interval of the mean difference is that of the corrected resampled
+    t-test over the seeds. If the data set has a test split, that split is not used.
 
     Returns `{seeds, arms: [...], metrics: {name: {leaky, clean, difference: {value, low, high, n,
     method}}}, near_duplicates: {from, pairs}, sentence}`, also written to `out/inflation.json`.
@@ -50,9 +54,9 @@ def inflation(
     if seeds < 2:
         raise BadInput(f"{seeds} seeds are too few for an interval", remedy="use at least 3")
     dataset, out = read_dataset(Path(folder)), Path(out)
-    origin, twins = known_pairs(dataset, None, False, progress)
-    free = (dataset.table["split"] != "test").to_numpy()
-    groups = united_groups(dataset.table, twins)[free]
+    pairs_from, duplicates = known_pairs(dataset, None, False, progress)
+    not_sealed = (dataset.table["split"] != "test").to_numpy()
+    groups = united_groups(dataset.table, duplicates)[not_sealed]
     out.mkdir(parents=True, exist_ok=True)
     fit = fit or _trainer(preset, weights, overrides, progress)
     rows = [trained_arms(dataset, groups, seed, (test, valid), out, fit) for seed in range(seeds)]
@@ -62,7 +66,7 @@ def inflation(
         "dataset": str(folder),
         "preset": preset,
         "seeds": seeds,
-        "near_duplicates": {"from": origin, "pairs": len(twins)},
+        "near_duplicates": {"from": pairs_from, "pairs": len(duplicates)},
         "arms": rows,
         "metrics": metrics,
         "sentence": sentence(rows, metrics),

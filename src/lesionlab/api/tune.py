@@ -36,60 +36,69 @@ def tune(
     workers: int = 2,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Search the settings of `preset` by `trials` trainings in all, judged by its monitor.
+    """Search for better settings than those of `preset`, in `trials` training runs.
 
-    The space is a TOML file, else the one beside the presets. The first trial is the preset as it
-    is, where the space holds it; later ones are drawn by Optuna's TPE and stopped early where
-    they fall behind the median. All is kept in OUT/study.db: another call goes on, and a trial
-    whose process was killed is tried again. Trials see a twin of the data set without its test
-    part.
+    Each trial trains with settings from the search space and is scored on validation by the
+    preset's monitor. `space` is a TOML file; by default it is the one that lesionlab has for the
+    preset. The first trial uses the preset's own values; where one lies outside the space, it is
+    sampled. Optuna's TPE chooses the later trials and stops those that are worse than the median.
 
-    The best value was chosen on validation and is optimistic: OUT/best.toml is a recipe to be
-    measured by `repeat`, or once on test. Returns `{best: {trial, value, params}, first,
-    outside, monitor, trials: [...], recipe, pruned, failed, retried, sentence}`: `first` is the
-    preset's own value, null where the space does not hold it (`outside` names the keys).
+    The study is stored in OUT/study.db. A later call continues it until `trials` trials have
+    ended, and repeats those whose process was killed. All train on OUT/data, a copy of the data
+    set without its test split.
+
+    The best value was chosen on validation, so it is optimistic: evaluate OUT/best.toml with
+    `repeat`, or once on test. Returns `{best: {trial, value, params}, first, outside, monitor,
+    trials: [...], recipe, pruned, failed, retried, sentence}`. `outside` lists the keys at which
+    the preset's value is outside the space. `first` is the score of the preset's own values, None
+    if no completed trial had exactly these.
     """
     extras.need_torch("tune")
-    from lesionlab.experiments import tune as parts
+    from lesionlab.experiments import tune as tuning
     from lesionlab.experiments.engine import Cluster
 
-    parts.need_optuna()
+    tuning.need_optuna()
     opened, out = read_dataset(Path(dataset)), Path(out)
-    opened.part("train"), opened.part("valid")
+    for split in ("train", "valid"):
+        opened.part(split)  # raises BadInput if the data set has no such split
     settings = _settings(preset, overrides, epochs)
-    where = parts.TrialSetup(device, threads, seed, weights)
-    task, searched = parts.plan_trials(opened, settings, space, out, where, progress.say)
-    own = parts.own_values(settings, searched)
-    outside = [key for key, values in searched.items() if not values.holds(own[key])]
+    setup = tuning.TrialSetup(device, threads, seed, weights)
+    task, ranges = tuning.plan_trials(opened, settings, space, out, setup, progress.say)
+    preset_values = tuning.own_values(settings, ranges)
+    outside = [key for key, values in ranges.items() if not values.holds(preset_values[key])]
     for key in outside:
         progress.say(
-            f"the preset's {key} ({own[key]}) is outside the search space and will be sampled"
+            f"the preset's {key} ({preset_values[key]}) is outside the search space "
+            "and will be sampled"
         )
     with locked(out):
-        parts.write_without_test(opened, out)
-        study = parts.open_study(task)
-        killed = parts.begin_study(study, settings, searched)
-        left = max(0, trials - parts.finished(study))
-        parts.tell_killed(killed, left, progress)
+        tuning.write_without_test(opened, out)
+        study = tuning.open_study(task)
+        killed = tuning.begin_study(study, settings, ranges)
+        remaining = max(0, trials - tuning.finished(study))
+        tuning.tell_killed(killed, remaining, progress)
         cluster = Cluster(address, workers, max(threads, 1))
-        failed = parts.run_trials(study, task, left, engine, cluster, progress)
-        rows = parts.trials_table(study)
-        best = parts.best_trial(rows, task.falls, failed, out)
+        failed = tuning.run_trials(study, task, remaining, engine, cluster, progress)
+        rows = tuning.trials_table(study)
+        best = tuning.best_trial(rows, task.falls, failed, out)
+        preset_scores = (
+            row["value"] for row in tuning.complete(rows) if row["params"] == preset_values
+        )
         result = {
             "schema_version": 1,
             "dataset": opened.info.name,
             "preset": settings.name,
             "monitor": task.monitor,
             "best": {k: best[k] for k in ("trial", "value", "params")},
-            "first": next((r["value"] for r in parts.complete(rows) if r["params"] == own), None),
+            "first": next(preset_scores, None),
             "outside": outside,
             "trials": rows,
             "pruned": sum(row["state"] == "pruned" for row in rows),
             "failed": failed,
-            "retried": killed[:left],
-            "recipe": parts.write_recipe(task, best, out),
+            "retried": killed[:remaining],
+            "recipe": tuning.write_recipe(task, best, out),
         }
-        result["sentence"] = parts.sentence(result)
+        result["sentence"] = tuning.sentence(result)
         files.write_json(out / RESULT, result)
     return result
 

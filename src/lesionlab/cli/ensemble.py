@@ -50,9 +50,13 @@ def command(members: tuple[Path, ...], facts: str | None, as_json: bool, **optio
 
 
 def _show(result: dict[str, Any]) -> None:
+    """Print the metrics of each member and of the ensemble ("together")."""
     views = f", {result['views']} views" if result["views"] > 1 else ""
     print(f"{result['ensemble']}: {result['method']} of {len(result['members'])}{views}")
-    rows = {n + (n != "handmade") * views: m for n, m in result["members"].items()}
+    rows = {}
+    for member, metrics in result["members"].items():
+        # The handcrafted member predicts from features of one view; it has no augmented views.
+        rows[member if member == "handmade" else member + views] = metrics
     for name, metrics in {**rows, "together": result["valid"]}.items():
         print(f"  {name:<24} " + ", ".join(_cell(n, metrics[n]) for n in SHOWN if n in metrics))
     print(f"on {result['held_out']} (held out), n = {result['n']}, {result['groups']} groups.")

@@ -197,19 +197,26 @@ def _unique(table: pd.DataFrame) -> pd.Series:
 
 
 def _copied(table: pd.DataFrame, folder: Path, progress: Progress) -> pd.DataFrame:
-    """Copy images and masks under names of our own; the manifest's columns first."""
+    """Copy images and masks into `folder`, named after their image ids.
+
+    Each image file is copied once, though several rows (regions) may use it. Returns the table
+    with the new `path` and `mask`, without the columns that only merging needs.
+    """
     taken: set[str] = set()
-    paths: dict[str, str] = {}
+    new_paths: dict[str, str] = {}
     ids = table.drop_duplicates("file").set_index("file")["image_id"]
     for file, image_id in progress(ids.items(), "copying images", len(ids)):
-        paths[file] = _copy(Path(file), folder, IMAGES, image_id, taken)
-    table = table.assign(path=table["file"].map(paths))
+        new_paths[file] = _copy(Path(file), folder, IMAGES, image_id, taken)
+    table = table.assign(path=table["file"].map(new_paths))
     if "mask_file" in table:
-        rows = table[["mask_file", "image_id"]].to_numpy()
-        table["mask"] = [_copy(Path(f), folder, MASKS, i, taken) if f else "" for f, i in rows]
+        masks = table[["mask_file", "image_id"]].to_numpy()
+        table["mask"] = [
+            _copy(Path(file), folder, MASKS, image_id, taken) if file else ""
+            for file, image_id in masks
+        ]
     table["twin_group"] = table["twin_group"].fillna("")
-    extra = [c for c in ("set", "file", "mask_file", "picture") if c in table]
-    return table.drop(columns=extra)
+    temporary = [c for c in ("set", "file", "mask_file", "picture") if c in table]
+    return table.drop(columns=temporary)
 
 
 def _copy(file: Path, folder: Path, part: str, image_id: str, taken: set[str]) -> str:

@@ -158,6 +158,8 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _add_health(app: FastAPI, state: AppState) -> None:
+    """Add the routes that an orchestrator and Prometheus poll."""
+
     @app.get("/health/live", response_model=StatusShape)
     async def live() -> Any:
         """Is the process answering?"""
@@ -166,6 +168,7 @@ def _add_health(app: FastAPI, state: AppState) -> None:
     @app.get("/health/ready", response_model=StatusShape, responses=refusals(503))
     async def ready() -> Any:
         """Have all models passed their self-test, and is there no shutdown under way?"""
+        # No check of the models here: the server only starts once they have passed the self-test.
         if state.gate.draining:
             raise Problem(503, "draining", "shutting down", Retry_After="5")
         return {"status": "ready"}
@@ -173,7 +176,7 @@ def _add_health(app: FastAPI, state: AppState) -> None:
     @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         """Prometheus metrics."""
-        state.metrics.inside.set(state.gate.inside)
+        state.metrics.inside.set(state.gate.inside)  # images that wait or run
         return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")
 
 

@@ -128,7 +128,10 @@ async def _multipart(options: dict[bytes, bytes], chunks: AsyncIterator[bytes]) 
 
 
 def _json(data: bytes) -> list[Upload]:
-    """`{"images": [{"name": "a.jpg", "data": "<base64>"}]}`."""
+    """The images of a JSON body `{"images": [{"name": "a.jpg", "data": "<base64>"}]}`.
+
+    Raises `Problem` 400 for any other body.
+    """
     try:
         value = json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -160,12 +160,12 @@ def _checked(names: tuple[str, ...], k: int, where: str) -> tuple[str, ...]:
 
 
 def _column_names(prob: Plain) -> tuple[str, ...] | None:
-    """The classes that a table's columns name; None where they are only numbered."""
+    """The classes named by the columns of a table; None if the columns have default names."""
     columns = prob.columns
     if columns is None or prob.values.ndim == 1:
         return None
-    for numbered in ("{}", "column_{}"):  # of pandas, of polars
-        if columns == tuple(numbered.format(i) for i in range(len(columns))):
+    for default in ("{}", "column_{}"):  # the default column names of pandas and of polars
+        if columns == tuple(default.format(i) for i in range(len(columns))):
             return None
     if all(c.startswith("prob_") for c in columns):
         return tuple(c.removeprefix("prob_") for c in columns)

@@ -139,13 +139,16 @@ class Measured:
         return self._mean(row, np.array(parts), self.replicates[key][:, c.present])
 
     def mean_f1(self, row: Metric) -> Measure:
-        """Macro F1: MOVER over the classes."""
-        c, parts = self.cases, []
-        for k in np.flatnonzero(c.present):
+        """Macro F1: the mean of F1 over the classes that occur in the labels.
+
+        Its interval combines the logit intervals of the classes by MOVER (see `mean_limits`).
+        """
+        cases, class_limits = self.cases, []
+        for k in np.flatnonzero(cases.present):
             value, variance = self._variance("f1", int(k))
-            limits = logit_limits(value, variance, float(c.class_groups[k]))
-            parts.append((value, limits.low, limits.high))
-        return self._mean(row, np.array(parts), self.replicates["f1"][:, c.present])
+            limits = logit_limits(value, variance, float(cases.class_groups[k]))
+            class_limits.append((value, limits.low, limits.high))
+        return self._mean(row, np.array(class_limits), self.replicates["f1"][:, cases.present])
 
     def mean_ranked(self, row: Metric) -> Measure:
         """Macro AUC or average precision: MOVER over the one-v-rest values."""

@@ -173,12 +173,12 @@ def _measured(
 
 
 def _marked(data: DatasetReference, record: EnsembleRecord) -> DatasetReference:
-    """The data set's reference, leaky where a member's is."""
+    """The reference to the data set, marked leaky if a member was trained on leaky data."""
     runs = [read_run(Path(run.folder)) for member in record.members for run in member.runs]
-    leaks = [run.config.dataset.leak_reason for run in runs if run.config.dataset.leaky]
-    if data.leaky or not leaks:
+    leak_reasons = [run.config.dataset.leak_reason for run in runs if run.config.dataset.leaky]
+    if data.leaky or not leak_reasons:
         return data
-    return data.model_copy(update={"leaky": True, "leak_reason": leaks[0]})
+    return data.model_copy(update={"leaky": True, "leak_reason": leak_reasons[0]})
 
 
 def _combined(record: EnsembleRecord, held: Held, context: Context) -> Floats:

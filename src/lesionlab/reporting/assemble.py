@@ -22,10 +22,12 @@ QUALITIES = (80, 70, 60, 50, 40, 30, 20)
 
 
 def data_facts(dataset: Dataset) -> DataFacts:
-    """The first section's facts, from a dataset folder."""
+    """What the report's first section says about the data set."""
     info, table = dataset.info, dataset.table
     groups = united_groups(table)
-    parts = {k: v for k, v in summary(table, groups, info.classes).items() if isinstance(v, dict)}
+    counts = summary(table, groups, info.classes)
+    # The counts of each split are dicts; `groups_crossing` is a number and not shown here.
+    parts = {name: value for name, value in counts.items() if isinstance(value, dict)}
     return DataFacts(
         name=info.name,
         source=info.source,

@@ -107,8 +107,12 @@ def write_report(path: Path, content: ReportContent, lang: str = "en") -> None:
 
 
 def twin(content: ReportContent) -> dict[str, Any]:
-    """Everything that the report shows, for a program: the part in focus first, NaN as null."""
-    known = {
+    """The content of the report as JSON values, for programs that read it instead of the HTML.
+
+    The split that the report is about stands first in `parts`. NaN becomes null, and thumbnails
+    are left out.
+    """
+    other_fields = {
         f.name: getattr(content, f.name)
         for f in fields(content)
         if f.name not in ("parts", "thumbnail", "data")
@@ -120,7 +124,7 @@ def twin(content: ReportContent) -> dict[str, Any]:
             "focus": content.focus.name,
             "parts": {part.name: part.evaluation for part in content.parts},
             "data": None if content.data is None else asdict(content.data),
-            **known,
+            **other_fields,
         }
     )
     return result

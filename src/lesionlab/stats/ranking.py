@@ -215,17 +215,21 @@ def _ranked(
     classes: Sequence[Label] | None,
     positive: Any,
 ) -> FromArrays:
-    """Scores of two classes as ranks in (0, 1): no area under a curve sees the difference."""
+    """Read scores of two classes, replaced by their ranks scaled into (0, 1).
+
+    Scores of any range can then be read as probabilities. Metrics that depend only on the order
+    of the scores (`RANKED`) are unchanged. `name` is the argument that error messages name.
+    """
     score = plain_array(y_score, name)
     if score.values.ndim != 1:
         raise BadInput(
             f"its shape is {score.values.shape}", where=name, remedy="give one score per case"
         )
     ranks = midranks(numbers(score)) / (len(score) + 1)
-    given = _with_index(ranks, score)
+    indexed_ranks = _with_index(ranks, score)
     try:
         return predictions_from_arrays(
-            y_true, given, groups=groups, classes=classes, positive=positive
+            y_true, indexed_ranks, groups=groups, classes=classes, positive=positive
         )
     except BadInput as error:
         raise BadInput(str(error).replace("y_prob", name)) from None

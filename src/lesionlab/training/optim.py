@@ -15,9 +15,11 @@ from lesionlab.models.freeze import Group
 def make_optimizer(
     how: OptimSettings, network: nn.Module, groups: Sequence[Group]
 ) -> torch.optim.Optimizer:
-    """One parameter group a block group and kind: norms and biases are not decayed.
+    """The optimiser that `how` describes, with up to two parameter groups for each block group.
 
-    Each parameter group carries `block` (index of its block group) and `names`.
+    One holds the weights, with weight decay; the other holds norms and biases (of at most one
+    dimension), without. Each also stores `block`, the index of its block group, and `names`, the
+    names of its parameters. The learning rate is 0 until `set_rates` sets it.
     """
     named = dict(network.named_parameters())
     parts: list[dict[str, Any]] = []
@@ -33,7 +35,7 @@ def make_optimizer(
     momentum = how.plain_momentum
     if how.name == "sgd":
         return torch.optim.SGD(parts, lr=0.0, momentum=momentum, fused=True)
-    if how.name == "rmsprop":  # alpha as Keras has it
+    if how.name == "rmsprop":  # alpha: the default of Keras
         return torch.optim.RMSprop(parts, lr=0.0, alpha=0.9, momentum=momentum)
     kind = torch.optim.AdamW if how.name == "adamw" else torch.optim.Adam
     return kind(parts, lr=0.0, betas=(momentum, how.beta2), fused=True)

@@ -94,15 +94,16 @@ def _tree_pairs(
 
 
 def _distinct(keys: Ints, distances: Float32) -> tuple[Ints, Float32]:
-    """Each key once, in order, with a distance of its own.
+    """The sorted keys without repetition, each with the distance of one of its occurrences.
 
-    By sorting: `numpy.unique` hashes integers, which took a hundred times as long on millions.
+    This sorts and does not call `numpy.unique`, which hashes integers and took a hundred times
+    as long on millions of keys.
     """
     order = np.argsort(keys)
     keys = keys[order]
-    fresh = np.ones(len(keys), bool)
-    fresh[1:] = keys[1:] != keys[:-1]
-    return keys[fresh], distances[order[fresh]]
+    is_first = np.ones(len(keys), bool)
+    is_first[1:] = keys[1:] != keys[:-1]
+    return keys[is_first], distances[order[is_first]]
 
 
 def _leaf_pairs(

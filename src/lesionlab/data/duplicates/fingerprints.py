@@ -77,22 +77,24 @@ def assembled(
 
 
 def fingerprints_of(images: Images, progress: Progress = SILENT) -> Fingerprints:
-    """Open every image once. Raises `UnreadableImage` for the first that cannot be read.
+    """Hashes, thumbnails and descriptors of all images, for the search for duplicates.
 
-    A data set's rows are named by `image_id`, a mapping's by its keys, a sequence's by position.
+    Images are named by `image_id` in a data set, by key in a mapping, by position in a sequence.
+    Each is decoded once here; `load` of the result decodes one again when it is needed. Raises
+    `UnreadableImage` for the first that cannot be read.
     """
     if isinstance(images, Dataset):
         table = images.table
         names = list(table["image_id"].astype(str))
-        opened = [dataset_opener(images, row) for row in table.to_dict("records")]
+        openers = [dataset_opener(images, row) for row in table.to_dict("records")]
     else:
         named = images if isinstance(images, Mapping) else dict(enumerate(images))
         names = [str(name) for name in named]
-        opened = [opener(picture, str(name)) for name, picture in named.items()]
+        openers = [opener(picture, str(name)) for name, picture in named.items()]
     with ThreadPoolExecutor(WORKERS) as pool:
-        found = pool.map(lambda work: look(*work()), opened)
-        looks = list(progress(found, "looking at images", len(opened)))
-    return assembled(names, looks, lambda row: opened[row]()[0])
+        results = pool.map(lambda open_one: look(*open_one()), openers)
+        fingerprints = list(progress(results, "looking at images", len(openers)))
+    return assembled(names, fingerprints, lambda row: openers[row]()[0])
 
 
 Opener = Callable[[], tuple[Image.Image, bytes]]

@@ -148,10 +148,14 @@ def _aligned(
 
 
 def _scores(still: Float32, moved: Float32, mask: Float32) -> tuple[Float32, Float32]:
-    """(B,) correlation of the aligned pictures, and of their detail; 0 where too little is seen."""
-    enough = mask.mean(axis=(1, 2)) >= SEEN
-    blur = (0, SIGMA, SIGMA)
-    fine = correlation(
+    """(B,) correlation of B pairs of aligned pictures, and (B,) that of their fine detail.
+
+    `mask` is 1 where the two pictures overlap. Pairs that overlap in less than the proportion
+    `SEEN` get 0. Detail is what a Gaussian blur of `SIGMA` pixels removes.
+    """
+    overlaps_enough = mask.mean(axis=(1, 2)) >= SEEN
+    blur = (0, SIGMA, SIGMA)  # the first axis counts the pairs
+    detail = correlation(
         still - gaussian_filter(still, blur), moved - gaussian_filter(moved, blur), mask
     )
-    return correlation(still, moved, mask) * enough, fine * enough
+    return correlation(still, moved, mask) * overlaps_enough, detail * overlaps_enough

@@ -69,20 +69,21 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
 
 
 def parse(text: str) -> tuple[pd.DataFrame, list[str]]:
-    """The table inside `Info.txt`, which stands between free text in some copies.
+    """The table in `Info.txt`, and a note that counts its rows.
 
+    Some copies have free text before and after the table; other lines are therefore skipped.
     Columns: `film, tissue, abnormality, label, x, y, radius`, the last three NaN where absent.
     """
-    found = []
+    rows = []
     for line in text.splitlines():
         match = ROW.match(line.rstrip())
         if match and match[3] in KINDS:
             film, tissue, kind, severity, rest = match.groups()
             numbers = [float(t) for t in rest.split() if t.isdigit()]
             x, y, radius = numbers if len(numbers) == 3 else (np.nan,) * 3
-            found.append((film, tissue, kind, LABELS[severity or ""], x, y, radius))
+            rows.append((film, tissue, kind, LABELS[severity or ""], x, y, radius))
     columns = ["film", "tissue", "abnormality", "label", "x", "y", "radius"]
-    table = pd.DataFrame(found, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
     note = f"{len(table)} rows of Info.txt parsed, of {table['film'].nunique()} films"
     if table.empty:
         raise BadInput("no rows such as 'mdb001 G CIRC B 535 425 197'", where="Info.txt")
