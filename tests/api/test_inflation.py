@@ -61,7 +61,7 @@ def test_the_sealed_test_part_is_left_alone(lesions: Path, tmp_path: Path) -> No
 
 
 def test_one_seed_gives_no_interval(lesions: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="1 seeds give no interval"):
+    with pytest.raises(BadInput, match="1 seeds are too few for an interval"):
         inflation(lesions, "p", tmp_path / "o", seeds=1)
 
 

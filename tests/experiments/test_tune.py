@@ -138,7 +138,7 @@ def test_a_preset_outside_the_space_is_not_said_to_have_been_tried(
     assert told["first"] is None
     assert told["outside"] == ["stages.0.max_lr"]
     assert "with the preset" not in told["sentence"]
-    assert any("stages.0.max_lr (0.05) lies outside the space" in line for line in lines.said)
+    assert any("stages.0.max_lr (0.05) is outside the search space" in line for line in lines.said)
 
 
 def test_a_trial_that_falls_behind_is_pruned(
