@@ -117,7 +117,7 @@ def test_a_length_that_is_too_long_ends_in_one_line(site: Any, tmp_path: Path) -
 
 def test_a_length_that_is_too_short_is_found_by_size_or_hash(site: Any, tmp_path: Path) -> None:
     site.claims = 1000
-    with pytest.raises(BadInput, match="has 1000 bytes where 3000000 are published"):
+    with pytest.raises(BadInput, match="has 1000 bytes instead of the published 3000000"):
         get(site, tmp_path, size=len(BODY))
     with pytest.raises(BadInput, match="SHA-256 differs from the published one"):
         get(site, tmp_path, sha256=SHA)

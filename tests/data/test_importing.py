@@ -78,7 +78,7 @@ def test_ham10000_from_folder_and_archive(tmp_path: Path, packed: bool) -> None:
     assert row["sha256"] == hashlib.sha256(data).hexdigest()
     assert dataset.info.forbidden_inputs == ("dx_type",)
     assert dataset.info.counts["classes"]["nv"] == 2
-    assert "3 images where 10015 instead of the published" in dataset.info.notes
+    assert "3 images instead of the published 10015" in dataset.info.notes
 
 
 def test_nested_kaggle_layout(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_odd_tables_are_read_and_the_oddity_is_said(tmp_path: Path, fault: str) 
     assert list(dataset.table["age"][:2]) == [45.0, 45.0]
     assert dataset.table["site"][0] == "rück"
     said = {"bom": "byte order", "semicolon": "';'", "latin": "Latin-1", "index": "row numbers",
-            "jpg": "3 ids carry", "twice": "1 repeated rows"}  # fmt: skip
+            "jpg": "3 ids had", "twice": "1 repeated rows"}  # fmt: skip
     if fault in said:
         assert any(said[fault] in note for note in dataset.info.notes)
 

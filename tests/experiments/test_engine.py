@@ -196,7 +196,7 @@ def test_the_table_names_a_run_whose_worker_was_killed(
     out = tmp_path / "out"
     told = repeat(lesions, tiny(), out, work=dying_in_training, engine="ray", **how)["presets"][0]
     assert (told["retried"], told["failed"], told["unfinished"]) == (["fold1-seed0"], {}, [])
-    named = "Begun again: fold1-seed0 (lost its worker once)."
+    named = "Restarted: fold1-seed0 (lost its worker once)."
     assert named in (out / "table.md").read_text()
     repeat(lesions, tiny(), out, **how)  # nothing is left to do, and the table still says it
     assert named in (out / "table.md").read_text()

@@ -145,7 +145,7 @@ def test_members_that_do_not_fit_are_named(
 ) -> None:
     from lesionlab.api.split import split
 
-    with pytest.raises(BadInput, match="r0: is given twice"):
+    with pytest.raises(BadInput, match="r0: was given twice"):
         ensemble([runs[0], runs[1], runs[0]], tmp_path / "e", **HOW)
     ensemble(runs, tmp_path / "e", **HOW)
     with pytest.raises(BadInput, match="e: is an ensemble itself"):
@@ -192,7 +192,7 @@ def test_folds_of_a_data_set_that_was_split_again_are_refused(
     data = Path(shutil.copytree(lesions, tmp_path / "data", symlinks=True))
     repeat(data, tiny(), tmp_path / "r", folds=2, train_part=False, **HOW)
     split(data, test=0.3, valid=0.2, seed=5)
-    with pytest.raises(BadInput, match="it was split again, or changed"):
+    with pytest.raises(BadInput, match="it was split again, or edited"):
         ensemble([tmp_path / "r"], tmp_path / "e", tta=True, **HOW)
     dataset = read_dataset(data).in_order()
     context = Context(dataset, choose_machine("cpu", "float32", 1), SILENT)

@@ -83,7 +83,7 @@ def test_another_order_of_classes_is_refused(
     info["classes"] = info["classes"][::-1]
     (other / "dataset.json").write_text(json.dumps(info))
     with pytest.raises(
-        BadInput, match="classes were benign, malignant; they are malignant, benign"
+        BadInput, match="classes have changed from benign, malignant to malignant, benign"
     ):
         resume(stopped, dataset_folder=other, machine=machine)
 
@@ -169,7 +169,7 @@ def test_a_run_that_was_trained_on_what_is_to_judge_is_no_start(
     other = copy_of(data, tmp_path / "other")
     split(other, test=0.2, valid=0.25, seed=7)
     start = reference / "stages" / "head.safetensors"
-    with pytest.raises(BadInput, match=r"was trained on \d+ images of this run's validation"):
+    with pytest.raises(BadInput, match=r"was trained on \d+ images of the validation and test"):
         train(other, tiny(), tmp_path / "run", start=start, machine=machine)
     assert not (tmp_path / "run").exists()
 

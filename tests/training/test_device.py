@@ -60,7 +60,9 @@ def test_what_the_machine_lacks_is_refused(device: str, precision: str) -> None:
 
 @pytest.mark.parametrize("device", ["mps", "mps:0"])
 def test_apples_gpu_is_refused_with_the_reason(device: str) -> None:
-    with pytest.raises(BadInput, match=r"^--device: mps is refused: .*float64.*use --device cpu$"):
+    with pytest.raises(
+        BadInput, match=r"^--device: mps is not supported: .*float64.*use --device cpu$"
+    ):
         choose_machine(device, "float32", 1)
 
 

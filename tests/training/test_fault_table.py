@@ -7,7 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
-TABLE = PAGE[PAGE.index("## Faults, and the test that holds each") :]
+TABLE = PAGE[PAGE.index("## Faults, and the test of each") :]
 FILES = {letter: name for name, letter in re.findall(r"`(test_\w+\.py)` \((\w)\)", TABLE)}
 
 

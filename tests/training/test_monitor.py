@@ -285,7 +285,7 @@ def test_an_mlflow_that_cannot_be_reached_is_one_line(
     tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faked(monkeypatch, down=True)
-    with pytest.raises(BadInput, match=r"MLflow does not answer \(connection refused\); mend"):
+    with pytest.raises(BadInput, match=r"MLflow does not answer \(connection refused\); fix"):
         open_trackers(tiny(tracking=["mlflow"]), tmp_path, True)
 
 

@@ -331,7 +331,7 @@ def count(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
 def differences(counts: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     """One line for each count that differs from the published one."""
     lines = [
-        f"{counts[k]} {k} where {expected[k]} were published"
+        f"{counts[k]} {k} instead of the published {expected[k]}"
         for k in ("images", "rows", "patients", "lesions")
         if k in expected and counts[k] != expected[k]
     ]
