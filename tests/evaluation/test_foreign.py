@@ -93,3 +93,23 @@ def test_refusals_name_the_place(tmp_path: Path, text: str, message: str) -> Non
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such file"):
         read_any(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "group"),
+    [("patient", "patient:p1"), ("Patient_ID", "patient:p1"), ("lesion", "lesion:p1")],
+)
+def test_our_probabilities_beside_another_name_of_the_group(
+    column: str, group: str, tmp_path: Path
+) -> None:
+    """Else every image would be a group of its own, without a word."""
+    path = tmp_path / "p.csv"
+    path.write_text(
+        f"image_id,{column},label,logit_a,logit_b,prob_a,prob_b\n"
+        "i1,p1,a,0,0,0.5,0.5\ni2,p1,b,0,0,0.5,0.5\n"
+    )
+    found, notes = read_any(path)
+    assert list(found.groups) == [group, group]
+    assert found.logits is not None
+    assert any(f"'{column}' as" in note for note in notes)
+    assert not any("not used" in note for note in notes)

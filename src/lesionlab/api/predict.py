@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, find_point
-from lesionlab.deployment.batch import PredictOptions, as_json, predict_items
+from lesionlab.deployment.batch import PredictOptions
 from lesionlab.deployment.bundle import read_bundle
-from lesionlab.deployment.heatmap import write_heatmap
 from lesionlab.deployment.inputs import find_items
 from lesionlab.deployment.predictor import Predictor
-from lesionlab.deployment.shards import Shard, predict_in_shards
+from lesionlab.deployment.shards import Shard, predict_here, predict_in_shards
 from lesionlab.deployment.table import PredictionsTable, plan_table
 from lesionlab.errors import BadInput
 from lesionlab.experiments.engine import Cluster, Engine, run_jobs
-from lesionlab.platforms import case_twins
 from lesionlab.progress import SILENT, Progress
 
 
@@ -79,21 +76,10 @@ def predict(
         errors, resumed = predict_in_shards(items, each, Path(csv), shard, run)
     else:
         table = None if csv is None else PredictionsTable(Path(csv), plan)
-        left = items if table is None else table.left(items)
-        errors, resumed = 0, len(items) - len(left)
-        twins = case_twins(item.image_id for item in items)
-        with ExitStack() as stack:
-            if table is not None:
-                stack.enter_context(table)
-            results = predict_items(predictor, left, options)
-            for result in progress(results, "predicting", len(left)):
-                errors += bool(result.error)
-                if heatmaps is not None:
-                    write_heatmap(Path(heatmaps), result, info, twins)
-                if table is not None:
-                    table.add(result)
-                else:
-                    predictions.append(as_json(result))
+        maps = None if heatmaps is None else Path(heatmaps)
+        predictions, errors, resumed = predict_here(
+            predictor, items, options, table, maps, progress
+        )
     return {
         "schema_version": 1,
         "bundle": info.name,

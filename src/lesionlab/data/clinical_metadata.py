@@ -15,6 +15,7 @@ from lesionlab.run_folder import FactsCoding
 
 COLUMNS = ("age", "sex", "site")
 SEXES = ("female", "male")
+AGE_BANDS = (0, 30, 45, 60, 75)  # lower ends, years: of a stratified split and of subgroups
 # Known only after the diagnosis, or telling how the data were collected: never an input.
 FORBIDDEN = (
     *("dx_type", "diagnosis*", "concomitant_biopsy", "melanocytic", "iddx_*", "mel_*"),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.array_types import Floats, Labels
+from lesionlab.data.clinical_metadata import AGE_BANDS
 from lesionlab.data.groups import crossing
 from lesionlab.data.randomness import philox
 from lesionlab.data.split_names import SPLITS
@@ -18,7 +19,7 @@ from lesionlab.errors import BadInput
 Parts = npt.NDArray[np.object_]
 ATTEMPTS = 10
 GOOD_ENOUGH = 0.005  # class shares of the parts within half a point: no further attempt
-AGE_BANDS = (0, 30, 45, 60, 75, 200)
+OLDEST = 200  # years: the upper end of the last band
 
 
 def shares_of(test: float, valid: float, calib: float = 0.0) -> dict[str, float]:
@@ -103,7 +104,7 @@ def _codes(table: pd.DataFrame, stratify: Sequence[str]) -> list[npt.NDArray[np.
             raise BadInput(f"no column '{column}' to stratify by")
         values = table[column]
         if column == "age":
-            values = pd.cut(values.astype(float), AGE_BANDS).astype(str)
+            values = pd.cut(values.astype(float), [*AGE_BANDS, OLDEST]).astype(str)
         codes.append(pd.factorize(values.astype(str), sort=True)[0])
     return codes
 

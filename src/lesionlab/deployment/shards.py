@@ -1,4 +1,4 @@
-"""A long list of images in shards: each one a table of its own, done anywhere, joined at last.
+"""A list of images, answered here or in shards: tables of their own, done anywhere, joined at last.
 
 OUT.shards/plan.json       what is asked; another call with another plan is refused
 OUT.shards/shard-N.csv     a finished shard; with .partial behind it, one that was begun
@@ -11,22 +11,55 @@ import csv
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lesionlab import files
-from lesionlab.deployment.batch import PredictOptions, predict_items
+from lesionlab.deployment.batch import PredictOptions, as_json, predict_items
 from lesionlab.deployment.bundle import read_bundle
+from lesionlab.deployment.heatmap import write_heatmap
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.predictor import Predictor
 from lesionlab.deployment.table import PredictionsTable, TablePlan
 from lesionlab.errors import BadInput
 from lesionlab.experiments.engine import Outcome
+from lesionlab.platforms import case_twins
 from lesionlab.progress import Progress
 
 PLAN = "plan.json"
+
+
+def predict_here(
+    predictor: Predictor,
+    items: Sequence[Item],
+    options: PredictOptions,
+    table: PredictionsTable | None,
+    heatmaps: Path | None,
+    progress: Progress,
+) -> tuple[list[dict[str, Any]], int, int]:
+    """Answer in this process, into the table where there is one.
+
+    Returns the answers (none where they went into the table), how many images could not be read,
+    and how many rows an earlier call had written.
+    """
+    left = items if table is None else table.left(items)
+    duplicates = case_twins(item.image_id for item in items)
+    answers: list[dict[str, Any]] = []
+    errors = 0
+    with nullcontext() if table is None else table:
+        results = predict_items(predictor, left, options)
+        for result in progress(results, "predicting", len(left)):
+            errors += bool(result.error)
+            if heatmaps is not None:
+                write_heatmap(heatmaps, result, predictor.info, duplicates)
+            if table is not None:
+                table.add(result)
+            else:
+                answers.append(as_json(result))
+    return answers, errors, len(items) - len(left)
 
 
 @dataclass(frozen=True)

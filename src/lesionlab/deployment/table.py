@@ -26,9 +26,9 @@ from lesionlab.deployment.batch import ABOUT_IMAGE, ImageResult, PredictOptions,
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.schema import BundleInfo, point_name
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.predictions import FORMULA
 
 SYNC_ROWS = 64
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def safe_cell(value: str) -> str:

@@ -61,9 +61,10 @@ def _read(path: Path) -> tuple[Predictions, tuple[str, ...]]:
         table, odd = tables.read_csv(path.read_bytes(), str(path))
     except OSError:
         return read_predictions(path), ()  # says what is wrong with the file
-    if "image_id" in table.columns and sum(c.startswith("prob_") for c in table.columns) > 1:
-        return read_predictions(path), tuple(odd)
     renamed = _ids(table, path)
+    ours = "image_id" in table.columns and sum(c.startswith("prob_") for c in table.columns) > 1
+    if ours and all(theirs == name for theirs, name in renamed.items()):
+        return read_predictions(path), tuple(odd)
     rest = [c for c in table.columns if c not in renamed]
     probabilities = _prefixed(rest) or _single(table, rest, renamed) or _known(table, rest)
     if not probabilities:
@@ -72,16 +73,16 @@ def _read(path: Path) -> tuple[Predictions, tuple[str, ...]]:
             where=str(path),
             remedy="name them prob_<class>, e.g. prob_mel,prob_nv",
         )
-    ours = table.rename(columns=renamed | probabilities)
+    named = table.rename(columns=renamed | probabilities)
     pairs = [f"'{a}' as {b}" for a, b in (renamed | probabilities).items() if a != b]
     notes = [f"columns read: {', '.join(pairs)}"] if pairs else []
     if len(probabilities) == 1:
-        notes.append(_complete(ours, next(iter(probabilities.values())), path))
-    unused = [c for c in rest if c not in probabilities]
+        notes.append(_complete(named, next(iter(probabilities.values())), path))
+    unused = [c for c in rest if c not in probabilities and not c.startswith("logit_")]
     if unused:
         notes.append(f"not used: {', '.join(unused)}")
-    notes += _words(ours)
-    return from_table(ours, path), tuple(odd + notes)
+    notes += _words(named)
+    return from_table(named, path), tuple(odd + notes)
 
 
 def _plain(name: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lesionlab.data.clinical_metadata import AGE_BANDS
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import Resampling, group_codes
 from lesionlab.evaluation.intervals import (
@@ -27,7 +28,6 @@ SCHEMA_VERSION = 1
 UNKNOWN = "unknown"
 RESAMPLING = Resampling(1000)
 MOST_LEVELS = 12  # the rarest further ones are counted together as "other"
-AGE_BANDS = (0, 30, 45, 60, 75)
 SIDES = (256, 512, 1024, 2048)  # shorter side of the image in pixels
 
 
