@@ -260,7 +260,7 @@ def test_progress_is_told() -> None:
             return iter(items)
 
     near_duplicates([skin(1), skin(2)], progress=Listening())
-    assert Listening.heard[:2] == ["looking at images", "nominating twins"]
+    assert Listening.heard[:2] == ["looking at images", "finding candidate duplicates"]
 
 
 def test_the_file_that_split_takes() -> None:

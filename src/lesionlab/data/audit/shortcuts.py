@@ -71,7 +71,7 @@ def check_shortcuts(material: Material, progress: Progress = SILENT) -> Iterator
     groups = material.groups[rows]
     results = [
         {"name": s.name, **measured(features[list(s.columns)], labels, groups, classes)}
-        for s in progress(SHORTCUTS, "trying shortcuts", len(SHORTCUTS))
+        for s in progress(SHORTCUTS, "testing for shortcuts", len(SHORTCUTS))
     ]
     yield _finding(results, classes, len(rows))
 

@@ -48,7 +48,7 @@ def nominate(
     sides = side if first is not None else None
     with ThreadPoolExecutor(WORKERS) as pool:
         work = pool.map(lambda t: _tree_pairs(descriptors, axes, sides, seed, t), range(trees))
-        named = list(progress(work, "nominating twins", trees))
+        named = list(progress(work, "finding candidate duplicates", trees))
     keys, distances = (np.concatenate(part) for part in zip(*named, strict=True))
     return _nearest_of(n, *_distinct(keys, distances))
 

@@ -80,7 +80,7 @@ def confirmed(
 
     n = len(candidates.rows)
     with ThreadPoolExecutor(WORKERS) as pool:
-        found = list(progress(pool.map(work, range(n)), "confirming twins", n))
+        found = list(progress(pool.map(work, range(n)), "verifying duplicates", n))
     return [(position, each) for position, each in enumerate(found) if each.same]
 
 

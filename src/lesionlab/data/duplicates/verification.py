@@ -143,7 +143,7 @@ def _aligned(
         motions[batch] = align(still, moving, motion, 4)
         whole[batch], detail[batch] = _scores(still, *laid_over(moving, motions[batch]))
 
-    _each_batch(work, tried, progress, "aligning twins")
+    _each_batch(work, tried, progress, "aligning candidate pairs")
     return motions, whole, detail
 
 
