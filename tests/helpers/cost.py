@@ -4,7 +4,7 @@ A pytest plugin. Every phase of a test is measured in the process that runs it, 
 that it waited for; fixtures and the import of test modules are measured by themselves.
 ``--cost FILE`` writes a line of JSON for each test as it ends, and one for the rest at the end.
 A test without the mark ``slow``, ``real`` or ``exhaustive`` that spends more than ``LIMIT`` in its
-call fails the session, so that the quick tests stay quick.
+call is named at the end, so that the quick tests stay quick. No build fails by time.
 """
 
 from __future__ import annotations
@@ -111,8 +111,6 @@ class Costs:
             session.config.workeroutput["cost"] = here
             return
         self.processes["first"] = here["total"]
-        if self._expensive():
-            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
         self._write(
             {"fixtures": self.fixtures, "modules": self.modules, "processes": self.processes}
         )
