@@ -24,7 +24,7 @@ def page() -> str:
     """The page: a heading a package, a row a module."""
     blocks = [HEAD]
     for package in packages():
-        rows = [row(path) for path in sorted(package.glob("*.py")) if path.stem != "__init__"]
+        rows = [row(path) for path in sorted(package.glob("*.py")) if tells(path)]
         if rows:
             name = package.relative_to(SOURCE.parent).as_posix()
             blocks.append(
@@ -36,6 +36,12 @@ def page() -> str:
 def packages() -> list[Path]:
     """The package and all below it, in the order of their names."""
     return sorted(p.parent for p in SOURCE.rglob("__init__.py"))
+
+
+def tells(path: Path) -> bool:
+    """Whether a file has a subject of its own: an `__init__.py` only where it has functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return path.stem != "__init__" or any(isinstance(n, ast.FunctionDef) for n in tree.body)
 
 
 def row(path: Path) -> str:
