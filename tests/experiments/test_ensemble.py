@@ -8,20 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 import lesionlab
 from lesionlab.api.ensemble import ensemble
 from lesionlab.api.repeat import repeat
 from lesionlab.config import Settings
-from lesionlab.data.augment import augment, fixed_views
-from lesionlab.data.images import Preprocessing
 from lesionlab.data.manifest import read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.experiments.ensemble import rank_logits
-from lesionlab.models.mean import turned
 
 Tiny = Callable[..., Settings]
 HOW: dict[str, Any] = {"device": "cpu", "threads": 1}
@@ -42,15 +38,6 @@ def repeats(lesions: Path, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory)
     recipes = [tiny(name="a"), tiny(name="b", optim={"name": "sgd"})]
     repeat(lesions, recipes, folder, folds=2, train_part=False, **HOW)
     return [folder / "a", folder / "b"]
-
-
-def test_views_of_the_network_are_those_of_training() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
-    how = Preprocessing(size=16)
-    plain = augment(torch.from_numpy(images), fixed_views(1).repeat(2, 0), how)
-    for view in range(8):
-        wanted = augment(torch.from_numpy(images), fixed_views(8)[[view, view]], how)
-        assert torch.equal(turned(plain, view), wanted), view
 
 
 def test_the_mean_is_that_of_the_calibrated_probabilities(runs: list[Path], tmp_path: Path) -> None:
