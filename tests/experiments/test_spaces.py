@@ -148,7 +148,9 @@ def test_a_value_is_found_where_an_assignment_put_it(tiny: Tiny) -> None:
     assert value_of(tiny(), "stages.0.epochs") == 3
 
 
-@pytest.mark.parametrize("name", ['a "b" c', "back\\slash", "two\nlines", "Größe 皮膚"])
+@pytest.mark.parametrize(
+    "name", ['a "b" c', "back\\slash", "two\nlines", "\r\t\x00\x1f\x7f", "Größe 皮膚"]
+)
 def test_any_text_survives_toml(tiny: Tiny, name: str) -> None:
     settings = tiny().model_copy(update={"name": name})
     assert tomllib.loads(to_toml(settings))["name"] == name
