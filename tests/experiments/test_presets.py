@@ -87,7 +87,8 @@ def test_networks_have_the_published_parameters(
     name: str, classes: int, total: int | None, trainable: int
 ) -> None:
     pytest.importorskip("torch")
-    from lesionlab.models.classifier import build, parameter_counts
+    from helpers.networks import parameter_counts
+    from lesionlab.models.classifier import build
     from lesionlab.models.freeze import freeze
     from lesionlab.models.weights import usual_input
 
@@ -103,7 +104,8 @@ def test_networks_have_the_published_parameters(
 
 def test_fine_tuning_xception_moves_block_14_and_the_head() -> None:
     pytest.importorskip("torch")
-    from lesionlab.models.classifier import build, parameter_counts
+    from helpers.networks import parameter_counts
+    from lesionlab.models.classifier import build
     from lesionlab.models.freeze import freeze
     from lesionlab.models.weights import usual_input
 

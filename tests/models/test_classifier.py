@@ -16,13 +16,10 @@ from lesionlab.models.classifier import (
     FusedHead,
     build,
     last_linear,
-    parameter_counts,
     set_prior_bias,
 )
-from lesionlab.models.layers import layer_table
 from lesionlab.models.state_dicts import load_body
 from lesionlab.models.tensor_files import read_tensors, write_tensors
-from lesionlab.models.zoo import ARCHITECTURES
 
 GREY = InputSettings(size=64, channels=1, mean=(0.5,), std=(0.5,))
 
@@ -104,24 +101,6 @@ def test_the_output_bias_starts_at_the_prior() -> None:
     last_linear(made.head).weight.data.zero_()
     shown = torch.softmax(made.eval()(torch.randn(1, 3, 64, 64)), 1)
     assert shown[0].tolist() == pytest.approx(prior.tolist(), abs=1e-6)
-
-
-@pytest.mark.parametrize("name", ["resnet18x", "mobilenetv2_10O"])
-def test_an_unknown_network_gets_the_nearest_name(name: str) -> None:
-    with pytest.raises(BadInput, match=f"unknown network '{name}'; did you mean"):
-        network(name)
-
-
-def test_unknown_weights_of_a_network_get_the_nearest_tag() -> None:
-    with pytest.raises(
-        BadInput, match=r"weights that timm does not have; did you mean 'resnet18.a1"
-    ):
-        network("resnet18.a1_in1")
-
-
-def test_stochastic_depth_where_a_network_has_none_is_refused() -> None:
-    with pytest.raises(BadInput, match="does not accept this setting"):
-        network("vgg11", drop_path=0.1)
 
 
 # --- weights ------------------------------------------------------------------------------
@@ -220,24 +199,3 @@ def test_facts_join_before_the_head_and_unknown_is_the_default() -> None:
     known = torch.tensor([[1.5, 0, 1, 0, 0], [-1, 0, 0, 1, 0]])
     assert not torch.allclose(made(images), made(images, known))
     assert last_linear(made.head).in_features == 32 + made.embed(images).shape[1]
-
-
-# --- tables -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
-def test_the_layer_table_adds_up(name: str) -> None:
-    size = 160 if "vit" in name else 64
-    made = network(name, size=size)
-    table = layer_table(made, InputSettings(size=size))
-    counted = parameter_counts(made)
-    assert sum(layer.parameters for layer in table) == counted["total"]
-    assert sum(layer.statistics for layer in table) == counted["buffers"]
-    assert table[-1].output == (3,)
-    assert made.training
-
-
-def test_every_named_network_is_one_of_timms() -> None:
-    import timm
-
-    assert all(timm.is_model(a.timm_name) for a in ARCHITECTURES.values())

@@ -1,26 +1,19 @@
-"""What is watched, patience, the plateau, and the average of the weights."""
+"""What is watched, patience and the plateau."""
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from torch import nn
 
 from lesionlab.config import Settings
 from lesionlab.errors import BadInput
-from lesionlab.models.tensor_files import read_tensors
 from lesionlab.training import train as engine
 from lesionlab.training.device import Machine
-from lesionlab.training.ema import Average
 from lesionlab.training.monitor import (
     MONITORS,
     checked_monitor,
@@ -29,7 +22,6 @@ from lesionlab.training.monitor import (
     rounded,
     watch,
 )
-from lesionlab.training.tracking import numbers, open_trackers, refuse_absent_trackers
 from lesionlab.training.train import Trainer, train
 
 Recipe = Callable[..., Settings]
@@ -132,178 +124,3 @@ def test_a_plateau_lowers_the_rate(
     run = train(data, tiny(stages=stages), tmp_path / "run", machine=machine)
     rates = pd.read_csv(run.folder / "history.csv")["lr"].tolist()
     assert rates == pytest.approx([1e-2, 1e-2, 1e-2, 1e-3, 1e-3, 1e-4])
-
-
-# --- the average --------------------------------------------------------------------------
-
-
-def small() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-
-
-def test_the_average_follows_by_its_warm_decay() -> None:
-    network = small()
-    start = network[0].weight.detach().clone()  # type: ignore[index]
-    average = Average(network, 0.9)
-    with torch.no_grad():
-        network[0].weight.add_(1)  # type: ignore[index]
-        network[1].num_batches_tracked.add_(3)  # type: ignore[index]
-    average.update(1)
-    share = 1 - 2 / 11
-    assert torch.allclose(average.kept["0.weight"], start + share)
-    assert int(average.kept["1.num_batches_tracked"]) == 3
-    for step in range(2, 500):
-        average.update(step)
-    assert torch.allclose(average.kept["0.weight"], network[0].weight, atol=1e-5)  # type: ignore[index]
-
-
-def test_the_average_is_shown_and_put_away_even_after_an_error() -> None:
-    network = small()
-    average = Average(network, 0.5)
-    average.kept["0.weight"].zero_()
-    own = network[0].weight.detach().clone()  # type: ignore[index]
-
-    def fails() -> None:
-        with average.shown():
-            assert not network[0].weight.any()  # type: ignore[index]
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fails()
-    assert torch.equal(network[0].weight, own)  # type: ignore[index]
-
-
-def test_without_a_decay_there_is_no_average() -> None:
-    network = small()
-    average = Average(network, None)
-    average.update(1)
-    with average.shown():
-        assert not average.kept
-
-
-@pytest.mark.parametrize(("where", "mended"), [("average", True), ("both", False), ("none", False)])
-def test_only_an_average_that_is_broken_alone_is_mended(where: str, mended: bool) -> None:
-    network = small()
-    average = Average(network, 0.9)
-    if where in ("average", "both"):
-        average.kept["0.bias"][0] = math.nan
-    if where == "both":
-        with torch.no_grad():
-            network[0].bias[0] = math.inf  # type: ignore[index]
-    assert average.mend() == mended
-    assert bool(average.kept["0.bias"].isfinite().all()) == (where != "both")
-
-
-def test_the_average_follows_the_statistics_of_a_head_on_cached_features(
-    data: Path, tiny: Recipe, machine: Machine, tmp_path: Path
-) -> None:
-    model = {"name": "test_efficientnet", "pretrained": False, "head": "concat_pool"}
-    stage = {"name": "head", "trainable": "head", "epochs": 2, "cached_views": 2}
-    settings = tiny(model=model, stages=[stage])
-    run = train(data, settings, tmp_path / "run", machine=machine)
-    found = read_tensors(run.folder / "last.safetensors")
-    steps = pd.read_csv(run.folder / "history.csv")["step"].max()
-    assert int(found["head.0.num_batches_tracked"]) == steps
-    assert found["head.0.running_mean"].any()
-    assert (found["head.0.running_var"] != 1).all()
-
-
-# --- tracking elsewhere -------------------------------------------------------------------
-
-
-def test_rows_are_tracked_as_finite_numbers() -> None:
-    row = {"stage": "head", "epoch": 3, "loss": 0.5, "auc": None, "x": math.nan}
-    assert numbers(row) == {"epoch": 3, "loss": 0.5}
-
-
-def test_a_tracker_that_is_not_installed_names_its_extra(
-    tiny: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lesionlab.extras.find_spec", lambda _: None)
-    with pytest.raises(BadInput, match=r"needs the extra 'mlflow'.*install it: "):
-        refuse_absent_trackers(tiny(tracking=["mlflow"]))
-
-
-def test_tensorboard_forgets_the_epochs_that_are_trained_again(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writer = Mock()
-    module = SimpleNamespace(SummaryWriter=writer)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    open_trackers(tiny(tracking=["tensorboard"]), tmp_path, True, 3)
-    writer.assert_called_once_with(str(tmp_path / "tensorboard"), purge_step=3)
-
-
-class FakeMlflow(ModuleType):
-    """As much of MLflow as is used; `down` is a server that cannot be reached."""
-
-    def __init__(self, down: bool = False) -> None:
-        super().__init__("mlflow")
-        self.exceptions = ModuleType("mlflow.exceptions")
-        self.exceptions.MlflowException = type("MlflowException", (Exception,), {})  # type: ignore[attr-defined]
-        self.entities = SimpleNamespace(Metric=lambda key, value, _, step: (key, value, step))
-        self.points: list[tuple[str, float, int]] = []
-        self.MlflowClient = lambda: self
-        self.down = down
-
-    def get_experiment_by_name(self, _: str) -> object:
-        if self.down:
-            raise self.exceptions.MlflowException("connection refused\nby the server")
-        return SimpleNamespace(experiment_id="1")
-
-    def create_run(self, *_: object, run_name: str) -> object:
-        return SimpleNamespace(info=SimpleNamespace(run_id=f"id of {run_name}"))
-
-    def get_run(self, _: str) -> object:
-        latest = {key: value for key, value, _ in self.points}
-        return SimpleNamespace(data=SimpleNamespace(metrics=latest))
-
-    def log_batch(self, _: str, metrics: list[tuple[str, float, int]]) -> None:
-        self.points += metrics
-
-
-def faked(monkeypatch: pytest.MonkeyPatch, down: bool = False) -> FakeMlflow:
-    fake = FakeMlflow(down)
-    monkeypatch.setitem(sys.modules, "mlflow", fake)
-    monkeypatch.setitem(sys.modules, "mlflow.exceptions", fake.exceptions)
-    return fake
-
-
-def test_mlflow_gets_an_epoch_that_is_trained_again_once(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = faked(monkeypatch)
-    for epochs in ((0, 1), (1, 2)):  # the second time after a kill
-        track = open_trackers(tiny(tracking=["mlflow"]), tmp_path, True)
-        for epoch in epochs:
-            track({"epoch": epoch, "valid_loss": 0.5})
-    assert [step for key, _, step in fake.points if key == "valid_loss"] == [0, 1, 2]
-
-
-def test_an_mlflow_that_cannot_be_reached_is_one_line(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    faked(monkeypatch, down=True)
-    with pytest.raises(BadInput, match=r"MLflow does not answer \(connection refused\); fix"):
-        open_trackers(tiny(tracking=["mlflow"]), tmp_path, True)
-
-
-def test_tensorboard_gets_every_epoch(tiny: Recipe, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
-    track = open_trackers(tiny(tracking=["tensorboard"]), tmp_path, True)
-    track({"epoch": 0, "stage": "head", "valid_loss": 0.5})
-    assert list((tmp_path / "tensorboard").iterdir())
-
-
-def test_mlflow_gets_every_epoch_in_one_run_even_after_a_resume(
-    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="the extra 'mlflow' is not installed")
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    for epoch in range(2):
-        track = open_trackers(tiny(tracking=["mlflow"]), tmp_path, True)
-        track({"epoch": epoch, "stage": "head", "valid_loss": 0.5 - epoch / 10})
-    run_id = (tmp_path / "mlflow.txt").read_text()
-    points = mlflow.MlflowClient().get_metric_history(run_id, "valid_loss")
-    assert [p.value for p in points] == [0.5, 0.4]

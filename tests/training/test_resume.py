@@ -20,7 +20,6 @@ from lesionlab.errors import Interrupted
 from lesionlab.training import step as step_module
 from lesionlab.training import train as engine
 from lesionlab.training.device import Machine, choose_machine
-from lesionlab.training.stop import StopRequest
 from lesionlab.training.train import Trainer, resume, train
 
 Recipe = Callable[..., Settings]
@@ -346,20 +345,6 @@ def test_a_signal_in_a_long_loop_ends_it_at_once(
         train(own, tiny(), tmp_path / "run", machine=machine, progress=Signalling())
     resume(tmp_path / "run", machine=machine)
     assert outcome(tmp_path / "run") == outcome(reference)
-
-
-def test_the_second_signal_meets_the_handler_that_was_there_before() -> None:
-    heard: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
-    try:
-        with StopRequest() as stop:
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert stop.requested
-            assert not heard
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert heard == [signal.SIGTERM]
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 # --- death of the process -----------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -242,16 +240,3 @@ def set_prior_bias(network: Classifier, prior: npt.NDArray[np.float64]) -> None:
     start = np.log(prior) if layer.out_features > 1 else np.log(prior[1:] / prior[:1])
     with torch.no_grad():
         layer.bias.copy_(torch.from_numpy(start).to(layer.bias))
-
-
-def parameter_counts(network: nn.Module) -> dict[str, int]:
-    """Parameters, those with gradients, and batch-norm statistics (which Keras counts too)."""
-    return {
-        "total": sum(p.numel() for p in network.parameters()),
-        "trainable": sum(p.numel() for p in network.parameters() if p.requires_grad),
-        "buffers": sum(b.numel() for b in _statistics(network)),
-    }
-
-
-def _statistics(network: nn.Module) -> Iterator[Tensor]:
-    return (b for n, b in network.named_buffers() if not n.endswith("num_batches_tracked"))
