@@ -133,3 +133,68 @@ def test_grad_cam_of_a_transformer_has_a_gradient_and_a_place_for_each_patch(
     grid = cam.gradcam_grid(model, torch.rand(1, 3, size, size), CLASS_0)
     assert grid.shape == (1, 4, 4)
     assert float(grid.abs().max()) > 0
+
+
+def test_an_enlarged_grid_is_the_bilinear_one_and_a_single_place_is_constant() -> None:
+    grid = torch.rand((2, 3, 4), generator=torch.Generator().manual_seed(2))
+    images = torch.zeros(2, 1, 12, 20)
+    by_torch = nn.functional.interpolate(grid[:, None], (12, 20), mode="bilinear")[:, 0]
+    assert torch.allclose(cam.upsampled(grid, images), by_torch, atol=1e-5)
+    one = cam.upsampled(torch.tensor([[[0.1]], [[0.7]]]), images, (0.4, 0.4))
+    assert one.shape == (2, 12, 20)
+    assert one.flatten(1).std(1).tolist() == [0, 0]
+
+
+def test_an_offset_of_one_place_moves_the_map_down_or_right_by_its_pixels() -> None:
+    grid = torch.rand((1, 4, 4), generator=torch.Generator().manual_seed(3))
+    images = torch.zeros(1, 1, 16, 16)  # four pixels a place
+    plain = cam.upsampled(grid, images)
+    down, right = (cam.upsampled(grid, images, way) for way in ((1.0, 0.0), (0.0, 1.0)))
+    assert torch.allclose(down[:, 4:], plain[:, :-4], atol=1e-5)
+    assert torch.allclose(right[:, :, 4:], plain[:, :, :-4], atol=1e-5)
+
+
+def test_of_three_classes_a_map_sums_to_the_logit_less_the_mean_of_the_others() -> None:
+    weights = torch.tensor([[1.0, 2.0], [-3.0, 0.5], [0.0, 4.0]])
+    images = torch.rand((1, 2, 6, 6), generator=torch.Generator().manual_seed(4))
+    logits = weights @ images[0].mean((1, 2))
+    for k in range(3):
+        others = (logits.sum() - logits[k]) / 2
+        found = cam.cam_grid(toys.averaging(weights, torch.zeros(3)), images, torch.tensor([k]))
+        assert float(found.sum()) == pytest.approx(float(logits[k] - others), abs=1e-5)
+
+
+def test_only_an_average_before_one_linear_layer_has_class_activation_maps() -> None:
+    toy = toys.averaging().train()
+    assert cam.pooled_linear(toy) is toy.head[1]
+    assert toy.body.training
+    assert cam.pooled_linear(toys.flattening(4, torch.ones(4, 4))) is None
+    toy.head = nn.Sequential(toy.head[1], nn.ReLU())
+    assert cam.pooled_linear(toy) is None
+    toy.head = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    assert cam.pooled_linear(toy) is None
+
+
+def test_the_largest_place_is_no_average() -> None:
+    model = network("test_resnet", 64)
+    assert cam.pooled_linear(model) is not None
+    model.body.reset_classifier(0, global_pool="max")  # type: ignore[operator]
+    assert cam.pooled_linear(model) is None
+
+
+def test_rollout_of_any_attention_gives_each_token_shares_that_sum_to_one() -> None:
+    draw = torch.Generator().manual_seed(5)
+    blocks = [torch.randn((2, 3, 5, 5), generator=draw).softmax(-1) for _ in range(4)]
+    flow = cam.rollout(blocks)
+    assert flow.shape == (2, 5, 5)
+    assert torch.allclose(flow.sum(-1), torch.ones(2, 5), atol=1e-5)
+    assert float(flow.min()) >= 0
+    # Rows are where it came to, columns where from: the last block is multiplied from the left.
+    assert not torch.allclose(flow, cam.rollout(blocks[::-1]), atol=1e-3)
+
+
+def test_places_counts_those_of_the_target_layer_and_leaves_the_network_alone() -> None:
+    toy = toys.averaging().train()
+    assert cam.places(toy, torch.rand(1, 2, 6, 10)) == (6, 10)
+    assert toy.training
+    assert all(p.grad is None and p.requires_grad for p in toy.parameters())

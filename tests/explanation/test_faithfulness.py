@@ -72,3 +72,61 @@ def test_a_shift_moves_the_picture_and_the_map_is_moved_back() -> None:
     maps = methods.maps_of(subject, "integrated_gradients", rows, target)
     stable = faithfulness.stability(subject, "integrated_gradients", maps, rows, target)
     assert stable.tolist() == pytest.approx([1, 1, 1, 1], abs=1e-6)
+
+
+def test_areas_are_those_of_the_trapezoid_rule() -> None:
+    drawn = np.random.default_rng(0).random((3, faithfulness.STEPS + 1))
+    found = faithfulness.Curves(drawn, 1 - drawn)
+    by_numpy = np.trapezoid(drawn, dx=1 / faithfulness.STEPS, axis=1)
+    assert found.insertion_score == pytest.approx(by_numpy)
+    assert found.deletion_score == pytest.approx(1 - by_numpy)
+
+
+def test_pixels_are_ranked_from_the_highest_and_ties_as_they_lie() -> None:
+    found = np.array([[0.2, 0.9], [-1.0, 0.2]], np.float32)
+    assert faithfulness._ranks(found).tolist() == [[0.25, 0.0], [0.75, 0.5]]
+    flat = faithfulness._ranks(np.zeros((2, 3), np.float32))
+    assert flat.ravel() == pytest.approx(np.arange(6) / 6)
+
+
+def test_a_blur_hides_detail_and_keeps_colour() -> None:
+    even = np.full((SIDE, SIDE, 3), (10, 120, 250), np.uint8)
+    assert (faithfulness.blurred(even) == even).all()
+    chess = np.zeros((SIDE, SIDE, 2), np.uint8)
+    chess[::2, ::2, 0] = chess[1::2, 1::2, 0] = 200
+    hidden = faithfulness.blurred(chess)
+    assert hidden[..., 0].std() < 0.1 * chess[..., 0].std()
+    assert hidden[..., 0].mean() == pytest.approx(100, abs=2)
+    assert hidden[..., 1].max() == 0  # one channel does not leak into another
+
+
+def test_a_shift_repeats_the_rim() -> None:
+    views = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1)
+    assert faithfulness.shifted(1)(views)[0, ..., 0].tolist() == [[0, 0, 1], [0, 0, 1], [3, 3, 4]]
+
+
+def test_curves_leave_the_network_in_its_mode() -> None:
+    array, masks = spots(1)
+    network = spotting().train()
+    subject = methods.ExplainedNetwork(network, CachedPixels(array), HOW)
+    one = np.zeros(1, np.int64)
+    faithfulness.curves(subject, masks.astype(np.float32), one, one)
+    assert network.training
+
+
+def test_logits_of_changed_views_come_in_the_order_of_the_rows() -> None:
+    n = methods.BATCH + 3
+    array = np.zeros((n, SIDE, SIDE, 1), np.uint8)
+    subject = methods.ExplainedNetwork(spotting(1.0), CachedPixels(array), HOW)
+    seen: list[list[int]] = []
+
+    def lit(views: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        seen.append(rows.tolist())
+        return np.broadcast_to(10 * rows[:, None, None, None], views.shape).astype(np.uint8)
+
+    rows = np.arange(n)[::-1].copy()
+    found = faithfulness.logits_of(subject, rows, lit)
+    assert [row for some in seen for row in some] == rows.tolist()
+    assert [len(s) for s in seen] == [methods.BATCH, 3]
+    assert found[:, 0] == pytest.approx((10 * rows / 255) ** 2, abs=1e-5)
+    assert found.shape == (n, 2)

@@ -7,7 +7,7 @@ import torch
 
 from lesionlab.config import InputSettings, ModelSettings
 from lesionlab.errors import BadInput
-from lesionlab.explanation.targets import target_of
+from lesionlab.explanation.targets import PLACES, Target, family, has_target, target_of
 from lesionlab.models.classifier import Classifier, build
 
 
@@ -56,3 +56,35 @@ def test_tokens_that_are_no_square_are_refused() -> None:
     model = network("vit_tiny_patch16_224", 64)
     with pytest.raises(BadInput, match="5 patches do not form a square"):
         target_of(model).to_map(torch.zeros(1, 6, 2))
+
+
+def test_a_layout_says_where_the_channels_lie() -> None:
+    layer = torch.nn.Identity()
+    chart = torch.arange(24.0).reshape(1, 2, 3, 4)  # (N, D, h, w)
+    assert torch.equal(Target("a", layer, "NCHW").to_map(chart), chart)
+    assert torch.equal(Target("b", layer, "NHWC").to_map(chart.permute(0, 2, 3, 1)), chart)
+    square = chart[..., :3]
+    tokens = torch.cat([torch.full((1, 2, 2), -1.0), square.flatten(2).transpose(1, 2)], 1)
+    assert torch.equal(Target("c", layer, "tokens", prefix=2).to_map(tokens), square)
+
+
+def test_a_transformer_that_averages_its_patches_is_refused() -> None:
+    model = network("vit_tiny_patch16_224", 64)
+    assert has_target(model)
+    model.body.global_pool = "avg"  # type: ignore[assignment]
+    assert not has_target(model)
+    with pytest.raises(BadInput, match=r"no target layer .* VisionTransformer") as refusal:
+        target_of(model)
+    assert "occlusion" in str(refusal.value)
+
+
+def test_the_target_is_the_very_layer_of_the_table() -> None:
+    model = network("test_resnet", 64)
+    target = target_of(model)
+    assert (family(model), target.layout, target.prefix) == ("ResNet", "NCHW", 0)
+    assert target.name == f"body.{PLACES['ResNet'].module}" == "body.layer4"
+    assert target.module is model.body.layer4
+    transformer = network("vit_tiny_patch16_224", 64)
+    body = transformer.body
+    assert target_of(transformer).module is list(body.blocks)[-1].norm1  # type: ignore[arg-type]
+    assert target_of(transformer).prefix == 1
