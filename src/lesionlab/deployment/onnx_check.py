@@ -17,10 +17,11 @@ from lesionlab.errors import BadInput
 STANDARD_DOMAINS = ("", "ai.onnx")
 ENDLESS = ("Loop", "Scan", "SequenceMap")  # no classifier needs them, and they may never end
 MAX_DEPTH = 8  # of graphs inside attributes
-_FLOAT, _STRING, _DOUBLE = 1, 8, 11  # TensorProto.DataType
+_FLOAT, _STRING, _FLOAT16, _DOUBLE, _BFLOAT16 = 1, 8, 10, 11, 16  # TensorProto.DataType
 _VALUES = (4, 5, 7, 9, 10, 11)  # fields that hold numbers: typed by type, or raw
 _EXTERNAL = 1  # TensorProto.DataLocation
-_NUMPY_TYPES = {_FLOAT: "<f4", _DOUBLE: "<f8"}
+# numpy has no bfloat16: the upper half of a float32.
+_NUMPY_TYPES = {_FLOAT: "<f4", _DOUBLE: "<f8", _FLOAT16: "<f2", _BFLOAT16: "<u2"}
 
 Value = int | memoryview
 
@@ -81,7 +82,8 @@ def _check_attribute(attribute: memoryview, where: str, depth: int) -> None:
 def _check_tensor(tensor: memoryview, where: str) -> None:
     kind, name, held = 0, "?", 0
     dims: list[int] = []
-    floats: list[memoryview] = []
+    floats: list[bytes | memoryview] = []
+    halves: list[Value] = []  # or integers
     for field, value in _fields(tensor):
         if field == 1:
             dims += _numbers(value)
@@ -95,18 +97,31 @@ def _check_tensor(tensor: memoryview, where: str) -> None:
             held += len(value) if isinstance(value, memoryview) else 1
             if field in (4, 9, 10) and isinstance(value, memoryview):  # float, raw, double data
                 floats.append(value)
+            elif field == 5:
+                halves.append(value)
     # The smallest type packs two numbers into a byte.
     if kind != _STRING and math.prod(dims) > 2 * held:
         raise _refused(f"weight '{name}' claims more numbers than the file holds", where)
+    if kind in (_FLOAT16, _BFLOAT16):
+        floats += map(_half_bytes, halves)
     for block in floats:
-        if kind in _NUMPY_TYPES and not _finite(block, _NUMPY_TYPES[kind]):
+        if kind in _NUMPY_TYPES and not _finite(block, kind):
             raise _refused(f"weight '{name}' holds NaN or infinity", where)
 
 
-def _finite(block: memoryview, dtype: str) -> bool:
-    if len(block) % np.dtype(dtype).itemsize:
+def _half_bytes(value: Value) -> bytes:
+    """The bits of 16-bit floats that are written as integers."""
+    return np.array([n & 0xFFFF for n in _numbers(value)], "<u2").tobytes()
+
+
+def _finite(block: bytes | memoryview, kind: int) -> bool:
+    dtype = np.dtype(_NUMPY_TYPES[kind])
+    if len(block) % dtype.itemsize:
         raise ValueError("a tensor's length does not fit its type")
-    return bool(np.isfinite(np.frombuffer(block, dtype)).all())
+    numbers = np.frombuffer(block, dtype)
+    if kind == _BFLOAT16:
+        numbers = (numbers.astype("<u4") << 16).view("<f4")
+    return bool(np.isfinite(numbers).all())
 
 
 def _refused(what: str, where: str) -> BadInput:
