@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -34,3 +35,15 @@ def test_every_file_that_the_page_names_is_there() -> None:
     named = re.findall(r"`([a-z_0-9/]+/[a-z_0-9]+\.(?:py|json|js))`", PAGE)
     assert len(named) > 15
     assert [n for n in named if not ((SOURCE / n).is_file() or (ROOT / n).is_file())] == []
+
+
+def test_the_list_of_modules_is_up_to_date() -> None:
+    """Else: uv run python scripts/module_index.py."""
+    spec = importlib.util.spec_from_file_location(
+        "module_index", ROOT / "scripts" / "module_index.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert (ROOT / "docs" / "modules.md").read_text(encoding="utf-8") == script.page()

@@ -9,7 +9,6 @@ from lesionlab.api.inflation import inflation
 from lesionlab.api.split import split
 from lesionlab.data.manifest import read_dataset
 from lesionlab.errors import BadInput
-from lesionlab.experiments.inflation import metrics_of
 from lesionlab.run_folder import CONFIG
 
 
@@ -63,15 +62,6 @@ def test_the_sealed_test_part_is_left_alone(lesions: Path, tmp_path: Path) -> No
 def test_one_seed_gives_no_interval(lesions: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="1 seeds are too few for an interval"):
         inflation(lesions, "p", tmp_path / "o", seeds=1)
-
-
-def test_the_metrics_that_are_compared() -> None:
-    evaluation = {
-        "metrics": {"roc_auc": {"value": 0.9}, "accuracy": {"value": None}, "nll": {"value": 1}},
-        "malignant": ["mel", "bcc"],
-        "per_class": {"mel": {"sensitivity": {"value": 0.8}}},
-    }
-    assert metrics_of(evaluation) == {"roc_auc": 0.9, "sensitivity_mel": 0.8}
 
 
 def test_an_interrupted_arm_goes_on(lesions: Path, tmp_path: Path) -> None:

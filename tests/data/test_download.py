@@ -1,7 +1,8 @@
+"""A file is fetched whole, or one line says why not."""
+
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,8 @@ import pytest
 
 from helpers import misbehaving as bad_days
 from lesionlab.api.download import download
-from lesionlab.cli.download import NAMES
 from lesionlab.cli.main import run
-from lesionlab.data.catalogue import ARCHIVE, OFFERS, kaggle_headers
 from lesionlab.data.download import Remote, fetch
-from lesionlab.data.isic_search import download_images, search
-from lesionlab.data.sources.table import SOURCES
 from lesionlab.errors import BadInput
 
 BODY = np.random.default_rng(0).bytes(3_000_000)
@@ -158,26 +155,6 @@ def test_a_redirect_elsewhere_does_not_carry_the_secret(site: Any, tmp_path: Pat
     assert "Authorization" not in site.log[0][1]
 
 
-def test_kaggle_credentials_come_from_the_user_or_are_missed_by_name(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"kaggle\.json.*no credentials file.*Create New Token"):
-        kaggle_headers(None, {"KAGGLE_CONFIG_DIR": str(tmp_path)})
-    (tmp_path / "kaggle.json").write_text("{}")
-    with pytest.raises(BadInput, match="not a Kaggle credentials file"):
-        kaggle_headers(None, {"KAGGLE_CONFIG_DIR": str(tmp_path)})
-    (tmp_path / "kaggle.json").write_text('{"username": "u", "key": "k"}')
-    assert kaggle_headers(tmp_path / "kaggle.json", {}) == {"Authorization": "Basic dTpr"}
-    assert kaggle_headers(None, {"KAGGLE_USERNAME": "u", "KAGGLE_KEY": "k"}) == {
-        "Authorization": "Basic dTpr"}  # fmt: skip
-
-
-def test_the_catalogue_names_sources_that_exist() -> None:
-    assert set(NAMES) == {*OFFERS, ARCHIVE}
-    for offer in OFFERS.values():
-        assert offer.source in SOURCES
-        assert offer.licence
-        assert all(r.url.startswith("https://") for r in offer.files)
-
-
 def test_the_licence_is_shown_and_must_be_accepted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,86 +169,3 @@ def test_the_licence_is_shown_and_must_be_accepted(
         download("isic-archive", tmp_path, accept_licence=True)
     with pytest.raises(BadInput, match="apply to isic-archive only"):
         download("isic2018", tmp_path, accept_licence=True, query="x")
-
-
-def image(site: Any, n: int, **changes: Any) -> dict[str, Any]:
-    isic_id = f"ISIC_{n:07d}"
-    site.pages[f"/i/{n}.jpg"] = b"x" * (n + 10)
-    full = {"url": f"{site.url}/i/{n}.jpg", "size": n + 10}
-    return {
-        "isic_id": isic_id,
-        "attribution": "a, b",
-        "copyright_license": "CC-0",
-        "files": {"full": full},
-        "metadata": {
-            "clinical": {"sex": "male", "diagnosis_1": "Benign"},
-            "acquisition": {"image_type": "dermoscopic", **({"pixels_x": 9} if n else {})},
-        },
-        **changes,
-    }
-
-
-@pytest.fixture
-def archive(site: Any) -> Any:
-    """Two pages of three images; the second repeats one, as pages do when images are added."""
-    first = {"count": 3, "next": f"{site.url}/api/images/search/?cursor=2",
-             "results": [image(site, 0), image(site, 1)]}  # fmt: skip
-    second = {"count": 3, "next": None, "results": [image(site, 1), image(site, 2)]}
-    query = "/api/images/search/?query=sex%3Amale&limit=100"
-    site.pages[query] = json.dumps(first).encode()
-    site.pages["/api/images/search/?cursor=2"] = json.dumps(second).encode()
-    return site
-
-
-def test_the_archive_is_read_page_by_page(archive: Any, tmp_path: Path) -> None:
-    archive.statuses = [503]
-    told = download("isic-archive", tmp_path, accept_licence=True, query="sex:male",
-                    archive_api=f"{archive.url}/api")  # fmt: skip
-    assert len(told["files"]) == 3
-    assert (tmp_path / "images" / "ISIC_0000002.jpg").stat().st_size == 12
-    text = (tmp_path / "metadata.csv").read_text()
-    assert text.splitlines()[0] == (
-        "isic_id,attribution,copyright_license,diagnosis_1,image_type,pixels_x,sex"
-    )
-    assert 'ISIC_0000000,"a, b",CC-0,Benign,dermoscopic,,male' in text
-
-
-def test_a_second_search_keeps_whole_images(archive: Any, tmp_path: Path) -> None:
-    for _ in range(2):
-        archive.log.clear()
-        download_images("sex:male", tmp_path, api=f"{archive.url}/api", pause=lambda s: None)
-    assert not [path for path, _ in archive.log if path.startswith("/i/")]
-
-
-def test_the_limit_stops_the_search(archive: Any) -> None:
-    found = list(search("sex:male", 2, f"{archive.url}/api", lambda s: None))
-    assert [i["isic_id"] for i in found] == ["ISIC_0000000", "ISIC_0000001"]
-    assert len(archive.log) == 1
-
-
-@pytest.mark.parametrize(
-    ("page", "why"),
-    [
-        ({"results": [{"isic_id": "../../etc/passwd"}]}, "invalid image name"),
-        ({"results": [], "next": "http://127.0.0.2/x"}, "another host"),
-        ({"detail": "?"}, "no results"),
-        ({"results": []}, "no image matches"),
-        ({"results": [{"isic_id": "ISIC_0000001"}]}, "no file for ISIC_0000001"),
-    ],
-)
-def test_strange_answers_are_refused(
-    site: Any, tmp_path: Path, page: dict[str, Any], why: str
-) -> None:
-    site.pages["/api/images/search/?query=q&limit=100"] = json.dumps(page).encode()
-    with pytest.raises(BadInput, match=why):
-        download_images("q", tmp_path, api=f"{site.url}/api", pause=lambda s: None)
-    assert not (tmp_path / "metadata.csv").exists()
-
-
-def test_a_refused_query_says_so(site: Any, tmp_path: Path) -> None:
-    site.statuses = [400]
-    with pytest.raises(BadInput, match=r"refuses the query.*400"):
-        list(search("((", 0, f"{site.url}/api", lambda s: None))
-    site.statuses = [500] * 9
-    with pytest.raises(BadInput, match="does not answer"):
-        list(search("x", 0, f"{site.url}/api", lambda s: None))

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from sklearn.ensemble import HistGradientBoostingClassifier
-from threadpoolctl import threadpool_info, threadpool_limits
 
 import lesionlab
 from lesionlab.api.ensemble import ensemble
@@ -20,7 +18,6 @@ from lesionlab.data.manifest import read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.experiments.ensemble import rank_logits
-from lesionlab.experiments.handmade import colour_features, crossed, fit_trees
 
 Tiny = Callable[..., Settings]
 HOW: dict[str, Any] = {"device": "cpu", "threads": 1}
@@ -246,36 +243,6 @@ def test_a_stack_learns_out_of_fold_and_reads_facts(repeats: list[Path], tmp_pat
         lesionlab.evaluate(tmp_path / "e", split="calib")
 
 
-def test_a_fold_cannot_see_its_own_labels() -> None:
-    """Features that say nothing must stay at chance, even where each row is its own code."""
-    generator = np.random.default_rng(0)
-    y = generator.integers(0, 2, 300)
-    features = generator.normal(size=(300, 4))
-    folds = np.array([str(i % 3) for i in range(300)], object)
-    y_prob = crossed(features, y, folds, 2)
-    other = y.copy()
-    inside = folds == "1"
-    other[inside] = 1 - other[inside]
-    assert crossed(features, other, folds, 2)[inside] == pytest.approx(y_prob[inside])
-
-
-def test_trees_are_fitted_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
-    plain = HistGradientBoostingClassifier.fit
-
-    def fit(self: Any, *data: Any) -> Any:
-        seen.extend(i["num_threads"] for i in threadpool_info() if i["user_api"] == "openmp")
-        return plain(self, *data)
-
-    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", fit)
-    features = np.random.default_rng(0).normal(size=(90, 2))
-    with threadpool_limits(2, "openmp"):
-        fit_trees(features, np.arange(90) % 3, 2)
-        after = {i["num_threads"] for i in threadpool_info() if i["user_api"] == "openmp"}
-    assert set(seen) == {1}
-    assert after == {2}  # the networks keep their threads
-
-
 @pytest.mark.slow
 def test_fold_models_are_averaged_on_test_and_not_exported(
     repeats: list[Path], tmp_path: Path
@@ -305,13 +272,6 @@ def test_changed_weights_are_found(
     shutil.copy(copies[1] / "best.safetensors", copies[0] / "best.safetensors")
     with pytest.raises(BadInput, match="have changed since the ensemble was made"):
         ensemble_predictions(read_run(tmp_path / "e"), "test")
-
-
-def test_colours_are_shares() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
-    found = colour_features(images)
-    assert found[:, :125].sum(1) == pytest.approx(1)
-    assert found[1] == pytest.approx(colour_features(images[1:2])[0])
 
 
 def test_the_verb(runs: list[Path], tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ from lesionlab.api.repeat import repeat
 from lesionlab.config import Settings
 from lesionlab.data import ledger
 from lesionlab.data.groups import united_groups
-from lesionlab.data.manifest import Dataset, read_dataset, with_table
+from lesionlab.data.manifest import read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import read_predictions
-from lesionlab.experiments.folds import OUTSIDE, deal_folds, fold_parts, open_rows
 from lesionlab.experiments.repeat import do_job
 
 Tiny = Callable[..., Settings]
@@ -27,73 +26,6 @@ def repeated(lesions: Path, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory
     out = tmp_path_factory.mktemp("repeat") / "out"
     repeat(lesions, tiny(), out, folds=2, seeds=2, device="cpu", threads=1)
     return out
-
-
-def open_groups(dataset: Dataset) -> set[str]:
-    groups = united_groups(dataset.table)
-    return set(groups[open_rows(dataset, groups)])
-
-
-def test_folds_keep_groups_and_leave_the_test_part_alone(lesions: Path) -> None:
-    dataset = read_dataset(lesions)
-    groups = united_groups(dataset.table)
-    folds = deal_folds(dataset, groups, 3, seed=4)
-    sealed = (dataset.table["split"] == "test").to_numpy()
-    assert (folds.number[sealed] == OUTSIDE).all()
-    assert sorted(set(folds.number[~sealed])) == [0, 1, 2]
-    for fold in range(3):
-        parts = fold_parts(dataset, groups, folds, fold, 0.2, 0)
-        assert (parts[sealed] == "").all()
-        assert (parts[folds.number == fold] == "test").all()
-        for group in set(groups):
-            assert len(set(parts[groups == group])) == 1, group
-        assert {"train", "valid", "test", ""} == set(parts)
-    other = deal_folds(dataset, groups, 3, seed=5)
-    assert (other.number != folds.number).any()
-
-
-def test_kin_of_a_test_image_is_in_no_fold(lesions: Path) -> None:
-    dataset = read_dataset(lesions)
-    groups = united_groups(dataset.table).copy()
-    train = int(np.flatnonzero(dataset.table["split"] == "train")[0])
-    groups[train] = groups[int(np.flatnonzero(dataset.table["split"] == "test")[0])]
-    assert not open_rows(dataset, groups)[train]
-
-
-def test_a_column_gives_the_folds(lesions: Path) -> None:
-    dataset = read_dataset(lesions)
-    groups = united_groups(dataset.table)
-    code = np.unique(groups, return_inverse=True)[1] % 2
-    twins = next(g for g in groups if (groups == g).sum() > 1 and g in open_groups(dataset))
-    code[int(np.flatnonzero(groups == twins)[0])] ^= 1  # one group stands in both sources
-    table = dataset.table.assign(source=np.where(code, "a", "b"))
-    dataset = with_table(dataset, table)
-    folds = deal_folds(dataset, groups, 5, 0, by="source")
-    assert folds.names == ("a", "b")
-    parts = fold_parts(dataset, groups, folds, 0, 0.2, 0)
-    torn = set(groups[parts == "test"]) & set(groups[(parts == "train") | (parts == "valid")])
-    assert not torn
-    assert ((parts == "") & (groups == twins)).any()
-    with pytest.raises(BadInput, match="no column 'sauce'; did you mean 'source'"):
-        deal_folds(dataset, groups, 5, 0, by="sauce")
-    with pytest.raises(BadInput, match="has only one value"):
-        deal_folds(read_dataset(lesions), groups, 5, 0, by="source")
-
-
-def test_a_column_of_numbers_gives_folds_or_is_refused(lesions: Path) -> None:
-    dataset = read_dataset(lesions)
-    groups = united_groups(dataset.table)
-    ages = np.where(np.arange(len(groups)) % 2, 40.0, 60.0)
-    folds = deal_folds(with_table(dataset, dataset.table.assign(age=ages)), groups, 5, 0, by="age")
-    assert folds.names == ("40.0", "60.0")
-    inside = folds.number != OUTSIDE
-    assert (folds.number[inside] == (ages[inside] == 60)).all()
-    ages[np.flatnonzero(inside)[0]] = np.nan
-    with pytest.raises(BadInput, match="column 'age' is unknown for 1 images"):
-        deal_folds(with_table(dataset, dataset.table.assign(age=ages)), groups, 5, 0, by="age")
-    many = dataset.table.assign(age=np.arange(len(groups), dtype=float))
-    with pytest.raises(BadInput, match=r"has \d+ values, and each would be a fold"):
-        deal_folds(with_table(dataset, many), groups, 5, 0, by="age")
 
 
 def test_another_process_in_the_same_folder_is_refused(

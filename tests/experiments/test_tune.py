@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +14,12 @@ pytest.importorskip("optuna", reason="tuning needs the extra 'tune'")
 
 from lesionlab.api.split import split
 from lesionlab.api.tune import tune
-from lesionlab.config import Settings, parse
+from lesionlab.config import Settings
 from lesionlab.data import ledger
 from lesionlab.data.manifest import read_dataset
 from lesionlab.errors import BadInput
 from lesionlab.experiments import tune as parts
-from lesionlab.experiments.presets import load_preset, preset_names
-from lesionlab.experiments.spaces import FOLDER, Range, check_space, load_space, to_toml
+from lesionlab.experiments.presets import load_preset
 
 Tiny = Callable[..., Settings]
 HOW: dict[str, Any] = {"device": "cpu", "threads": 1}
@@ -45,36 +43,6 @@ def space(tmp_path: Path) -> Path:
     path = tmp_path / "space.toml"
     path.write_text(SPACE)
     return path
-
-
-@pytest.mark.parametrize("name", sorted(p.stem for p in FOLDER.glob("*.toml")))
-def test_every_space_fits_its_preset(name: str) -> None:
-    assert name == "default" or name in preset_names()
-    for preset in preset_names() if name == "default" else [name]:
-        check_space(load_space(name), load_preset(preset))
-
-
-def test_a_recipe_survives_toml(tmp_path: Path) -> None:
-    for name in preset_names():
-        settings = load_preset(name)
-        again = parse(Settings, tomllib.loads(to_toml(settings)), "toml")
-        assert again == settings, name
-
-
-def test_bad_spaces(tmp_path: Path, tiny: Tiny) -> None:
-    with pytest.raises(BadInput, match="give either choices, or low and high"):
-        parse(Range, {"low": 1}, "s")
-    with pytest.raises(BadInput, match="log scale"):
-        parse(Range, {"low": 0.0, "high": 1.0, "log": True}, "s")
-    with pytest.raises(BadInput, match="low must be below high"):
-        parse(Range, {"low": 2, "high": 1}, "s")
-    with pytest.raises(BadInput, match=r"unknown setting 'optim\.max_lrr'"):
-        check_space({"optim.max_lrr": Range(low=0.1, high=0.2)}, tiny())
-    with pytest.raises(BadInput, match=r"model\.dropout"):
-        check_space({"model.dropout": Range(low=0.1, high=1.5)}, tiny())
-    (tmp_path / "empty.toml").write_text("")
-    with pytest.raises(BadInput, match="the space is empty"):
-        load_space("x", tmp_path / "empty.toml")
 
 
 @pytest.mark.slow

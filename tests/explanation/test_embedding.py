@@ -10,7 +10,7 @@ from lesionlab.config import InputSettings, ModelSettings
 from lesionlab.data.cache import CachedPixels
 from lesionlab.data.images import Preprocessing
 from lesionlab.explanation import methods
-from lesionlab.explanation.embedding import embed, left_out
+from lesionlab.explanation.embedding import embed, left_out, plane
 from lesionlab.models.classifier import Classifier, build
 
 SIDE, ROWS = 48, np.arange(3)
@@ -71,3 +71,16 @@ def test_facts_change_the_logits_and_not_the_embedding(head: str, left: tuple[st
     with torch.no_grad():
         told = [model(images, s.known(ROWS)) for s in (old, young)]
     assert not torch.allclose(*told)
+
+
+def test_the_plane_keeps_groups_apart_and_is_repeatable() -> None:
+    draw = np.random.default_rng(0)
+    far = np.concatenate([draw.normal(size=(15, 6)), draw.normal(size=(15, 6)) + 40])
+    found = plane(far.astype(np.float32))
+    assert found.min() == 0
+    assert found.max() == 1
+    centres = found[:15].mean(0), found[15:].mean(0)
+    spread = max(found[:15].std(), found[15:].std())
+    assert np.linalg.norm(centres[0] - centres[1]) > spread
+    assert (found == plane(far.astype(np.float32))).all()
+    assert plane(far[:3].astype(np.float32)).shape == (3, 2)

@@ -1,1 +1,1 @@
-"""One file and one documented function a verb: joins the rooms; the command line only prints."""
+"""One file and one documented function a verb: connects the packages; the command only prints."""

@@ -1,4 +1,4 @@
-"""`lesionlab.split`: deal a data set into parts, whole groups only."""
+"""`lesionlab.split`: divide a data set into splits, whole groups only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lesionlab.tune`: a better recipe by trials on validation; the test part is not there."""
+"""`lesionlab.tune`: a better recipe by trials on validation; the test split is not read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two training sets that differ in one thing: whether the test images' siblings are in them.
+"""Two training sets that differ in one thing: whether images of the test groups are in them.
 
 The test part is dealt by image, as tutorials do, so that siblings of its images are left over. The
 leaky arm trains on these siblings, the clean arm on as many images of the same classes that are no

@@ -1,4 +1,4 @@
-"""Splits that are given rather than dealt: official parts, a source left out, one fold as test."""
+"""Splits that are given: the official one, a source left out, one fold as test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dealing groups into parts: nothing that belongs together is ever torn apart."""
+"""Assign groups to splits: what belongs together is never divided."""
 
 from __future__ import annotations
 

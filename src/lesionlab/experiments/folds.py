@@ -1,4 +1,4 @@
-"""Folds over the parts that are not test. The sealed part is in no fold, nor is its kin."""
+"""Folds over the splits that are not test. No fold holds a test image, or one of its group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sealed test part, seen by the runs of a repeat: only where that was asked for.
+"""The sealed test split, seen by the runs of a repeat: only where that was asked for.
 
 `test.json` says which weights of which runs were seen; others are another opening.
 """

@@ -172,7 +172,7 @@ def roc_png(curves: Sequence[Curve]) -> bytes:
 
 def confusion_png(judged: Judged) -> bytes:
     """The confusion matrix as PNG."""
-    counts = np.asarray(judged.score.confusion)
+    counts = np.asarray(judged.score.confusion, np.float64)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     names, left, top, cell = names_of(judged), 150.0, 60.0, 90.0

@@ -38,7 +38,8 @@ def repeats_chart(told: Sequence[Mapping[str, Any]]) -> str:
         if found:
             rows.append(Interval(name, None, heading=True))
             rows += [_row(preset, part, m, len(told) > 1) for preset, part, m in found]
-    low = min([r.low for r in rows if r.low is not None], default=0.0)
+    ends = [r.value if r.low is None else r.low for r in rows]  # a single run has no SD
+    low = min([end for end in ends if end is not None], default=0.0)
     axis = Axis("mean ± 1 standard deviation", max(0.0, min(low, 0.5)), 1.0)
     title = f"{', '.join(titled(t['name'], t['leaky']) for t in told)}: repeated"
     svg = forest(

@@ -1,4 +1,4 @@
-"""Several processes (torchrun): whole micro-batches are dealt to them; the curve is that of one.
+"""Several processes (torchrun): each takes whole micro-batches; the curve is that of one.
 
 Rank r computes micro-batches r, r + world, ... of each step. Gradients are summed, batch-norm
 statistics of all micro-batches are applied in their order on every rank, so all ranks hold the

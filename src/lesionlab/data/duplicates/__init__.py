@@ -1,8 +1,8 @@
 """The same picture twice: byte for byte, pixel for pixel, or turned, mirrored, resized,
 re-encoded, lightened or slightly cropped.
 
-Descriptors only nominate (`nominate.py`, n log n); a pair counts after alignment and
-correlation of its detail (`verify.py`, `detail.py`).
+Descriptors only nominate (`candidates.py`, n log n); a pair counts after alignment and
+correlation of its detail (`verification.py`, `detail.py`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DICOM files in a folder per class; pixels become PNG, patients become numbers of ours."""
+"""DICOM files in a folder per class; pixels become PNG, patients get new numbers."""
 
 from __future__ import annotations
 

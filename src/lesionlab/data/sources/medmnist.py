@@ -1,4 +1,4 @@
-"""MedMNIST `.npz` files: small images with official parts (Yang et al. 2023)."""
+"""MedMNIST `.npz` files: small images with an official split (Yang et al. 2023)."""
 
 from __future__ import annotations
 

@@ -58,9 +58,9 @@ def read_medmnist(truth: Path, prediction: Path) -> MedTable:
     """
     part = part_of(prediction)
     labels = _npz_labels(truth, part) if truth.suffix == ".npz" else _indexed(truth)
-    values = labels.astype(np.int64)
-    if (values != labels).any() or (values < 0).any():
+    if not (np.isfinite(labels) & (labels >= 0) & (labels == np.floor(labels))).all():
         raise BadInput("a label is not a whole number from 0", where=str(truth))
+    values = labels.astype(np.int64)
     score = _indexed(prediction)
     if len(score) != len(values):
         raise BadInput(
@@ -93,8 +93,10 @@ def _npz_labels(path: Path, part: str) -> Floats:
         raise BadInput("no such file", where=str(path)) from None
     except KeyError:
         raise BadInput(f"no array '{name}'", where=str(path)) from None
-    except (ValueError, OSError, zipfile.BadZipFile):
+    except (TypeError, ValueError, OSError, zipfile.BadZipFile):  # TypeError: of an .npy
         raise BadInput("not a readable .npz", where=str(path)) from None
+    if not labels.ndim or not labels.size:
+        raise BadInput(f"array '{name}' has no labels", where=str(path))
     return labels.reshape(len(labels), -1)
 
 

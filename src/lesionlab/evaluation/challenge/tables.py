@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -105,7 +106,10 @@ def read_rows(form: Format, path: Path, columns: Sequence[str]) -> Rows:
 def rows_of(form: Format, text: str, where: str, columns: Sequence[str]) -> Rows:
     """Like `read_rows`, from text; raises `BadInput` where it is no table at all."""
     reader = csv.reader(io.StringIO(text, newline=""))
-    read = [(reader.line_num, tuple(row)) for row in reader if row]
+    try:
+        read = [(reader.line_num, tuple(row)) for row in reader if row]
+    except csv.Error as error:  # a quotation mark that nothing closes
+        raise BadInput(f"not a readable CSV ({error})", where=where) from None
     headed = bool(read) and (form.header or _is_header(form, read[0][1]))
     header = tuple(c.strip() for c in read[0][1]) if headed else (form.key, *columns)
     read = read[1:] if headed else read
@@ -327,7 +331,7 @@ def _truth_values(rows: Rows, name: str) -> Floats:
 def _weights(rows: Rows, name: str) -> Floats:
     cells = rows.column(name)
     for line, cell in zip(rows.lines, cells, strict=True):
-        if not NUMBER.fullmatch(cell) or float(cell) < 0:
+        if not NUMBER.fullmatch(cell) or not 0 <= float(cell) < math.inf:
             raise BadInput(f"{name} '{cell}' in row {line} is not a weight", where=rows.where)
     return parse_numbers(cells)
 

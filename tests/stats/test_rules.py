@@ -1,15 +1,12 @@
-"""Single statistics on arrays are those that `evaluate` and `compare` give."""
+"""Rules that are fitted on arrays hold what they promise, and are those of `evaluate`."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.special import logit, softmax
-from sklearn.metrics import average_precision_score, roc_auc_score
+from scipy.special import softmax
 
 import lesionlab
 from lesionlab import stats
@@ -24,64 +21,6 @@ GROUPS = np.arange(N) // 2
 Y3 = RNG.integers(0, 3, N)
 Z3 = RNG.normal(0, 1, (N, 3)) + 2 * np.eye(3)[Y3]
 P3 = softmax(Z3, axis=1)
-
-
-@pytest.mark.parametrize("groups", [None, GROUPS])
-def test_auc_interval_is_that_of_evaluate_and_sees_only_the_order(groups: Any) -> None:
-    options: dict[str, Any] = {"groups": groups, "resamples": 200}
-    whole = lesionlab.evaluate(y_true=Y, y_prob=P, **options).roc_auc
-    for score in (P, logit(P), pd.Series(P), torch.tensor(P).requires_grad_(), 1000 * P):
-        found = stats.auc_interval(Y, score, **options)
-        assert found.value == pytest.approx(whole.value, abs=1e-12)
-        assert found.low == pytest.approx(whole.low, abs=1e-12)
-        assert found.high == pytest.approx(whole.high, abs=1e-12)
-        assert found.method == whole.method
-    assert found.value == pytest.approx(roc_auc_score(Y, P), abs=1e-12)
-
-
-def test_the_positive_class_turns_the_area_round() -> None:
-    names = np.where(Y == 1, "ill", "well")
-    up = stats.auc_interval(names, A, positive="ill").value
-    down = stats.auc_interval(names, A, positive="well").value
-    assert up is not None
-    assert down == pytest.approx(1 - up, abs=1e-12)
-    with pytest.raises(BadInput, match="y_score is one column: is it the probability"):
-        stats.auc_interval(names, A)
-
-
-def test_paired_difference_is_delong_or_resampled_by_groups() -> None:
-    alone = stats.paired_difference(Y, A, B)
-    assert alone.test == "DeLong"
-    expected = roc_auc_score(Y, A) - roc_auc_score(Y, B)
-    assert alone.difference.value == pytest.approx(expected, abs=1e-12)
-    assert alone.p_value < 0.01
-    assert "A is better" in alone.verdict
-    grouped = stats.paired_difference(Y, A, B, groups=GROUPS, resamples=200)
-    assert grouped.test == f"permutation of {N // 2} groups"
-    assert grouped.groups == N // 2
-    back = stats.paired_difference(Y, B, A)
-    assert back.difference.value == pytest.approx(-expected, abs=1e-12)
-    assert set(alone.to_json()["difference"]) == {"value", "low", "high", "n", "method"}
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "nll", "brier"])
-def test_paired_differences_of_probabilities(metric: str) -> None:
-    flat = 0.5 * P3 + 0.5 / 3
-    found = stats.paired_difference(Y3, P3, flat, metric=metric, resamples=200)
-    alone = lesionlab.evaluate(y_true=Y3, y_prob=P3, resamples=200)
-    assert found.a.value == pytest.approx(getattr(alone, metric).value)
-    assert found.metric == metric
-    with pytest.raises(BadInput, match=r"y_score_a.*lies outside \[0, 1\]"):
-        stats.paired_difference(Y, A, B, metric=metric)
-
-
-def test_paired_average_precision_takes_any_scores() -> None:
-    found = stats.paired_difference(Y, A, B, metric="average_precision", resamples=200)
-    assert found.a.value == pytest.approx(average_precision_score(Y, A))
-    with pytest.raises(BadInput, match="no primary metric 'auc'"):
-        stats.paired_difference(Y, P, P, metric="auc")
-    with pytest.raises(BadInput, match="y_true has 300 cases, y_score_b has 299"):
-        stats.paired_difference(Y, A, B[:-1])
 
 
 def test_operating_point_is_that_of_evaluate() -> None:
@@ -150,12 +89,6 @@ def test_a_positive_class_that_stands_first_is_calibrated_as_itself() -> None:
     np.testing.assert_allclose(by_name, by_number, atol=1e-6)
 
 
-def test_models_in_another_order_are_not_paired() -> None:
-    other = pd.Series(B).sample(frac=1, random_state=1)
-    with pytest.raises(BadInput, match="indexes of y_score_a and y_score_b differ"):
-        stats.paired_difference(Y, pd.Series(A), other)
-
-
 def test_prediction_sets_reads_columns_by_name_and_refuses_another_shape() -> None:
     rule = stats.conformal(Y, P, alpha=0.1)
     both = np.stack([1 - P, P], axis=1)
@@ -166,3 +99,29 @@ def test_prediction_sets_reads_columns_by_name_and_refuses_another_shape() -> No
     for wrong in (P, P3):
         with pytest.raises(BadInput, match=r"y_prob: its shape is .*give \(N, 2\)"):
             stats.prediction_sets(rule, wrong)
+
+
+@pytest.mark.parametrize("policy", ["sensitivity", "specificity", "fixed"])
+def test_a_point_keeps_its_promise_where_it_was_chosen(policy: str) -> None:
+    target = 0.4 if policy == "fixed" else 0.85
+    point = stats.operating_point(Y, P, policy=policy, target=target)
+    called = point.threshold <= P
+    shares = {"sensitivity": called[Y == 1].mean(), "specificity": (~called)[Y == 0].mean()}
+    for name, share in shares.items():
+        assert getattr(point, name).value == pytest.approx(share, abs=1e-12)
+    if policy == "fixed":
+        assert point.threshold == 0.4
+    else:
+        assert shares[policy] >= 0.85
+
+
+def test_softmax_survives_great_logits() -> None:
+    """Logits of any offset are the same probabilities; none overflows."""
+    near = stats.calibrate(Y3, y_logit=Z3).to_json()
+    far = stats.calibrate(Y3, y_logit=Z3 + 5000).to_json()
+    assert far["temperature"] == pytest.approx(near["temperature"], rel=1e-6)
+    assert far["n"] == N
+    with pytest.raises(BadInput, match=r"y_logit: logits of all classes are needed, \(N, K\)"):
+        stats.calibrate(Y, y_logit=A)
+    with pytest.raises(BadInput, match="give either y_prob or y_logit"):
+        stats.calibrate(Y3, P3, y_logit=Z3)
