@@ -1,0 +1,47 @@
+"""Data sets and run folders by hand: rows without images, runs without a training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lesionlab.config import Settings
+from lesionlab.data.manifest import COLUMNS, NUMBER_COLUMNS, PIXEL_COLUMNS, Dataset, DatasetInfo
+from lesionlab.run_folder import RunConfig, write_config
+from lesionlab.training.setup import reference
+
+
+def row(image_id: str, split: str = "train", label: str = "nv", **cells: Any) -> dict[str, Any]:
+    """One row of a manifest; its image has a content of its own."""
+    return {"image_id": image_id, "split": split, "label": label, "sha256": f"#{image_id}", **cells}
+
+
+def dataset(folder: Path, *rows: Mapping[str, Any], **info: Any) -> Dataset:
+    """A data set of these rows in memory; cells that are not given are absent."""
+    filled = [{c: r.get(c, "") for c in dict.fromkeys([*COLUMNS, *r])} for r in rows]
+    table = pd.DataFrame(filled)
+    for column in (*NUMBER_COLUMNS, *PIXEL_COLUMNS):
+        table[column] = pd.to_numeric(table[column].replace("", None)).astype("float64")
+    about = {"name": "hand", "source": "by hand", "classes": ("nv", "mel"), **info}
+    return Dataset(folder, table, DatasetInfo.model_validate(about))
+
+
+def written(data: Dataset) -> Path:
+    """The folder of a data set, with its files."""
+    data.folder.mkdir(parents=True, exist_ok=True)
+    data.table.to_csv(data.folder / "manifest.csv", index=False)
+    (data.folder / "dataset.json").write_text(json.dumps(data.info.model_dump(mode="json")))
+    return data.folder
+
+
+def begun_run(folder: Path, settings: Settings, data: Dataset, **changes: Any) -> RunConfig:
+    """A run folder that holds nothing but its configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = RunConfig(settings=settings, dataset=reference(data, settings.model.metadata))
+    config = config.model_copy(update=changes)
+    write_config(folder, config)
+    return config
