@@ -76,7 +76,8 @@ def test_folders_that_are_no_run(run: Run, tmp_path: Path) -> None:
         read_run(tmp_path / "absent")
     config = json.loads((run.folder / CONFIG).read_text())
     for changes, match in (
-        ({"schema_version": 2}, "newer version; upgrade"),
+        ({"schema_version": 2}, "schema_version 2 is newer than 1; upgrade"),
+        ({"schema_version": "2"}, "schema_version '2' is no whole number"),
         ({"strange": 1}, "strange"),
         ({"threads": "many"}, "threads"),
     ):

@@ -43,6 +43,21 @@ def read_json(path: Path) -> Any:
         raise BadInput(f"not valid JSON ({error})", where=str(path)) from None
 
 
+def read_versioned(path: Path, newest: int) -> Any:
+    """The JSON value in `path`; `BadInput` where its `schema_version` is newer than `newest`."""
+    value = read_json(path)
+    version = value.get("schema_version", 0) if isinstance(value, dict) else 0
+    if not isinstance(version, int):
+        raise BadInput(f"schema_version {version!r} is no whole number", where=str(path))
+    if version > newest:
+        raise BadInput(
+            f"schema_version {version} is newer than {newest}",
+            where=str(path),
+            remedy="upgrade lesionlab",
+        )
+    return value
+
+
 @contextlib.contextmanager
 def stage_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path`; on success it is synced and moved there, else removed.

@@ -126,9 +126,7 @@ def read_run(folder: Path) -> Run:
             where=str(folder),
             remedy="make one with: lesionlab train",
         )
-    raw = files.read_json(folder / CONFIG)
-    if isinstance(raw, dict) and raw.get("schema_version", 0) > SCHEMA_VERSION:
-        raise BadInput("written by a newer version", where=str(folder), remedy="upgrade lesionlab")
+    raw = files.read_versioned(folder / CONFIG, SCHEMA_VERSION)
     return Run(folder, parse(RunConfig, raw, str(folder / CONFIG)))
 
 

@@ -5,17 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesionlab.evaluation.predictions import Predictions
+from helpers.tables import predicted
 from lesionlab.explanation.confusions import confused_pairs, errors
-
-
-def predicted(y_true: list[int], y_prob: list[list[float]], patients: list[str]) -> Predictions:
-    n = len(y_true)
-    ids = np.array([f"i{k}" for k in range(n)], object)
-    none = np.array([""] * n, object)
-    classes = ("a", "b", "c")[: len(y_prob[0])]
-    patient = np.array(patients, object)
-    return Predictions(ids, patient, none, classes, np.array(y_true), np.array(y_prob))
 
 
 def test_confused_pairs_count_both_ways() -> None:

@@ -5,17 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from helpers.tables import predicted
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.explanation.gallery import BY_CLASS, CORRECT, LOSSES, Gallery, gallery, once
-
-
-def predicted(y_true: list[int], y_prob: list[list[float]], patients: list[str]) -> Predictions:
-    n = len(y_true)
-    ids = np.array([f"i{k}" for k in range(n)], object)
-    none = np.array([""] * n, object)
-    classes = ("a", "b", "c")[: len(y_prob[0])]
-    patient = np.array(patients, object)
-    return Predictions(ids, patient, none, classes, np.array(y_true), np.array(y_prob))
 
 
 def test_gallery_orders_by_loss_and_shows_a_patient_once() -> None:

@@ -132,13 +132,7 @@ def read_dataset(folder: Path) -> Dataset:
             where=str(folder),
             remedy="make one with: lesionlab import",
         )
-    raw = files.read_json(folder / INFO)
-    if isinstance(raw, dict) and raw.get("schema_version", 0) > SCHEMA_VERSION:
-        raise BadInput(
-            f"schema_version {raw['schema_version']} is newer than {SCHEMA_VERSION}",
-            where=str(folder / INFO),
-            remedy="upgrade lesionlab",
-        )
+    raw = files.read_versioned(folder / INFO, SCHEMA_VERSION)
     try:
         info = DatasetInfo.model_validate(raw)
     except ValidationError as error:
