@@ -46,16 +46,21 @@ def read_json(path: Path) -> Any:
 def read_versioned(path: Path, newest: int) -> Any:
     """The JSON value in `path`; `BadInput` where its `schema_version` is newer than `newest`."""
     value = read_json(path)
+    refuse_newer(value, newest, str(path))
+    return value
+
+
+def refuse_newer(value: Any, newest: int, where: str) -> None:
+    """`BadInput` where a stored object has a newer `schema_version`, or one that is no number."""
     version = value.get("schema_version", 0) if isinstance(value, dict) else 0
     if not isinstance(version, int):
-        raise BadInput(f"schema_version {version!r} is no whole number", where=str(path))
+        raise BadInput(f"schema_version {version!r} is no whole number", where=where)
     if version > newest:
         raise BadInput(
             f"schema_version {version} is newer than {newest}",
-            where=str(path),
+            where=where,
             remedy="upgrade lesionlab",
         )
-    return value
 
 
 @contextlib.contextmanager

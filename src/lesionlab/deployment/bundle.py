@@ -206,13 +206,7 @@ def _parse_info(data: bytes, where: str) -> BundleInfo:
         raw = json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"not valid JSON ({error})", where=where) from None
-    version = raw.get("schema_version", 0) if isinstance(raw, dict) else 0
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise BadInput(
-            f"schema_version {version} is newer than {SCHEMA_VERSION}",
-            where=where,
-            remedy="upgrade lesionlab",
-        )
+    files.refuse_newer(raw, SCHEMA_VERSION, where)
     return parse(BundleInfo, raw, where)
 
 
