@@ -16,7 +16,8 @@ PAGE = ROOT / "docs" / "modules.md"
 HEAD = """# Modules
 
 Every Python module of `src/lesionlab/` and its one subject, from the first line of its docstring.
-Made by `python scripts/module_index.py`; [architecture.md](architecture.md) says how they work together.
+Made by `python scripts/module_index.py`; [architecture.md](architecture.md) says how they work
+together.
 """
 
 
