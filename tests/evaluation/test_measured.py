@@ -69,6 +69,9 @@ def test_a_predictive_value_needs_groups_of_both_kinds() -> None:
         assert found.value == m.share(part, called).value
         assert (found.low, found.high, found.n) == (None, None, 80)
         assert found.method == "too few to say: 24 groups, 25 needed"
+    other = two_classes(positives=96)  # 24 negatives
+    told = measured(other).predictive(other.y_true == 1, np.ones(120, bool), other.y_true == 1)
+    assert (told.value, told.method) == (0.8, "too few to say: 24 groups, 25 needed")
     enough = two_classes(positives=25)
     is_b = enough.y_true == 1
     assert measured(enough).predictive(~is_b, called, is_b).low is not None
