@@ -87,8 +87,9 @@ The degrees of freedom are those of the rarer class; fewer where the variance ha
 (Student's t with 5 degrees of freedom): there the interval is up to 3 points short of 95 with few
 positive groups, because cases far out are rare and a study often holds none of them.
 Plain percentile intervals cover less, especially with few groups. Intervals that ignore the groups
-cover far too little. The expected calibration error has no interval here: in the last row of the percentile table its percentile
-interval contains the true value (0, since the simulated probabilities are exact) in no study.
+cover far too little. The expected calibration error has no interval here: in the last row of the
+percentile table its percentile interval contains the true value (0, since the simulated
+probabilities are exact) in no study.
 
 ## The minimum number of effective groups of the scarcer class
 """
@@ -234,9 +235,9 @@ def differences(pairs: list[dict[str, Any]], required: float) -> str:
 
 
 DIFFERENCES = """Two models on the same images (`bench/coverage_pairs.py`, {studies:,} studies a
-design, 400 resamples). The first number is the coverage of the interval, the second that of the first edition
-(DeLong +- 1.96 SE, or t with the spread of the bootstrap's differences). In brackets: below the
-minimum of groups, where `compare` gives no interval in most of these studies. "Common" is the
+design, 400 resamples). The first number is the coverage of the interval, the second that of the
+first edition (DeLong +- 1.96 SE, or t with the spread of the bootstrap's differences). In
+brackets: below the minimum of groups, where `compare` gives no interval in most of these studies. "Common" is the
 share of a score's variance that both models have in common. False sentences "a difference above
 ... is excluded", over all designs, metrics and studies: {false}.
 """
