@@ -12,7 +12,7 @@ import pandas as pd
 from lesionlab.config import Settings
 from lesionlab.data.manifest import COLUMNS, NUMBER_COLUMNS, PIXEL_COLUMNS, Dataset, DatasetInfo
 from lesionlab.run_folder import RunConfig, write_config
-from lesionlab.training.setup import reference
+from lesionlab.training.setup import Parts, open_parts, reference
 
 
 def row(image_id: str, split: str = "train", label: str = "nv", **cells: Any) -> dict[str, Any]:
@@ -45,3 +45,24 @@ def begun_run(folder: Path, settings: Settings, data: Dataset, **changes: Any) -
     config = config.model_copy(update=changes)
     write_config(folder, config)
     return config
+
+
+def lettered_parts(folder: Path, splits: str = "ttttttvvx", **info: Any) -> Parts:
+    """Images a, b, c, ... of these parts (t, v and x for test), written to `folder`.
+
+    The first of every three is of class mel, the others are of class nv; two by two they are of
+    one lesion. Ages are 40, 41, ...
+    """
+    names = {"t": "train", "v": "valid", "x": "test"}
+    rows = [
+        row(
+            "z" * (k // 26) + chr(97 + k % 26),
+            names[split],
+            "mel" if k % 3 == 0 else "nv",
+            lesion_id=f"L{k // 2}",
+            age=40.0 + k,
+            site="back",
+        )
+        for k, split in enumerate(splits)
+    ]
+    return open_parts(written(dataset(folder, *rows, **info)))
