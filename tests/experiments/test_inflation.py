@@ -58,7 +58,7 @@ def test_the_difference_is_leaky_minus_clean_by_the_corrected_t(rows: list[Any])
 def test_the_sentence_counts_siblings_over_all_seeds(rows: list[Any]) -> None:
     said = sentence(rows, compared_arms(rows))
     assert "the groups of 25% of the test images" in said  # (0 + 5 + 10) of 60
-    assert "accuracy appears +0.103" in said
+    assert "accuracy differs by +0.103 (-0.012 to +0.219, 3 seeds)" in said
     assert "3 seeds" in said
 
 
