@@ -14,6 +14,7 @@ is below the true difference. Minimums are left aside: what lies below them is i
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
