@@ -60,6 +60,8 @@ def _show(result: dict[str, Any]) -> None:
     for name, metrics in {**rows, "together": result["valid"]}.items():
         print(f"  {name:<24} " + ", ".join(_cell(n, metrics[n]) for n in SHOWN if n in metrics))
     print(f"on {result['held_out']} (held out), n = {result['n']}, {result['groups']} groups.")
+    for note in result["notes"]:
+        print(f"note: {note}")
     print(f"next: lesionlab evaluate {result['ensemble']}")
 
 

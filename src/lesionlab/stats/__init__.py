@@ -9,6 +9,7 @@ they hold were found by simulation at that level only (docs/coverage.md).
 from lesionlab.evaluation.conformal import Conformal
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating_point
+from lesionlab.stats.halves import calibration_half
 from lesionlab.stats.ranking import PairedDifference, auc_interval, paired_difference
 from lesionlab.stats.rules import (
     Calibration,
@@ -27,6 +28,7 @@ __all__ = [
     "apply_operating_point",
     "auc_interval",
     "calibrate",
+    "calibration_half",
     "conformal",
     "operating_point",
     "paired_difference",
