@@ -31,12 +31,13 @@ def first_half(data: Predictions) -> npt.NDArray[np.bool_]:
     order = np.argsort(np.array(_digests(data, codes, count), dtype=object), kind="stable")
     half = np.full(count, -1)
     given = np.zeros((2, len(data.classes)), np.int64)  # groups of each class in each half
+    total = np.zeros(2, np.int64)
     # Equally rare classes come in the order of their names, not of the columns.
     for k in sorted(range(len(data.classes)), key=lambda c: (holds[:, c].sum(), data.classes[c])):
         for group in order[(holds[:, k] & (half < 0))[order]]:
-            own, total = given[:, k], np.bincount(half[half >= 0], minlength=2)
-            half[group] = int((own[1], total[1]) < (own[0], total[0]))
+            half[group] = int((given[1, k], total[1]) < (given[0, k], total[0]))
             given[half[group]] += holds[group]
+            total[half[group]] += 1
     return np.asarray(half[codes] == 0)
 
 
