@@ -55,7 +55,7 @@ def test_zero_and_one_survive(method: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["isotonic", "dirichlet"])
 def test_sets_cover_each_class_although_the_map_was_fitted_on_the_same_table(method: str) -> None:
-    """Seven classes of about 50: on the rows of the map the coverage is 0.87, by class from 0.856."""
+    """Seven classes of about 50; on the rows of the map the mean coverage is 0.87."""
     generator = np.random.default_rng(0)
 
     def draw(n: int, name: str) -> Predictions:

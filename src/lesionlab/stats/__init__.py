@@ -8,9 +8,15 @@ they hold were found by simulation at that level only (docs/coverage.md).
 
 from lesionlab.evaluation.conformal import Conformal
 from lesionlab.evaluation.intervals import Measure
+from lesionlab.evaluation.noninferiority import Noninferiority
 from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating_point
 from lesionlab.stats.halves import calibration_half
-from lesionlab.stats.ranking import PairedDifference, auc_interval, paired_difference
+from lesionlab.stats.ranking import (
+    PairedDifference,
+    auc_interval,
+    noninferiority,
+    paired_difference,
+)
 from lesionlab.stats.rules import (
     Calibration,
     calibrate,
@@ -23,6 +29,7 @@ __all__ = [
     "Calibration",
     "Conformal",
     "Measure",
+    "Noninferiority",
     "OperatingPoint",
     "PairedDifference",
     "apply_operating_point",
@@ -30,6 +37,7 @@ __all__ = [
     "calibrate",
     "calibration_half",
     "conformal",
+    "noninferiority",
     "operating_point",
     "paired_difference",
     "prediction_sets",
