@@ -126,6 +126,29 @@ def test_each_recalibration_mends_overconfidence(tables: tuple[Path, Path], meth
         evaluate(test, calibration=method, **FAST)
 
 
+@pytest.mark.parametrize("method", ["isotonic", "dirichlet"])
+def test_arrays_are_divided_as_their_table_in_whatever_order(
+    tables: tuple[Path, Path], method: str
+) -> None:
+    stored = evaluate(tables[0], calib=tables[1], calibration=method, malignant=["mel"], **FAST)
+    p, other = draw("e", 400, 2, 8.0), draw("v", 400, 1, 8.0)
+    other = other.take(np.random.default_rng(0).permutation(400))
+    found = evaluate(
+        y_true=np.array(CLASSES)[p.y_true], y_prob=p.y_prob, classes=CLASSES,
+        groups={"lesion_id": p.lesion_id},
+        calib={"y_true": np.array(CLASSES)[other.y_true], "y_prob": other.y_prob,
+               "groups": {"lesion_id": other.lesion_id}},
+        calibration=method, positive=["mel"], resamples=20,
+    )  # fmt: skip
+    for name in ("nll", "roc_auc", "accuracy"):
+        theirs = stored["metrics"][name]
+        assert found.metrics[name].value == pytest.approx(theirs["value"], abs=1e-6)
+    ours = [p["chosen"]["positive_groups"] for p in found.operating_points]
+    assert ours == [p["chosen"]["positive_groups"] for p in stored["operating_points"]]
+    (note,) = [n for n in found.notes if "recalibrated" in n]
+    assert note.replace("calib (", "--calib (") in stored["notes"]
+
+
 def test_halves_that_are_too_small_are_refused_with_what_to_do(tables: tuple[Path, Path]) -> None:
     test, valid = tables
     p = draw("v", 400, 1)

@@ -61,3 +61,11 @@ def test_two_groups_of_a_class_are_one_in_each_half_and_equal_rows_are_divided()
     fits, rest = halve(replace(data, y_true=y, y_prob=np.tile([0.2, 0.3, 0.5], (20, 1))))
     assert [int((half.y_true == 2).sum()) for half in (fits, rest)] == [1, 1]
     assert len(fits) == len(rest) == 10
+
+
+def test_groups_that_differ_beyond_the_rounding_only_are_divided_alike_too() -> None:
+    data = table(200, images=1)
+    tiny = np.geomspace(1e-30, 1e-12, 200)
+    near = replace(data, y_prob=np.stack([1 - tiny, tiny, 0 * tiny], axis=1))
+    order = np.random.default_rng(2).permutation(200)
+    assert (first_half(near.take(order)) == first_half(near)[order]).all()

@@ -53,10 +53,20 @@ def groups_in(data: Predictions) -> int:
 
 
 def _digests(data: Predictions, codes: npt.NDArray[np.int64], count: int) -> list[bytes]:
-    """A number for each group that looks random, but follows from labels and probabilities."""
+    """A key for each group whose order looks random, but follows from labels and probabilities.
+
+    Groups that are equal when rounded come in the order of their exact probabilities.
+    """
     columns = np.argsort(np.array(data.classes, dtype=object))
-    told = np.round(data.y_prob[:, columns], ROUNDED) + 0.0  # -0.0 is 0.0
-    rows: list[list[bytes]] = [[] for _ in range(count)]
-    for code, label, prob in zip(codes, data.y_true, told, strict=True):
-        rows[code].append(data.classes[label].encode() + b"\0" + prob.tobytes())
-    return [hashlib.sha256(b"".join(sorted(own))).digest() for own in rows]
+    exact = np.ascontiguousarray(data.y_prob[:, columns])
+    told = np.round(exact, ROUNDED) + 0.0  # -0.0 is 0.0
+    names = [name.encode() + b"\0" for name in data.classes]
+    rows: list[list[tuple[bytes, bytes]]] = [[] for _ in range(count)]
+    for code, label, rounded, full in zip(codes, data.y_true, told, exact, strict=True):
+        rows[code].append((names[label] + rounded.tobytes(), full.tobytes()))
+    return [_key(sorted(own)) for own in rows]
+
+
+def _key(rows: list[tuple[bytes, bytes]]) -> bytes:
+    rounded, full = (b"".join(part) for part in zip(*rows, strict=True))
+    return hashlib.sha256(rounded).digest() + full
