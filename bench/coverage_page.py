@@ -237,9 +237,9 @@ def differences(pairs: list[dict[str, Any]], required: float) -> str:
 DIFFERENCES = """Two models on the same images (`bench/coverage_pairs.py`, {studies:,} studies a
 design, 400 resamples). The first number is the coverage of the interval, the second that of the
 first edition (DeLong +- 1.96 SE, or t with the spread of the bootstrap's differences). In
-brackets: below the minimum of groups, where `compare` gives no interval in most of these studies. "Common" is the
-share of a score's variance that both models have in common. False sentences "a difference above
-... is excluded", over all designs, metrics and studies: {false}.
+brackets: below the minimum of groups, where `compare` gives no interval in most of these studies.
+"Common" is the share of a score's variance that both models have in common. False sentences "a
+difference above ... is excluded", over all designs, metrics and studies: {false}.
 """
 
 

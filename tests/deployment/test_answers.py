@@ -17,7 +17,7 @@ from lesionlab.deployment.batch import ImageResult, as_json
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.server_schema import prediction_shape
-from lesionlab.deployment.table import cell, columns, row
+from lesionlab.deployment.table import columns, row
 
 ANSWER = {
     "logits",
@@ -138,10 +138,3 @@ def test_the_cells_of_a_row() -> None:
     ]
     broken = ImageResult(Item("b", Path("b.png")), None, "the file is empty")
     assert row(broken, COLUMNS) == ["b", "b.png", "the file is empty", *[""] * 17]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(None, ""), (True, "1"), (0.1, "0.1"), (["=a", "b"], "'=a b"), ("-", "'-")]
-)
-def test_a_cell(value: object, text: str) -> None:
-    assert cell(value) == text

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import (
     Measure,
@@ -221,7 +221,7 @@ def _by_sensitivity_bound(
     found = len(np.unique(codes[positive]))
     if found < groups_needed(target):
         raise BadInput(
-            f"{found} positive groups; a lower bound of sensitivity of {target:g} needs"
+            f"{counted(found, 'positive group')}; a lower bound of sensitivity of {target:g} needs"
             f" {groups_needed(target)}",
             where="operating point",
             remedy="use more data, or ask for the point estimate (policy 'sensitivity')",
