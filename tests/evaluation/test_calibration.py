@@ -90,7 +90,7 @@ def test_one_class_and_one_row_are_fitted_and_rows_that_say_nothing_leave_it_at_
     # 2 / (1 + exp(2 b)) = 3 (1 - 1 / b)
     inverse = 1 / one.temperature
     assert 2 / (1 + np.exp(2 * inverse)) == pytest.approx(3 * (1 - 1 / inverse), rel=1e-6)
-    assert "labels of 1 rows do not determine" in one.notes[0]
+    assert "labels of 1 row do not determine" in one.notes[0]
     nothing = calibration.fit_temperature(np.ones((40, 3)), np.arange(40) % 3)
     assert nothing.temperature == pytest.approx(1.0)
     assert nothing.notes

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 
 TEMPERATURES = (0.05, 20.0)
 PRIOR = 3.0  # rows that the prior on 1 / T weighs; alone it puts 95 % of T in 0.4 to 4.9
@@ -80,7 +80,8 @@ class FittedTemperature:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user must know before believing it: one sentence, or none."""
-        t, alone, labels = self.temperature, self.likeliest, f"the labels of {self.rows} rows"
+        t, alone = self.temperature, self.likeliest
+        labels = f"the labels of {counted(self.rows, 'row')}"
         low, high = TEMPERATURES
         if t > high / UNSURE:
             return (f"{labels} contradict the probabilities: the temperature is {t:.3g}, near the "

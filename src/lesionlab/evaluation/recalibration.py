@@ -19,7 +19,7 @@ from scipy.special import expit, log_softmax, logit
 from sklearn.isotonic import IsotonicRegression
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 from lesionlab.evaluation.calibration import fit_temperature, softmax
 from lesionlab.evaluation.halves import first_half, groups_in, halve
 from lesionlab.evaluation.predictions import Predictions
@@ -268,12 +268,12 @@ def recalibrated(
         fitting, choosing = halve(calibrating)
     fitted = fit_calibrator(method, fitting.y_prob, fitting.y_true)
     both = [replace(p, y_prob=fitted.apply(p.y_prob), logits=None) for p in (measured, choosing)]
-    note = f"probabilities recalibrated ({method}) on {len(fitting)} images of {called}"
+    note = f"probabilities recalibrated ({method}) on {counted(len(fitting), 'image')} of {called}"
     if method not in HALVED:
         return Recalibrated(both[0], both[1], (note, *fitted.notes))
     note += (
-        f" ({groups_in(fitting)} groups); threshold and sets are calibrated on the other "
-        f"{len(choosing)} ({groups_in(choosing)} groups)"
+        f" ({counted(groups_in(fitting), 'group')}); threshold and sets are calibrated on the "
+        f"other {len(choosing)} ({counted(groups_in(choosing), 'group')})"
     )
     advice = (
         f"only half of the groups of {called} are counted: the other half fits the {method} map; "
@@ -291,7 +291,7 @@ def refuse_undivided(method: str, data: Predictions, called: str, method_called:
             raise BadInput(
                 f"{method} needs class '{name}' in both halves of the groups of {called}, one for "
                 f"the map and one for threshold and sets; it occurs in "
-                f"{len(set(data.groups[own]))} groups",
+                f"{counted(len(set(data.groups[own])), 'group')}",
                 where=method_called,
                 remedy="use temperature, which needs no halves, or more data",
             )
