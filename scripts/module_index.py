@@ -15,8 +15,9 @@ SOURCE = ROOT / "src" / "lesionlab"
 PAGE = ROOT / "docs" / "modules.md"
 HEAD = """# Modules
 
-Every module of `src/lesionlab/` and its one subject, from the first line of its docstring. Made by
-`python scripts/module_index.py`; [architecture.md](architecture.md) says how they work together.
+Every Python module of `src/lesionlab/` and its one subject, from the first line of its docstring.
+Made by `python scripts/module_index.py`; [architecture.md](architecture.md) says how they work
+together.
 """
 
 

@@ -6,9 +6,13 @@ from scipy import stats
 
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.intervals import (
+    LEAST_DF,
+    Limits,
+    Spread,
     clustered_lower_bound,
     clustered_proportion,
     correlations,
+    difference_limits,
     harmonic,
     log_limits,
     logit_limits,
@@ -16,6 +20,8 @@ from lesionlab.evaluation.intervals import (
     mean_limits,
     measure,
     proportion_measure,
+    spread_of_replicates,
+    spread_of_sums,
     wilson,
 )
 from lesionlab.evaluation.measured import measure_cases
@@ -139,8 +145,13 @@ def test_a_predictive_value_hangs_on_the_scarcer_groups_too() -> None:
     assert npv.method == "too few to say: 10 groups, 25 needed"
 
 
+def known(variance: float) -> Spread:
+    """A variance that is known as well as the groups allow."""
+    return Spread(variance, np.inf)
+
+
 def test_logit_limits_by_hand() -> None:
-    found = logit_limits(0.8, 0.05**2, 11)
+    found = logit_limits(0.8, known(0.05**2), 11)
     half = stats.t.ppf(0.975, 10) * 0.05 / 0.16
     centre = np.log(4)
     expected = [1 / (1 + np.exp(-(centre + s * half))) for s in (-1, 1)]
@@ -148,23 +159,23 @@ def test_logit_limits_by_hand() -> None:
 
 
 def test_other_bounds_are_a_change_of_scale() -> None:
-    plain = logit_limits(0.8, 0.01, 30)
-    wide = logit_limits(0.6, 0.04, 30, (-1.0, 1.0))
+    plain = logit_limits(0.8, known(0.01), 30)
+    wide = logit_limits(0.6, known(0.04), 30, (-1.0, 1.0))
     assert (wide.low, wide.high) == pytest.approx((2 * plain.low - 1, 2 * plain.high - 1))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_at_the_border_each_group_counts_as_one_case(value: float) -> None:
-    found = logit_limits(value, 0.0, 20)
+    found = logit_limits(value, known(0.0), 20)
     assert found.method == "Wilson on groups"
     assert found.high - found.low == pytest.approx(1.96**2 / (20 + 1.96**2), rel=1e-3)
     assert 0 <= found.low <= value <= found.high <= 1
 
 
 def test_log_limits_stay_positive() -> None:
-    found = log_limits(0.3, 0.2**2, 5)
+    found = log_limits(0.3, known(0.2**2), 5)
     assert 0 < found.low < 0.3 < found.high
-    assert np.isnan(log_limits(0.0, 0.0, 5).low)
+    assert np.isnan(log_limits(0.0, known(0.0), 5).low)
 
 
 def test_mean_limits_of_independent_normal_parts_are_those_of_the_mean() -> None:
@@ -192,3 +203,74 @@ def test_correlations_ignore_what_is_undefined_or_constant() -> None:
 def test_the_harmonic_mean_is_ruled_by_the_rarest() -> None:
     assert harmonic(np.array([10, 10])) == 10
     assert harmonic(np.array([5, 1000])) < 10
+
+
+def test_the_spread_of_sums_is_the_variance_between_groups() -> None:
+    off = np.random.default_rng(0).normal(size=500)
+    off -= off.mean()
+    found = spread_of_sums(off / 500)
+    assert found.variance == pytest.approx(off.var(ddof=1) / 500)
+    assert 300 < found.df <= 499  # kurtosis 3: about the number of groups
+
+
+def test_a_variance_that_hangs_on_one_group_is_worth_two_degrees_of_freedom() -> None:
+    off = np.zeros(200)
+    off[7] = 1.0
+    assert spread_of_sums(off).df == pytest.approx(2 * 200 / 198, abs=0.02)
+    assert spread_of_sums(np.zeros(5)).variance == 0
+    assert spread_of_sums(np.zeros(0)).df >= 1
+
+
+def test_satterthwaite_degrees_of_freedom_are_those_of_the_simulated_variance() -> None:
+    """The relative variance of a sample variance is 2 / df."""
+    rng = np.random.default_rng(1)
+    drawn = rng.exponential(size=(4000, 400))
+    seen = drawn.var(axis=1, ddof=1)
+    wanted = 2 / (seen.var() / seen.mean() ** 2)  # exponential: kurtosis 9, df = n / 4
+    dfs = [spread_of_sums((row - row.mean()) / 400).df for row in drawn[:300]]
+    assert np.median(dfs) == pytest.approx(wanted, rel=0.35)
+
+
+def test_replicates_and_sums_tell_the_same_degrees_of_freedom() -> None:
+    rng = np.random.default_rng(2)
+    values = np.concatenate([np.zeros(57), [1.0, 1.0, 3.0]])
+    centred = (values - values.mean()) / 60
+    counts = rng.multinomial(60, np.full(60, 1 / 60), size=40_000)
+    drawn, direct = spread_of_replicates(counts @ values / 60), spread_of_sums(centred)
+    assert drawn.variance == pytest.approx(direct.variance, rel=0.05)
+    # Excess kurtosis / n leaves out the 2 / n of a normal sample.
+    assert 1 / drawn.df + 1 / 60 == pytest.approx(1 / direct.df, rel=0.15)
+
+
+def test_chance_in_the_replicates_does_not_widen_the_interval() -> None:
+    rng = np.random.default_rng(3)
+    dfs = [spread_of_replicates(rng.normal(size=2000)).df for _ in range(200)]
+    assert np.mean(np.isinf(dfs)) > 0.75
+    assert min(dfs) > 8
+
+
+def test_few_replicates_say_nothing() -> None:
+    assert spread_of_replicates(np.array([np.nan, 0.3])) == Spread(0.0, 1.0)
+    assert spread_of_replicates(np.full(50, 0.3)).df == np.inf
+    assert spread_of_replicates(np.array([0.0] * 99 + [1.0])).df == LEAST_DF
+
+
+def test_the_limits_of_a_difference_by_hand() -> None:
+    """Newcombe 1998, method 10, without correlation: method 8 for independent proportions."""
+    first, second = Limits(0.6, 0.9, ""), Limits(0.3, 0.7, "")
+    found = difference_limits((0.8, 0.5), first, second, 0.0)
+    assert found.low == pytest.approx(0.3 - np.hypot(0.2, 0.2))
+    assert found.high == pytest.approx(0.3 + np.hypot(0.1, 0.2))
+    same = difference_limits((0.8, 0.5), first, Limits(0.3, 0.6, ""), 1.0)
+    assert same.low == pytest.approx(0.3 - 0.1)  # |0.2 - 0.1|
+    turned = difference_limits((0.5, 0.8), second, first, 0.4)
+    straight = difference_limits((0.8, 0.5), first, second, 0.4)
+    assert (turned.low, turned.high) == pytest.approx((-straight.high, -straight.low))
+
+
+def test_newcombes_example_of_paired_proportions() -> None:
+    """Both models all right on 30 images: their difference may still be 0.11 or more."""
+    both = Limits(*wilson(1.0, 30), "")
+    found = difference_limits((1.0, 1.0), both, both, 0.0)
+    assert found.high == pytest.approx(-found.low)
+    assert found.high > 0.11

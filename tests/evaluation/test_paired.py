@@ -121,3 +121,21 @@ def test_holm_is_monotone_and_never_below_the_raw_value() -> None:
     assert adjusted == pytest.approx([0.004, 0.4, 0.06, 0.5])
     assert paired.holm([]) == []
     assert paired.holm([0.7, 0.8]) == pytest.approx([1.0, 1.0])
+
+
+def test_mid_p_by_hand() -> None:
+    """1 against 9: the exact p is 22 / 1024; outcomes exactly as far out count half: 12 / 1024."""
+    assert paired.mcnemar_mid_p(1, 9) == paired.mcnemar_mid_p(9, 1) == pytest.approx(12 / 1024)
+    assert paired.mcnemar_mid_p(0, 0) == 1.0
+    assert paired.mcnemar_mid_p(2, 2) == pytest.approx(1 - 6 / 16 / 2)
+    assert paired.mcnemar_mid_p(0, 1) == pytest.approx(0.5)
+
+
+def test_degrees_of_freedom_of_an_area_that_hangs_on_one_case() -> None:
+    positive = np.arange(100) < 50
+    score = positive * 2.0 + np.random.default_rng(0).normal(0, 0.2, 100)
+    score[3] = 0.0  # one positive case among the negatives
+    hangs = paired.delong(positive, score[None]).df[0]
+    spread = np.random.default_rng(1).normal(positive * 1.0, 1)
+    assert hangs < 5
+    assert paired.delong(positive, spread[None]).df[0] > 40

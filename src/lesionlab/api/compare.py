@@ -22,16 +22,19 @@ def compare(
     unit: str = "image",
     resamples: int = 2000,
     seed: int = 0,
+    margin: float | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Compare run folders and predictions CSVs that hold the same images, paired.
 
     `primary` is the one metric, declared beforehand: accuracy, balanced_accuracy, roc_auc,
     average_precision, nll, brier, or malignant_roc_auc, malignant_average_precision,
-    malignant_partial_auc_80. Of a run the stored predictions of `split` are taken. Returns
-    `{primary, models: [{name, measure}], pairs: [{first, second, difference, p_value, p_holm,
-    test, verdict, mcnemar}], statement, notes, ...}`. Raises `BadInput` where the tables do not
-    belong together.
+    malignant_partial_auc_80. Of a run the stored predictions of `split` are taken. With a `margin`
+    (above 0, in units of the metric) every other model is tested for being non-inferior to the
+    first. Returns `{primary, models: [{name, measure}], pairs: [{first, second, difference,
+    p_value, p_holm, test, verdict, mcnemar}], noninferiority: [{new, reference, margin, difference,
+    limit, confidence, p_value, noninferior, verdict}], statement, notes, ...}`. Raises `BadInput`
+    where the tables do not belong together.
     """
     from lesionlab.api._inputs import open_source
     from lesionlab.evaluation.compare import compare_predictions
@@ -46,6 +49,7 @@ def compare(
         unit=unit,  # type: ignore[arg-type]
         resamples=resamples,
         seed=seed,
+        margin=margin,
         progress=progress,
     )
     return comparison.to_json() | {"notes": _notes(found, names)}

@@ -24,6 +24,7 @@ EXAMPLE = """\b
 Examples:
   lesionlab compare runs/a runs/b
   lesionlab compare a.csv b.csv c.csv --primary balanced_accuracy
+  lesionlab compare runs/old runs/new --margin 0.02
   lesionlab compare runs/a --readers votes.csv
 """
 
@@ -43,6 +44,9 @@ Examples:
               help="What counts as one case.")  # fmt: skip
 @click.option("--resamples", type=click.IntRange(20), default=2000, show_default=True,
               help="Bootstrap resamples.")  # fmt: skip
+@click.option("--margin", type=click.FloatRange(0, min_open=True),
+              help="Test the other models for being non-inferior to the first: by how much of the"
+              " primary metric they may be worse. Declare it beforehand.")  # fmt: skip
 @path_option("--readers", help="Votes of human readers, to compare with one SOURCE.")
 @click.option(
     "--held-out", is_flag=True, help="You confirm that no image of the CSV was used in training."
@@ -61,6 +65,7 @@ def command(
     malignant: str,
     unit: str,
     resamples: int,
+    margin: float | None,
     readers: Path | None,
     held_out: bool,
     threshold: float | None,
@@ -72,6 +77,8 @@ def command(
     if readers is not None:
         if len(sources) != 1:
             raise click.UsageError("--readers takes one model")
+        if margin is not None:
+            raise click.UsageError("--margin compares models; leave it out with --readers")
         _readers(sources[0], readers, split, named, threshold, held_out, resamples, seed, as_json)
         return
     from lesionlab.api.compare import compare
@@ -84,6 +91,7 @@ def command(
         unit=unit,
         resamples=resamples,
         seed=seed,
+        margin=margin,
         progress=Bar(),
     )
     answer(result, as_json, lambda: _show(result))
@@ -151,8 +159,13 @@ def _show(result: dict[str, Any]) -> None:
             m = pair["mcnemar"]
             print(
                 f"  correct in {pair['first']} only: {m['only_first_right']}, in {pair['second']} "
-                f"only: {m['only_second_right']} (McNemar p = {m['p_value']:.4f})"
+                f"only: {m['only_second_right']} "
+                f"(McNemar p = {m['p_value']:.4f}, mid-p = {m['mid_p']:.4f})"
             )
+    for tested in result["noninferiority"]:
+        print(tested["verdict"])
+        if tested["p_value"] is not None:
+            print(f"  one-sided p = {tested['p_value']:.4f}")
     if result["unlabelled"]:
         print(f"note: {result['unlabelled']} unlabelled images were excluded")
     for line in (*result["notes"], result["statement"]):

@@ -42,6 +42,11 @@ class Cases:
         k = len(self.classes)
         return np.array([self.worth(self.y_true == i) for i in range(k)])
 
+    @property
+    def scarcest(self) -> float:
+        """Effective groups of the scarcest class that occurs."""
+        return float(self.class_groups[self.present].min())
+
     def scarcer_groups(self, name: str) -> float:
         """Effective groups with a positive case of a score, or with a negative one: the fewer."""
         positive = self.scores[name][0]

@@ -1,7 +1,9 @@
 """Several models on the same images: one primary metric, paired, and a verdict in words.
 
-Where each group is one case: DeLong (AUC of two classes) and McNemar (accuracy). Otherwise whole
-groups swap the models (permutation), and the interval comes from the paired clustered bootstrap.
+The interval of a difference comes from the two models' own intervals and the correlation of
+their estimates (MOVER), so it stays wide where both are strong and seldom differ. The test is
+DeLong's (AUC of two classes) or McNemar's (accuracy) where each group is one case; otherwise whole
+groups swap the models (permutation).
 """
 
 from __future__ import annotations
@@ -15,17 +17,29 @@ from typing import Any
 import numpy as np
 
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.cases import Cases
-from lesionlab.evaluation.difference import Difference, difference_of, mcnemar_of
-from lesionlab.evaluation.intervals import Measure, too_few
-from lesionlab.evaluation.paired import holm
+from lesionlab.evaluation.difference import (
+    Difference,
+    difference_of,
+    difference_test,
+    mcnemar_of,
+    simultaneous,
+)
+from lesionlab.evaluation.intervals import LEVEL, Measure, too_few
+from lesionlab.evaluation.measured import Measured
+from lesionlab.evaluation.noninferiority import (
+    Noninferiority,
+    checked_margin,
+    noninferiority,
+)
+from lesionlab.evaluation.paired import holm, mcnemar_mid_p
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.primary import Primary, measured, primary_of
 from lesionlab.evaluation.units import Unit, to_unit
+from lesionlab.evaluation.verdict import SIGNIFICANCE, verdict
 from lesionlab.progress import SILENT, Progress
 
 SCHEMA_VERSION = 1
-SIGNIFICANCE = 0.05
+NOT_SAID = "too few to say: undefined in many resamples"
 CONDITIONAL = (
     "Intervals and p-values are conditional on these trained models and these images: they say "
     "nothing of training again with another seed or split; for that, repeat the training."
@@ -44,7 +58,8 @@ class Model:
 class Pair:
     """Two models: `difference` is `first` minus `second`; `p_holm` is adjusted over the pairs.
 
-    `mcnemar` is (right in first only, right in second only, p), where it applies.
+    Its interval is simultaneous over the pairs (Bonferroni), as p is. `mcnemar` is (right in
+    first only, right in second only, p), where it applies.
     """
 
     first: str
@@ -58,8 +73,11 @@ class Pair:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
-        keys = ("only_first_right", "only_second_right", "p_value")
-        exact = None if self.mcnemar is None else dict(zip(keys, self.mcnemar, strict=True))
+        exact = None
+        if self.mcnemar is not None:
+            a, b, p = self.mcnemar
+            exact = {"only_first_right": a, "only_second_right": b, "p_value": p}
+            exact["mid_p"] = mcnemar_mid_p(a, b)
         return {
             "first": self.first,
             "second": self.second,
@@ -88,6 +106,7 @@ class Comparison:
     alpha: float
     resamples: int
     seed: int
+    noninferiority: tuple[Noninferiority, ...] = ()
     statement: str = CONDITIONAL
 
     def to_json(self) -> dict[str, Any]:
@@ -106,6 +125,7 @@ class Comparison:
             "alpha": self.alpha,
             "resamples": self.resamples,
             "seed": self.seed,
+            "noninferiority": [n.to_json() for n in self.noninferiority],
             "statement": self.statement,
         }
 
@@ -119,16 +139,20 @@ def compare_predictions(
     resamples: int = 2000,
     seed: int = 0,
     alpha: float = SIGNIFICANCE,
+    margin: float | None = None,
     progress: Progress = SILENT,
 ) -> Comparison:
     """Compare models that predicted the same images.
 
     `models` are (name, predictions); `primary` one of `PRIMARIES` (`roc_auc` is the macro mean
     for more than two classes; the `malignant_...` ones need `malignant`). Images without label
-    are left out and counted. Raises `BadInput` where the images, classes or labels differ.
+    are left out and counted. With a `margin` every other model is tested for being non-inferior
+    to the first. Raises `BadInput` where the images, classes or labels differ.
     """
     if resamples < 20:
         raise BadInput(f"{resamples} resamples are too few", remedy="use 2000")
+    if margin is not None:
+        checked_margin(margin)
     labelled, unlabelled = paired_rows(models)
     data = [to_unit(p, unit, malignant) for p in labelled]
     names = [name for name, _ in models]
@@ -139,12 +163,7 @@ def compare_predictions(
         measured(p, metric, malignant, resamples=resamples, seed=seed, progress=progress)
         for p in data
     ]
-    pairs = list(itertools.combinations(range(len(names)), 2))
-    differences = [
-        difference_of(metric, found[i], found[j], seed=seed)
-        for i, j in progress(pairs, "comparing", len(pairs))
-    ]
-    adjusted = holm([d.p_value for d in differences])
+    pairs = _pairs(metric, names, found, seed, alpha, progress)
     return Comparison(
         primary=metric.name,
         higher_is_better=metric.higher_is_better,
@@ -154,13 +173,11 @@ def compare_predictions(
         unit=unit,
         unlabelled=unlabelled,
         models=tuple(Model(n, metric.measure(m)) for n, m in zip(names, found, strict=True)),
-        pairs=tuple(
-            _pair(metric, (names[i], names[j]), d, p, alpha, (found[i].cases, found[j].cases))
-            for (i, j), d, p in zip(pairs, differences, adjusted, strict=True)
-        ),
+        pairs=pairs,
         alpha=alpha,
         resamples=resamples,
         seed=seed,
+        noninferiority=() if margin is None else _against_first(metric, names, found, margin),
     )
 
 
@@ -227,44 +244,50 @@ def _in_order_of(
     )
 
 
-def _pair(
+def _pairs(
     metric: Primary,
-    names: tuple[str, str],
-    d: Difference,
-    p_holm: float,
+    names: list[str],
+    found: list[Measured],
+    seed: int,
     alpha: float,
-    cases: tuple[Cases, Cases],
-) -> Pair:
-    if d.fewest < metric.needed or math.isnan(d.low):
-        interval = too_few(d.value, d.n, d.fewest, metric.needed)
-    else:
-        interval = Measure(d.value, d.low, d.high, d.n, d.interval)
-    return Pair(
-        names[0],
-        names[1],
-        interval,
-        d.p_value,
-        p_holm,
-        d.test,
-        verdict(metric, names, interval, p_holm, alpha),
-        mcnemar_of(*cases),
-    )
+    progress: Progress,
+) -> tuple[Pair, ...]:
+    """Every two models, with p-values and intervals that hold for all pairs together."""
+    which = list(itertools.combinations(range(len(names)), 2))
+    tests = [
+        difference_test(metric, found[i].cases, found[j].cases, seed)
+        for i, j in progress(which, "comparing", len(which))
+    ]
+    pairs = []
+    for (i, j), (p, test), adjusted in zip(which, tests, holm([p for p, _ in tests]), strict=True):
+        d = difference_of(metric, found[i], found[j])
+        both, interval = (names[i], names[j]), _interval(d, len(which))
+        said = verdict(metric, both, interval, adjusted, discordant=d.discordant, alpha=alpha)
+        exact = mcnemar_of(found[i].cases, found[j].cases)
+        pairs.append(Pair(*both, interval, p, adjusted, test, said, exact))
+    return tuple(pairs)
 
 
-def verdict(
-    metric: Primary, names: tuple[str, str], d: Measure, p_holm: float, alpha: float = SIGNIFICANCE
-) -> str:
-    """What the pair allows to say: who is better, or which difference is excluded."""
-    what = metric.name.replace("_", " ")
-    if d.value is None or d.low is None or d.high is None:
-        return f"too few to say which is better by {what}"
-    if p_holm > alpha:
-        bound = max(abs(d.low), abs(d.high))
-        return f"not distinguishable; a difference in {what} above {bound:.3f} is excluded"
-    first_leads = (d.value > 0) == metric.higher_is_better
-    better = names[0] if first_leads else names[1]
-    ends = sorted((abs(d.low), abs(d.high))) if d.low * d.high > 0 else [0.0, max(-d.low, d.high)]
-    return (
-        f"{better} is better: {what} differs by {abs(d.value):.3f} "
-        f"(95 % interval {ends[0]:.3f} to {ends[1]:.3f})"
-    )
+def _interval(d: Difference, pairs: int) -> Measure:
+    """The difference with its interval; simultaneous where there are several pairs."""
+    if d.fewest < d.needed:
+        return too_few(d.value, d.n, d.fewest, d.needed)
+    limits = d.limits(simultaneous(LEVEL, pairs))
+    if math.isnan(limits.low):
+        return Measure(d.value, None, None, d.n, limits.method or NOT_SAID)
+    method = limits.method if pairs == 1 else f"{limits.method}, simultaneous over {pairs} pairs"
+    return Measure(d.value, limits.low, limits.high, d.n, method)
+
+
+def _against_first(
+    metric: Primary, names: list[str], found: list[Measured], margin: float
+) -> tuple[Noninferiority, ...]:
+    """Each other model against the first."""
+    others = range(1, len(names))
+    return tuple(
+        noninferiority(
+            metric, (names[0], names[j]), difference_of(metric, found[0], found[j]), margin,
+            comparisons=len(others),
+        )
+        for j in others
+    )  # fmt: skip

@@ -46,9 +46,9 @@ INTERVALS: dict[Family, Callable[[Measured, Metric], Measure]] = {
     "proportion": _proportion,
     "logit t": Measured.bounded,
     "log t": Measured.loss,
-    "MOVER over sensitivities": Measured.mean_sensitivity,
-    "MOVER over F1": Measured.mean_f1,
-    "MOVER over rankings": Measured.mean_ranked,
+    "MOVER over sensitivities": Measured.mean,
+    "MOVER over F1": Measured.mean,
+    "MOVER over rankings": Measured.mean,
     "none": _single,
 }
 

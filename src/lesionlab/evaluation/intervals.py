@@ -31,6 +31,8 @@ MINIMUM_GROUPS = {
     "subgroup": 20,  # of either kind, malignant and benign
     "mean_of_maps": 10,  # means over explained images; tests/explanation holds it
 }
+LEAST_DF = 2.0  # a variance seen in a single group is worth no less
+TINY = 1e-30  # a variance below is rounding
 MOST_UNDEFINED = 0.05  # of the replicates; with more, the others no longer stand for all
 
 
@@ -212,32 +214,81 @@ def t_quantile(df: float, level: float = LEVEL) -> float:
     return float(stdtrit(max(df, 1), 0.5 + level / 2))
 
 
+@dataclass(frozen=True)
+class Spread:
+    """The variance of an estimate, and the degrees of freedom with which it is known."""
+
+    variance: float
+    df: float
+
+
+def spread_of_sums(off: Floats) -> Spread:
+    """Of an estimate whose error is the sum of `off (M,)`, one number for each group.
+
+    A variance that hangs on few groups far out is itself uncertain: its relative variance is
+    (kurtosis - 1) / M, so it is worth 2 M / (kurtosis - 1) degrees of freedom (Satterthwaite,
+    Biometrics Bulletin 1946, with the kurtosis that is seen). M - 1 at most.
+
+    >>> round(spread_of_sums(np.array([1.0, -1.0] * 20)).df), round(
+    ...     spread_of_sums(np.array([0.0] * 39 + [1.0])).df, 1)
+    (39, 2.0)
+    """
+    m = len(off)
+    centred = off - off.mean() if m else off
+    second = float((centred**2).mean()) if m else 0.0
+    if m < 2 or second <= 0:
+        return Spread(0.0, max(m - 1, 1))
+    kurtosis = float((centred**4).mean()) / second**2
+    df = min(2 * m / max(kurtosis - 1, 1e-9), m - 1)
+    return Spread(m / (m - 1) * float((off**2).sum()), max(df, LEAST_DF))
+
+
+def spread_of_replicates(drawn: Floats) -> Spread:
+    """The same from bootstrap replicates `(B,)`; those that are NaN do not count.
+
+    Their excess kurtosis is that of the groups over their number, so the variance is worth
+    2 / excess degrees of freedom; the caller knows the groups, which set an upper limit. Only
+    what exceeds its own standard error counts, or chance would widen every other interval.
+    """
+    defined = drawn[~np.isnan(drawn)]
+    if len(defined) < 2:
+        return Spread(0.0, 1.0)
+    variance = float(defined.var(ddof=1))
+    second = float(defined.var())
+    if second <= TINY:
+        return Spread(variance, math.inf)
+    excess = float(((defined - defined.mean()) ** 4).mean()) / second**2 - 3
+    excess -= math.sqrt(24 / len(defined))
+    return Spread(variance, max(2 / excess, LEAST_DF) if excess > 0 else math.inf)
+
+
 def logit_limits(
     value: float,
-    variance: float,
+    spread: Spread,
     fewest: float,
     bounds: tuple[float, float] = (0.0, 1.0),
+    level: float = LEVEL,
 ) -> Limits:
     """Limits of a bounded metric: a t interval on the logit scale.
 
-    `fewest` is the number of groups on the scarcer side (df = fewest - 1). At a border, or
-    without any variation, each of those groups counts as one case of Wilson's interval.
+    `fewest` is the number of groups on the scarcer side (df = fewest - 1 at most). At a border,
+    or without any variation, each of those groups counts as one case of Wilson's interval.
     """
     low, high = bounds
-    x, v = (value - low) / (high - low), variance / (high - low) ** 2
+    x, v = (value - low) / (high - low), spread.variance / (high - low) ** 2
     if not (0 < x < 1 and v > 0):
-        a, b = wilson(min(max(x, 0.0), 1.0), fewest)
+        a, b = wilson(min(max(x, 0.0), 1.0), fewest, level)
         return Limits(low + a * (high - low), low + b * (high - low), "Wilson on groups")
-    half = t_quantile(fewest - 1) * math.sqrt(v) / (x * (1 - x))
+    half = t_quantile(min(spread.df, fewest - 1), level) * math.sqrt(v) / (x * (1 - x))
     a, b = (float(expit(logit(x) + sign * half)) for sign in (-1, 1))
     return Limits(low + a * (high - low), low + b * (high - low), "logit t")
 
 
-def log_limits(value: float, variance: float, fewest: float) -> Limits:
+def log_limits(value: float, spread: Spread, fewest: float, level: float = LEVEL) -> Limits:
     """Limits of a loss (from 0 up): a t interval on the log scale."""
-    if not (value > 0 and variance > 0):
+    if not (value > 0 and spread.variance > 0):
         return Limits(float("nan"), float("nan"), "no variation")
-    half = t_quantile(fewest - 1) * math.sqrt(variance) / value
+    half = t_quantile(min(spread.df, fewest - 1), level) * math.sqrt(spread.variance) / value
     return Limits(value * math.exp(-half), value * math.exp(half), "log t")
 
 
@@ -253,6 +304,25 @@ def mean_limits(values: Floats, lows: Floats, highs: Floats, correlation: Floats
     below = math.sqrt(max(float(down @ correlation @ down), 0.0)) / k
     above = math.sqrt(max(float(up @ correlation @ up), 0.0)) / k
     return Limits(centre - below, centre + above, "MOVER over classes")
+
+
+def difference_limits(
+    values: tuple[float, float], first: Limits, second: Limits, correlation: float
+) -> Limits:
+    """Limits of `values[0] - values[1]` from the limits of each and their correlation.
+
+    MOVER again (Newcombe, Statistics in Medicine 1998; Zou and Donner 2008): where two strong
+    models seldom differ, their difference has next to no variance, but each model's own interval
+    still says how little is known of it.
+    """
+    (a, b), r = values, min(max(correlation, -1.0), 1.0)
+
+    def distance(x: float, y: float) -> float:
+        return math.sqrt(max(x * x + y * y - 2 * r * x * y, 0.0))
+
+    low = (a - b) - distance(a - first.low, second.high - b)
+    high = (a - b) + distance(first.high - a, b - second.low)
+    return Limits(low, high, f"MOVER, {first.method}")
 
 
 def correlations(replicates: Floats) -> Floats:
@@ -297,6 +367,6 @@ def weighted_mean_measure(
     value = float(a.sum()) / total
     if groups < max(needed, 2):
         return too_few(value, n, groups, max(needed, 2))
-    variance = groups / (groups - 1) * float(((a - value * d) ** 2).sum()) / total**2
-    limits = logit_limits(value, variance, groups, bounds)
+    spread = spread_of_sums((a - value * d)[d > 0] / total)
+    limits = logit_limits(value, spread, groups, bounds)
     return measure(value, limits.low, limits.high, n, f"{limits.method}, {groups} groups")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -11,10 +12,13 @@ from lesionlab.array_types import Bools, Floats
 from lesionlab.evaluation.bootstrap import bootstrap
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.intervals import (
+    LEVEL,
     MINIMUM_GROUPS,
     MOST_UNDEFINED,
+    ClusteredProportion,
     Limits,
     Measure,
+    Spread,
     clustered_proportion,
     correlations,
     harmonic,
@@ -23,13 +27,17 @@ from lesionlab.evaluation.intervals import (
     mean_limits,
     measure,
     proportion_measure,
+    spread_of_replicates,
     too_few,
     wilson,
 )
-from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS, Metric
+from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS, Metric, RankingMetric
 from lesionlab.evaluation.paired import delong
 from lesionlab.evaluation.statistics import Statistics
 from lesionlab.progress import SILENT, Progress
+
+Scale = Literal["logit", "log"]
+NOTHING_KNOWN = Spread(0.0, 1.0)
 
 
 def measure_cases(
@@ -52,6 +60,33 @@ def measure_cases(
         progress=progress,
     )
     return Measured(cases, point, replicates)
+
+
+@dataclass(frozen=True)
+class Component:
+    """A number that is one metric, or one of several whose mean is the metric.
+
+    `groups` are the effective groups behind it, `drawn (B,)` its replicates. A proportion has
+    its `share`, every other number the `spread` of its estimate.
+    """
+
+    key: str
+    value: float
+    groups: float
+    drawn: Floats
+    scale: Scale = "logit"
+    bounds: tuple[float, float] = (0.0, 1.0)
+    spread: Spread = NOTHING_KNOWN
+    share: ClusteredProportion | None = None
+
+    def limits(self, level: float = LEVEL) -> Limits:
+        """The interval of this number alone."""
+        if self.share is not None:
+            low, high = wilson(self.value, self.share.effective_n, level, self.share.df)
+            return Limits(low, high, "Wilson")
+        if self.scale == "log":
+            return log_limits(self.value, self.spread, self.groups, level)
+        return logit_limits(self.value, self.spread, self.groups, self.bounds, level)
 
 
 @dataclass(frozen=True)
@@ -98,105 +133,98 @@ class Measured:
         if name not in self.cases.scores:
             return self._absent()
         row = RANKING_METRICS[metric]
-        mixed = self.cases.mixed and row.minimum_mixed is not None
-        needed = row.minimum_mixed if mixed else row.minimum
-        scarcer = self.cases.scarcer_groups(name)
-        return self._bounded(f"{metric}:{name}", scarcer, needed or 0, row.bounds)
+        return self._bounded(self.ranked_component(row, name), row.needed(self.cases.mixed))
 
     def f1(self, k: int) -> Measure:
         """F1 of class k."""
         if not self.cases.class_groups[k]:
             return self._absent()
-        return self._bounded(
-            "f1", float(self.cases.class_groups[k]), MINIMUM_GROUPS["f1"], column=k
-        )
+        return self._bounded(self._class_component("f1", k), MINIMUM_GROUPS["f1"])
 
     def bounded(self, row: Metric) -> Measure:
         """A number of all classes at once, as MCC: logit t."""
-        groups = self.cases.class_groups[self.cases.present]
-        return self._bounded(row.name, harmonic(groups), row.minimum, row.bounds)
+        return self._bounded(self.whole_component(row), row.minimum)
 
     def loss(self, row: Metric) -> Measure:
         """NLL or Brier score: log t."""
-        value, variance = self._variance(row.name)
-        groups = harmonic(self.cases.class_groups[self.cases.present])
-        limits = log_limits(value, variance, groups)
-        return self._stated(row.name, value, limits, groups, row.minimum)
+        part = self.whole_component(row)
+        return self._stated(row.name, part.value, part.limits(), part.groups, row.minimum)
 
-    def mean_sensitivity(self, row: Metric) -> Measure:
-        """Balanced accuracy: MOVER over the Wilson intervals of the classes' sensitivities."""
-        c, decision, key = self.cases, self.cases.y_pred, "sensitivity"
+    def mean(self, row: Metric) -> Measure:
+        """A mean over classes: MOVER over the intervals of the classes."""
+        parts = self.class_components(row)
+        if not parts:
+            return self._absent()
+        limits = [p.limits() for p in parts]
+        values = np.array([p.value for p in parts])
+        lows, highs = np.array([v.low for v in limits]), np.array([v.high for v in limits])
+        drawn = np.stack([p.drawn for p in parts], axis=1)
+        found = mean_limits(values, lows, highs, correlations(drawn))
+        needed = row.needed(self.cases)
+        return self._stated(row.name, float(values.mean()), found, self.cases.scarcest, needed)
+
+    def whole_component(self, row: Metric) -> Component:
+        """A metric of all cases at once: a proportion, a loss, or a number such as MCC."""
+        if row.family == "proportion":
+            assert row.per_case is not None
+            return self._share_component(
+                row.name, None, row.per_case(self.cases), np.ones(len(self.cases.y_true), bool)
+            )
+        groups = harmonic(self.cases.class_groups[self.cases.present])
+        scale: Scale = "log" if row.family == "log t" else "logit"
+        return self._replicated(row.name, None, groups, scale, row.bounds)
+
+    def class_components(self, row: Metric) -> list[Component]:
+        """The numbers of the single classes whose mean is the metric."""
+        c = self.cases
+        if row.family == "MOVER over rankings":
+            names = [n for n in c.classes if n in c.scores]
+            return [self.ranked_component(RANKING_METRICS[row.name], n) for n in names]
+        present = [int(k) for k in np.flatnonzero(c.present)]
+        if row.family == "MOVER over F1":
+            return [self._class_component("f1", k) for k in present]
+        decision, key = c.y_pred, "sensitivity"
         if row.decision == "prior_corrected":
             assert c.y_pred_corrected is not None
             decision, key = c.y_pred_corrected, "sensitivity_prior_corrected"
-        parts = []
-        for k in np.flatnonzero(c.present):
-            whole = c.y_true == k
-            part = (whole & (decision == k)).astype(np.float64)
-            share = clustered_proportion(part, whole.astype(np.float64), c.codes)
-            low, high = wilson(share.value, share.effective_n, df=share.df)
-            parts.append((share.value, low, high))
-        return self._mean(row, np.array(parts), self.replicates[key][:, c.present])
+        return [self._share_component(key, k, decision == k, c.y_true == k) for k in present]
 
-    def mean_f1(self, row: Metric) -> Measure:
-        """Macro F1: the mean of F1 over the classes that occur in the labels.
+    def ranked_component(self, row: RankingMetric, name: str) -> Component:
+        """A ranking metric of one score; of DeLong's variance for an AUC of independent cases."""
+        part = self._replicated(
+            f"{row.name}:{name}", None, self.cases.scarcer_groups(name), "logit", row.bounds
+        )
+        if row.name != "roc_auc" or not self.cases.independent:
+            return part
+        positive, score = self.cases.scores[name]
+        if min(positive.sum(), (~positive).sum()) < 2:
+            return part
+        return replace(part, spread=delong(positive, score[None]).spread())
 
-        Its interval combines the logit intervals of the classes by MOVER (see `mean_limits`).
-        """
-        cases, class_limits = self.cases, []
-        for k in np.flatnonzero(cases.present):
-            value, variance = self._variance("f1", int(k))
-            limits = logit_limits(value, variance, float(cases.class_groups[k]))
-            class_limits.append((value, limits.low, limits.high))
-        return self._mean(row, np.array(class_limits), self.replicates["f1"][:, cases.present])
+    def _class_component(self, key: str, k: int) -> Component:
+        return self._replicated(key, k, float(self.cases.class_groups[k]), "logit", (0.0, 1.0))
 
-    def mean_ranked(self, row: Metric) -> Measure:
-        """Macro AUC or average precision: MOVER over the one-v-rest values."""
-        names = [n for n in self.cases.classes if n in self.cases.scores]
-        if not names:
-            return self._absent()
-        parts = []
-        for name in names:
-            value, variance = self._variance(f"{row.name}:{name}")
-            limits = logit_limits(value, variance, self.cases.scarcer_groups(name))
-            parts.append((value, limits.low, limits.high))
-        drawn = np.stack([self.replicates[f"{row.name}:{n}"] for n in names], axis=1)
-        return self._mean(row, np.array(parts), drawn)
+    def _share_component(self, key: str, k: int | None, part: Bools, whole: Bools) -> Component:
+        inside = whole.astype(np.float64)
+        share = clustered_proportion((part & whole).astype(np.float64), inside, self.cases.codes)
+        drawn = self.replicates[key] if k is None else self.replicates[key][:, k]
+        return Component(key, share.value, share.effective_groups, drawn, share=share)
 
-    def _bounded(
-        self,
-        key: str,
-        fewest: float,
-        needed: int,
-        bounds: tuple[float, float] = (0.0, 1.0),
-        column: int | None = None,
-    ) -> Measure:
-        value, variance = self._variance(key, column)
-        if np.isnan(value):
-            return Measure(None, None, None, len(self.cases.y_true), "undefined")
-        limits = logit_limits(value, variance, fewest, bounds)
-        return self._stated(key, value, limits, fewest, needed)
-
-    def _mean(self, row: Metric, parts: Floats, drawn: Floats) -> Measure:
-        """MOVER over classes: `parts (K, 3)` are value, low and high, `drawn (B, K)` replicates."""
-        limits = mean_limits(parts[:, 0], parts[:, 1], parts[:, 2], correlations(drawn))
-        scarcest = float(self.cases.class_groups[self.cases.present].min())
-        hard = self.cases.mixed or self.cases.present.sum() < 3
-        needed = row.minimum_hard if hard and row.minimum_hard is not None else row.minimum
-        return self._stated(row.name, float(parts[:, 0].mean()), limits, scarcest, needed)
-
-    def _variance(self, key: str, column: int | None = None) -> tuple[float, float]:
-        """The value and its variance: DeLong's for the AUC of independent cases."""
+    def _replicated(
+        self, key: str, k: int | None, groups: float, scale: Scale, bounds: tuple[float, float]
+    ) -> Component:
         value, drawn = self.point[key], self.replicates[key]
-        if column is not None:
-            value, drawn = value[column], drawn[:, column]
-        metric, _, name = key.partition(":")
-        if metric == "roc_auc" and name and self.cases.independent:
-            positive, score = self.cases.scores[name]
-            if min(positive.sum(), (~positive).sum()) >= 2:
-                return float(value), float(delong(positive, score[None]).covariance[0, 0])
-        defined = drawn[~np.isnan(drawn)]
-        return float(value), float(defined.var(ddof=1)) if len(defined) > 1 else 0.0
+        if k is not None:
+            value, drawn = value[k], drawn[:, k]
+        spread = spread_of_replicates(drawn)
+        return Component(
+            key, float(value), groups, drawn, scale=scale, bounds=bounds, spread=spread
+        )
+
+    def _bounded(self, part: Component, needed: int) -> Measure:
+        if np.isnan(part.value):
+            return Measure(None, None, None, len(self.cases.y_true), "undefined")
+        return self._stated(part.key, part.value, part.limits(), part.groups, needed)
 
     def _stated(
         self, key: str, value: float, limits: Limits, fewest: float, needed: int

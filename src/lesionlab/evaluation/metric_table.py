@@ -68,6 +68,11 @@ class Metric:
     # Its value at the end of an epoch: of y_true (N,), y_prob (N, K) and the prior (K,).
     watched: Callable[[Ints, Floats, Floats], float] | None = None
 
+    def needed(self, c: Cases) -> int:
+        """The effective groups (of the scarcer class) that an interval needs in these cases."""
+        hard = c.mixed or c.present.sum() < 3
+        return self.minimum_hard if hard and self.minimum_hard is not None else self.minimum
+
 
 @dataclass(frozen=True)
 class RankingMetric:
@@ -79,6 +84,10 @@ class RankingMetric:
     minimum_mixed: int | None = None  # where groups hold cases of several classes
     bounds: tuple[float, float] = (0.0, 1.0)
     every_score: bool = False  # of each class too, not of the positive and malignant score alone
+
+    def needed(self, mixed: bool) -> int:
+        """The effective groups of the scarcer side; `mixed`: groups hold both kinds of cases."""
+        return self.minimum_mixed if mixed and self.minimum_mixed is not None else self.minimum
 
 
 def _right(c: Cases) -> Mask:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from lesionlab.array_types import Floats, Ints
+from lesionlab.evaluation.intervals import Spread, spread_of_sums
 
 Flags = npt.NDArray[np.bool_]
 CHUNK_CELLS = 1 << 22  # signs (permutations x groups) held at once
@@ -38,10 +39,20 @@ def placements(score: Floats, reference: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class DeLong:
-    """AUCs (M,) of M scores on the same cases, and their covariance (M, M)."""
+    """AUCs (M,) of M scores on the same cases, their covariance (M, M) and its df (M,)."""
 
     auc: Floats
     covariance: Floats
+    df: Floats
+
+    def spread(self, m: int = 0) -> Spread:
+        """The variance of score m's AUC, and the degrees of freedom behind it."""
+        return Spread(float(self.covariance[m, m]), float(self.df[m]))
+
+    def correlation(self) -> float:
+        """Of the first two AUCs; 0 where one of them does not vary."""
+        scale = math.sqrt(float(self.covariance[0, 0] * self.covariance[1, 1]))
+        return float(self.covariance[0, 1]) / scale if scale > 0 else 0.0
 
 
 def delong(positive: Flags, scores: Floats) -> DeLong:
@@ -55,7 +66,22 @@ def delong(positive: Flags, scores: Floats) -> DeLong:
     covariance = (
         np.atleast_2d(np.cov(up)) / up.shape[1] + np.atleast_2d(np.cov(down)) / down.shape[1]
     )
-    return DeLong(up.mean(axis=1), covariance)
+    df = [
+        _joined_df(_placement_spread(u), _placement_spread(d))
+        for u, d in zip(up, down, strict=True)
+    ]
+    return DeLong(up.mean(axis=1), covariance, np.array(df))
+
+
+def _placement_spread(values: Floats) -> Spread:
+    """Of the mean of placements."""
+    return spread_of_sums((values - values.mean()) / len(values))
+
+
+def _joined_df(a: Spread, b: Spread) -> float:
+    """Degrees of freedom of a sum of two independent variances (Satterthwaite 1946)."""
+    parts = a.variance**2 / a.df + b.variance**2 / b.df
+    return (a.variance + b.variance) ** 2 / parts if parts > 0 else math.inf
 
 
 def delong_difference(positive: Flags, a: Floats, b: Floats) -> tuple[float, float, float]:
@@ -80,6 +106,23 @@ def mcnemar(right_a: Flags, right_b: Flags) -> tuple[int, int, float]:
         return 0, 0, 1.0
     p = stats.binomtest(only_a, only_a + only_b, 0.5).pvalue
     return only_a, only_b, float(p)
+
+
+def mcnemar_mid_p(only_a: int, only_b: int) -> float:
+    """McNemar's mid-p: outcomes exactly as far out as the one that was seen count half.
+
+    Less conservative than the exact test, and it keeps its level in practice (Fagerland, Lydersen
+    and Laake, BMC Medical Research Methodology 2013).
+
+    >>> round(mcnemar_mid_p(1, 9), 5)
+    0.01172
+    """
+    n = only_a + only_b
+    if n == 0:
+        return 1.0
+    equally_far = {only_a, only_b}
+    half = float(sum(stats.binom.pmf(k, n, 0.5) for k in equally_far)) / 2
+    return float(stats.binomtest(only_a, n, 0.5).pvalue) - half
 
 
 def auc_contributions(positive: Flags, a: Floats, b: Floats) -> Floats:

@@ -12,11 +12,8 @@ from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.evaluate import cases_of
 from lesionlab.evaluation.headline import MALIGNANT, headline_metric
-from lesionlab.evaluation.intervals import (
-    Measure,
-    harmonic,
-)
-from lesionlab.evaluation.measured import Measured, measure_cases
+from lesionlab.evaluation.intervals import Measure
+from lesionlab.evaluation.measured import Component, Measured, measure_cases
 from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.progress import SILENT, Progress
@@ -47,26 +44,33 @@ class Primary:
     higher_is_better: bool
 
     @property
-    def needed(self) -> int:
-        """The fewest groups for an interval, by the coverage simulation."""
-        if self.kind == "area" and len(self.scores) == 1:
-            return RANKING_METRICS[self.statistic].minimum
-        return METRICS[self.name].minimum
+    def _one_score(self) -> bool:
+        return self.kind == "area" and len(self.scores) == 1
 
-    def parts(self, c: Cases) -> list[tuple[str, int | None, float]]:
-        """The statistics whose mean the metric is: key, column, and the groups behind each."""
+    def needed(self, c: Cases) -> int:
+        """The fewest effective groups for an interval: as `evaluate` demands."""
+        if self._one_score:
+            return RANKING_METRICS[self.statistic].needed(c.mixed)
+        return METRICS[self.name].needed(c)
+
+    def groups(self, m: Measured) -> float:
+        """The effective groups behind it: of the scarcest class in a mean over classes."""
+        if self.kind in ("share", "loss") or self._one_score:
+            return min((c.groups for c in self.components(m)), default=0.0)
+        return m.cases.scarcest
+
+    def components(self, m: Measured) -> list[Component]:
+        """The numbers whose mean the metric is, with their intervals and replicates."""
         if self.kind == "recall":
-            return [("sensitivity", int(k), float(c.class_groups[k])) for k in present_classes(c)]
+            return m.class_components(METRICS[self.name])
         if self.kind == "area":
-            found = [n for n in self.scores if n in c.scores]
-            return [(f"{self.statistic}:{n}", None, float(c.scarcer_groups(n))) for n in found]
-        if self.kind == "loss":
-            return [(self.statistic, None, harmonic(c.class_groups[c.present]))]
-        return [(self.statistic, None, float(c.n_groups))]
+            row, known = RANKING_METRICS[self.statistic], m.cases.scores
+            return [m.ranked_component(row, name) for name in self.scores if name in known]
+        return [m.whole_component(METRICS[self.name])]
 
     def measure(self, m: Measured) -> Measure:
         """The metric of one model, as `evaluate` gives it."""
-        if self.kind == "area" and len(self.scores) == 1:
+        if self._one_score:
             return m.ranked(self.statistic, self.scores[0])
         return headline_metric(m, METRICS[self.name])
 

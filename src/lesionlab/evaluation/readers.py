@@ -25,8 +25,12 @@ from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
     MOST_UNDEFINED,
     Measure,
+    correlations,
+    difference_limits,
+    effective_groups,
+    logit_limits,
     measure,
-    t_quantile,
+    spread_of_replicates,
     too_few,
     weighted_mean_measure,
 )
@@ -188,7 +192,7 @@ def compare_with_readers(
     )
     reader, model = reader_measures(data, weight), model_measures(data, weight, threshold)
     difference = {
-        key: _difference(data, float(value[0]), drawn[key]) for key, value in observed.items()
+        key: difference_measure(data, both[0], drawn[key]) for key, both in observed.items()
     }
     without = len(predictions) - len(data.share)
     point = ReaderPoint(
@@ -311,7 +315,7 @@ def _weights(data: Paired, weight: Weight) -> Floats:
 def difference_statistics(
     data: Paired, weight: Weight, threshold: float | None
 ) -> Callable[[Floats], dict[str, Floats]]:
-    """A function of group counts (b, G): model minus pooled reader, each (b,)."""
+    """A function of group counts (b, G): of each number (b, 2), model and pooled reader."""
     w = _weights(data, weight)
     ranked = ranking.rank(data.malignant, data.score, data.codes, w)
     called = None if threshold is None else (data.score >= threshold).astype(np.float64)
@@ -326,21 +330,21 @@ def difference_statistics(
         sensitivity = mean(counts, data.share, data.malignant)
         specificity = mean(counts, 1 - data.share, ~data.malignant)
         c = ranking.ranked_counts(ranked, np.ascontiguousarray(counts.T))
-        result = {
-            AT_SPECIFICITY: _best_sensitivity(c, specificity) - sensitivity,
-            AT_SENSITIVITY: _best_specificity(c, sensitivity) - specificity,
+        found = {
+            AT_SPECIFICITY: [_best_sensitivity(c, specificity), sensitivity],
+            AT_SENSITIVITY: [_best_specificity(c, sensitivity), specificity],
         }
         if called is not None:
-            result["sensitivity"] = mean(counts, called, data.malignant) - sensitivity
-            result["specificity"] = mean(counts, 1 - called, ~data.malignant) - specificity
+            found["sensitivity"] = [mean(counts, called, data.malignant), sensitivity]
+            found["specificity"] = [mean(counts, 1 - called, ~data.malignant), specificity]
         if data.right is not None and data.hit is not None:
-            result["accuracy"] = mean(counts, data.right - data.hit, everyone)
-            each = [
-                mean(counts, data.right - data.hit, data.y_true == k)
-                for k in np.unique(data.y_true)
+            both = (data.right, data.hit)
+            classes = [data.y_true == k for k in np.unique(data.y_true)]
+            found["accuracy"] = [mean(counts, v, everyone) for v in both]
+            found["mean_recall"] = [
+                np.mean([mean(counts, v, rows) for rows in classes], axis=0) for v in both
             ]
-            result["mean_recall"] = np.mean(each, axis=0)
-        return result
+        return {key: np.stack(pair, axis=1) for key, pair in found.items()}
 
     return of
 
@@ -358,17 +362,26 @@ def _best_specificity(c: ranking.RankedCounts, sensitivity: Floats) -> Floats:
     return 1 - ratio(fewest, c.negatives)
 
 
-def _difference(data: Paired, value: float, drawn: Floats) -> Measure:
-    """A difference with a t interval from the paired clustered bootstrap."""
-    sides = [len(np.unique(data.codes[s])) for s in (data.malignant, ~data.malignant)]
-    fewest, n = min(sides), len(data.share)
-    defined = drawn[~np.isnan(drawn)]
+def difference_measure(data: Paired, values: Floats, drawn: Floats) -> Measure:
+    """Model minus reader: MOVER from the interval of each and their correlation.
+
+    `values (2,)` are the model's and the reader's, `drawn (B, 2)` their replicates. The spread
+    of the difference alone would vanish where a strong model makes next to no error.
+    """
+    sides = (np.bincount(data.codes[s]) for s in (data.malignant, ~data.malignant))
+    fewest, n = min(effective_groups(s.astype(np.float64)) for s in sides), len(data.share)
+    value, defined = float(values[0] - values[1]), ~np.isnan(drawn).any(axis=1)
     needed = RANKING_METRICS["sensitivity_at_specificity_80"].minimum
-    if fewest < needed or len(defined) < (1 - MOST_UNDEFINED) * len(drawn):
+    if fewest < needed - 1e-9 or defined.sum() < (1 - MOST_UNDEFINED) * len(drawn):
         return too_few(value, n, fewest, needed)
-    half = t_quantile(fewest - 1) * float(defined.std(ddof=1))
-    method = f"paired clustered bootstrap, t, {len(drawn)} resamples of {data.n_groups} groups"
-    return measure(value, value - half, value + half, n, method)
+    model, reader = (
+        logit_limits(float(v), spread_of_replicates(d), fewest)
+        for v, d in zip(values, drawn.T, strict=True)
+    )
+    correlation = float(correlations(drawn)[0, 1])
+    found = difference_limits((float(values[0]), float(values[1])), model, reader, correlation)
+    method = f"{found.method}, {len(drawn)} resamples of {data.n_groups} groups"
+    return measure(value, found.low, found.high, n, method)
 
 
 def statement(name: str, specificity: Measure, d: Measure) -> str:
@@ -394,8 +407,9 @@ def _individuals(
         except BadInput:
             continue  # this reader saw no shared image, or images of one side only
         found = reader_measures(data, "image")
-        ahead = difference_statistics(data, "image", None)(np.ones((1, data.n_groups)))
-        below += bool(ahead[AT_SPECIFICITY][0] > 0)
+        both = difference_statistics(data, "image", None)(np.ones((1, data.n_groups)))
+        model, reader = both[AT_SPECIFICITY][0]
+        below += bool(model > reader)
         points.append(
             ReaderPoint(
                 name,

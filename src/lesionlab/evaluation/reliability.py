@@ -12,10 +12,12 @@ from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
     Measure,
+    Spread,
     effective_groups,
     log_limits,
     measure,
     proportion_measure,
+    spread_of_sums,
     t_quantile,
     too_few,
 )
@@ -91,24 +93,22 @@ def calibration_line(
     n, needed = len(y), MINIMUM_GROUPS["calibration"]
     if not 0 < y.sum() < n:
         return dict.fromkeys(LINE, Measure(None, None, None, n, "undefined: one class only"))
-    df = len(np.unique(codes)) - 1
     slope = _logistic(np.stack([np.ones(n), x], axis=1), np.zeros(n), y, codes)
     level = _logistic(np.ones((n, 1)), x, y, codes)
     limits = {
-        "slope": _t_limits(slope[1], df),
-        "intercept": _t_limits(level[0], df),
+        "slope": _t_limits(*slope[1]),
+        "intercept": _t_limits(*level[0]),
         "observed_expected": _ratio_limits(y, score, codes, groups),
     }
-    method = f"t, variance between {df + 1} groups"
+    method = f"t, variance between {len(np.unique(codes))} groups"
     return {
         name: too_few(v, n, groups, needed) if groups < needed else measure(v, a, b, n, method)
         for name, (v, a, b) in limits.items()
     }
 
 
-def _t_limits(estimate: tuple[float, float], df: int) -> tuple[float, float, float]:
-    value, variance = estimate
-    half = t_quantile(df) * np.sqrt(variance)
+def _t_limits(value: float, spread: Spread) -> tuple[float, float, float]:
+    half = t_quantile(spread.df) * np.sqrt(spread.variance)
     return value, value - half, value + half
 
 
@@ -119,17 +119,15 @@ def _ratio_limits(
     if expected <= 0:
         return float("nan"), float("nan"), float("nan")
     value = float(y.sum()) / expected
-    off = np.bincount(codes, y - value * score) / expected
-    m = len(off)
-    variance = m / max(m - 1, 1) * float((off**2).sum())
-    limits = log_limits(value, variance, groups)
+    spread = spread_of_sums(np.bincount(codes, y - value * score) / expected)
+    limits = log_limits(value, spread, groups)
     return value, limits.low, limits.high
 
 
-def _logistic(x: Floats, offset: Floats, y: Floats, codes: Ints) -> list[tuple[float, float]]:
-    """(estimate, variance between groups) of each coefficient; NaN where classes separate."""
+def _logistic(x: Floats, offset: Floats, y: Floats, codes: Ints) -> list[tuple[float, Spread]]:
+    """Each coefficient and its spread between groups; NaN where classes separate."""
     beta = np.zeros(x.shape[1])
-    unknown = [(float("nan"), float("nan"))] * len(beta)
+    unknown = [(float("nan"), Spread(float("nan"), 1.0))] * len(beta)
     for _ in range(50):
         p = expit(x @ beta + offset)
         information = (x * (p * (1 - p))[:, None]).T @ x
@@ -144,6 +142,5 @@ def _logistic(x: Floats, offset: Floats, y: Floats, codes: Ints) -> list[tuple[f
     p = expit(x @ beta + offset)
     scores = np.stack([np.bincount(codes, x[:, j] * (y - p)) for j in range(len(beta))], axis=1)
     bread = np.linalg.inv((x * (p * (1 - p))[:, None]).T @ x)
-    m = len(scores)
-    covariance = bread @ (scores.T @ scores) @ bread * m / max(m - 1, 1)
-    return [(float(b), float(v)) for b, v in zip(beta, np.diag(covariance), strict=True)]
+    influence = scores @ bread
+    return [(float(b), spread_of_sums(v)) for b, v in zip(beta, influence.T, strict=True)]

@@ -19,6 +19,7 @@ from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
     Limits,
     Measure,
+    Spread,
     clustered_proportion,
     correlations,
     effective_groups,
@@ -26,6 +27,7 @@ from lesionlab.evaluation.intervals import (
     mean_limits,
     measure,
     share_measure,
+    spread_of_sums,
     t_quantile,
     too_few,
 )
@@ -67,20 +69,15 @@ def ratio_measure(
     value, worth = float(a.sum()) / total, effective_groups(d)
     if worth < MINIMUM_GROUPS["mean_of_maps"] - 1e-9:
         return too_few(value, n, worth, MINIMUM_GROUPS["mean_of_maps"])
-    limits = _limits(value, _variance(a - value * d, total), worth, bounds)
+    limits = _limits(value, spread_of_sums((a - value * d) / total), worth, bounds)
     return measure(value, limits.low, limits.high, n, f"{limits.method}, {m} groups")
 
 
-def _variance(off: Floats, total: float) -> float:
-    """Of a ratio: `off` is how far each group's sum lies from the ratio."""
-    return len(off) / (len(off) - 1) * float((off**2).sum()) / total**2
-
-
-def _limits(value: float, variance: float, worth: float, bounds: Bounds | None) -> Limits:
+def _limits(value: float, spread: Spread, worth: float, bounds: Bounds | None) -> Limits:
     if bounds is not None:
-        found = logit_limits(value, variance, worth, bounds)
+        found = logit_limits(value, spread, worth, bounds)
         return Limits(found.low, found.high, f"clustered {found.method}")
-    half = t_quantile(worth - 1) * math.sqrt(variance)
+    half = t_quantile(min(spread.df, worth - 1)) * math.sqrt(spread.variance)
     return Limits(value - half, value + half, "clustered t")
 
 
@@ -120,16 +117,19 @@ def balanced_measure(values: Floats, labels: Ints, groups: Labels) -> Measure:
     needed = MINIMUM_GROUPS["mean_over_two_or_mixed" if hard else "mean_over_classes"]
     if worth.min() < needed - 1e-9:
         return too_few(float(mean.mean()), len(x), float(worth.min()), needed)
-    limits = _over_classes(mean, (sums - mean * size) / size.sum(0), worth, (size > 0).sum(0))
+    limits = _over_classes(mean, (sums - mean * size) / size.sum(0), worth, size > 0)
     return measure(
         float(mean.mean()), limits.low, limits.high, len(x), f"{limits.method}, {m} groups"
     )
 
 
-def _over_classes(mean: Floats, off: Floats, worth: Floats, held: Ints) -> Limits:
-    """Of the mean of K class means; `off (G, K)` is what each group adds to their errors."""
-    variance = held / (held - 1) * (off**2).sum(0)
-    each = [logit_limits(*v) for v in zip(mean, variance, worth, strict=True)]
+def _over_classes(mean: Floats, off: Floats, worth: Floats, held: Bools) -> Limits:
+    """Of the mean of K class means; `off (G, K)` is what each group adds to their errors.
+
+    `held (G, K)` says which groups hold cases of which class.
+    """
+    spreads = [spread_of_sums(column[own]) for column, own in zip(off.T, held.T, strict=True)]
+    each = [logit_limits(*v) for v in zip(mean, spreads, worth, strict=True)]
     lows, highs = (np.array([getattr(e, side) for e in each]) for side in ("low", "high"))
     found = mean_limits(mean, lows, highs, correlations(off))
     return Limits(max(0.0, found.low), min(1.0, found.high), found.method)

@@ -8,8 +8,14 @@ they hold were found by simulation at that level only (docs/coverage.md).
 
 from lesionlab.evaluation.conformal import Conformal
 from lesionlab.evaluation.intervals import Measure
+from lesionlab.evaluation.noninferiority import Noninferiority
 from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating_point
-from lesionlab.stats.ranking import PairedDifference, auc_interval, paired_difference
+from lesionlab.stats.ranking import (
+    PairedDifference,
+    auc_interval,
+    noninferiority,
+    paired_difference,
+)
 from lesionlab.stats.rules import (
     Calibration,
     calibrate,
@@ -22,12 +28,14 @@ __all__ = [
     "Calibration",
     "Conformal",
     "Measure",
+    "Noninferiority",
     "OperatingPoint",
     "PairedDifference",
     "apply_operating_point",
     "auc_interval",
     "calibrate",
     "conformal",
+    "noninferiority",
     "operating_point",
     "paired_difference",
     "prediction_sets",

@@ -19,6 +19,7 @@ from lesionlab.evaluation.from_arrays import (
     predictions_from_arrays,
 )
 from lesionlab.evaluation.intervals import Measure
+from lesionlab.evaluation.noninferiority import Noninferiority
 from lesionlab.evaluation.paired import midranks
 from lesionlab.evaluation.primary import measured, primary_of
 
@@ -147,9 +148,11 @@ def paired_difference(
 
     Notes
     -----
-    Where each group is one case: DeLong et al. 1988 (AUC) and the exact McNemar test (accuracy).
-    Otherwise a permutation of groups (Bandos, Rockette and Gur, Statistics in Medicine 2005) and
-    a paired clustered bootstrap. It is conditional on these trained models.
+    The interval comes from those of `a` and `b` and the correlation of their estimates (MOVER:
+    Newcombe, Statistics in Medicine 1998; Zou and Donner 2008). The test is that of DeLong et al.
+    1988 (AUC) or the exact McNemar test (accuracy) where each group is one case, otherwise a
+    permutation of groups (Bandos, Rockette and Gur, Statistics in Medicine 2005). Both are
+    conditional on these trained models.
 
     Examples
     --------
@@ -163,11 +166,7 @@ def paired_difference(
     (True, True, 'DeLong')
     """
     kept = {"groups": groups, "classes": classes, "positive": positive}
-    both = {"y_score_a": y_score_a, "y_score_b": y_score_b}
-    same_length(*(plain_array(v, name) for name, v in {"y_true": y_true, **both}.items()))
-    read = [_scored(y_true, score, name, metric, kept) for name, score in both.items()]
-    if read[0].predictions.classes != read[1].predictions.classes:
-        raise BadInput("the classes of y_score_a and y_score_b differ")
+    read = _both(y_true, {"y_score_a": y_score_a, "y_score_b": y_score_b}, metric, kept)
     found = compare_predictions(
         [(name, r.predictions) for name, r in zip("AB", read, strict=True)],
         primary=metric,
@@ -189,6 +188,82 @@ def paired_difference(
         groups=found.groups,
         resampled=found.resampled,
     )
+
+
+def noninferiority(
+    y_true: Array,
+    y_score: Array,
+    y_score_reference: Array,
+    *,
+    margin: float,
+    metric: str = "roc_auc",
+    groups: Groups | None = None,
+    classes: Sequence[Label] | None = None,
+    positive: Label | Sequence[Label] | None = None,
+    seed: int = 0,
+) -> Noninferiority:
+    """Whether a new model is worse than a reference by less than a margin fixed beforehand.
+
+    Parameters
+    ----------
+    y_true : (N,) labels
+    y_score, y_score_reference : (N,) scores, or (N, K) probabilities
+        Of the new model and of the reference, as for `paired_difference`.
+    margin : float above 0
+        The largest loss that would still be acceptable, in units of the metric.
+    metric, groups, classes, positive : as for `paired_difference`
+    seed : of the paired bootstrap (2,000 resamples)
+
+    Returns
+    -------
+    Noninferiority
+        `noninferior`, `difference` (above 0: the new model is better), `limit` (its one-sided
+        97.5 % limit on the worse side), `p_value` (one-sided), `verdict` in words; `noninferior`,
+        `limit` and `p_value` are None with too few groups.
+
+    Raises
+    ------
+    BadInput
+        As `paired_difference`, and for a margin that is not above 0.
+
+    Notes
+    -----
+    The limit is that of the two-sided 95 % interval of `paired_difference` (ICH E9, 1998;
+    Piaggio et al., JAMA 2012).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lesionlab.stats import noninferiority
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 500)
+    >>> score = y + rng.normal(0, 0.5, 500)
+    >>> found = noninferiority(y, score + rng.normal(0, 0.1, 500), score, margin=0.05)
+    >>> found.noninferior, found.p_value < 0.001
+    (True, True)
+    """
+    kept = {"groups": groups, "classes": classes, "positive": positive}
+    both = {"y_score": y_score, "y_score_reference": y_score_reference}
+    new, reference = _both(y_true, both, metric, kept)
+    found = compare_predictions(
+        [("the reference", reference.predictions), ("the new model", new.predictions)],
+        primary=metric,
+        malignant=new.positive,
+        margin=margin,
+        seed=seed,
+    )
+    return found.noninferiority[0]
+
+
+def _both(
+    y_true: Array, scores: dict[str, Array], metric: str, kept: dict[str, Any]
+) -> list[FromArrays]:
+    """Both models' scores of the same cases, read alike; the keys are the arguments' names."""
+    same_length(*(plain_array(v, name) for name, v in {"y_true": y_true, **scores}.items()))
+    read = [_scored(y_true, score, name, metric, kept) for name, score in scores.items()]
+    if read[0].predictions.classes != read[1].predictions.classes:
+        raise BadInput(f"the classes of {' and '.join(scores)} differ")
+    return read
 
 
 def _scored(

@@ -1,4 +1,4 @@
-"""A training run, from the first step to the calibrated best network, on one page.
+"""A training run, new or resumed, from the first step to the calibrated best network, on one page.
 
 Everything random is a pure function of (seed, stage, epoch, step), everything else is in the
 checkpoint, so a run that is killed anywhere and resumed ends with the same bits.
