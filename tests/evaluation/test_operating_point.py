@@ -161,7 +161,7 @@ def kept(studies: int, share: float, giant: int, icc: float) -> float:
 
 @pytest.mark.slow
 def test_the_bound_is_kept_where_few_patients_hold_half_of_the_images() -> None:
-    """86 % with the jackknife's effective n, bench/coverage_bounds.py has more designs."""
+    """86 % with the jackknife's effective n; bench/coverage_bounds.py has more designs."""
     assert kept(200, 0.06, 16, 0.8) >= 0.95
 
 
