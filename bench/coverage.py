@@ -278,7 +278,9 @@ def main() -> None:
             for c, p in paths
             if p.is_file()
         ]
-        files.write_text(PAGE, page(found, REQUIRED))
+        pairs = [json.loads(p.read_text("utf-8")) for p in sorted(options.cache.glob("pairs *"))]
+        sections = [p.read_text("utf-8") for p in sorted(options.cache.glob("section *.md"))]
+        files.write_text(PAGE, page(found, pairs, REQUIRED, sections))
         return
     switch_minima_off()
     for cell in CELLS:

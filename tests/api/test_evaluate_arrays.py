@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.from_arrays import predictions_from_arrays
 from lesionlab.evaluation.metric_table import HeadlineMeasures
 from lesionlab.evaluation.predictions import write_predictions
-from lesionlab.reporting.array_evaluation import COLUMNS, ArrayEvaluation
+from lesionlab.reporting.array_evaluation import ArrayEvaluation
 
 CLASSES = ("bcc", "mel", "nv")
 FEW = 100  # resamples
@@ -133,36 +131,6 @@ def test_every_metric_is_an_attribute_with_its_interval() -> None:
     assert two.groups == N // 2
     assert "120 groups" in auc.method
     assert {"roc_auc", "report", "n"} <= set(dir(two))
-
-
-def test_an_unknown_attribute_names_the_nearest(found: ArrayEvaluation) -> None:
-    with pytest.raises(AttributeError, match="no metric 'roc_acu'; did you mean 'roc_auc'"):
-        found.roc_acu  # type: ignore[attr-defined]  # noqa: B018
-    with pytest.raises(AttributeError, match="did you mean 'to_frame'"):
-        found.to_fram  # type: ignore[attr-defined]  # noqa: B018
-    with pytest.raises(AttributeError, match="for two classes"):
-        found.partial_auc_80  # noqa: B018
-    assert not hasattr(found, "_repr_png_")
-
-
-def test_it_can_be_copied_and_kept(found: ArrayEvaluation) -> None:
-    for other in (copy.copy(found), pickle.loads(pickle.dumps(found))):
-        assert other.roc_auc == found.roc_auc
-    with pytest.raises(AttributeError):
-        found.notes = ()  # type: ignore[misc]
-
-
-def test_the_frames_hold_a_row_a_metric(found: ArrayEvaluation) -> None:
-    frame = found.to_frame()
-    assert tuple(frame.columns) == COLUMNS
-    assert list(frame.index) == list(found.metrics)
-    assert frame.loc["accuracy", "low"] == found.accuracy.low
-    assert frame.dtypes[["value", "low", "high"]].eq(float).all()
-    assert np.isnan(frame.loc["balanced_accuracy_prior_corrected", "value"])
-    classes = found.to_frame(per_class=True)
-    assert (
-        classes.loc[("mel", "sensitivity"), "value"] == found.per_class["mel"]["sensitivity"].value
-    )
 
 
 def test_it_shows_itself_and_escapes_what_it_shows() -> None:

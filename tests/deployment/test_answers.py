@@ -21,7 +21,7 @@ from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.inputs import Item
 from lesionlab.deployment.predictor import Outputs, Predictor
 from lesionlab.deployment.server_schema import prediction_shape
-from lesionlab.deployment.table import cell, columns, row
+from lesionlab.deployment.table import columns, row
 from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.operating_point import apply_operating_point
 from lesionlab.evaluation.predictions import Predictions, read_predictions, write_predictions
@@ -145,13 +145,6 @@ def test_the_cells_of_a_row() -> None:
     ]
     broken = ImageResult(Item("b", Path("b.png")), None, "the file is empty")
     assert row(broken, COLUMNS) == ["b", "b.png", "the file is empty", *[""] * 17]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(None, ""), (True, "1"), (0.1, "0.1"), (["=a", "b"], "'=a b"), ("-", "'-")]
-)
-def test_a_cell(value: object, text: str) -> None:
-    assert cell(value) == text
 
 
 def test_a_decision_is_that_of_the_report_in_any_order_of_the_classes(

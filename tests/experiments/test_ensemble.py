@@ -186,7 +186,7 @@ def test_folds_of_a_data_set_that_was_split_again_are_refused(
     kin = groups.copy()
     kin[train[0]] = kin[np.flatnonzero(dataset.table["split"] == "test")[0]]
     with pytest.raises(
-        BadInput, match="1 folded images are now in the test split, or share a group"
+        BadInput, match="1 folded image is now in the test split, or shares a group"
     ):
         refuse_sealed(train, kin, context)
 

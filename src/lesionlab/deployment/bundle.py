@@ -104,9 +104,14 @@ def read_bundle(path: Path) -> Bundle:
         content[MODEL],
         arrays,
         content[CARD].decode("utf-8", "replace"),
-        hashlib.sha256(content[INFO]).hexdigest(),
+        identity_of(content[INFO]),
         content.get(SIGNATURE),
     )
+
+
+def identity_of(info: bytes) -> str:
+    """What a bundle is known by: the SHA-256 of `bundle.json`, which holds all other hashes."""
+    return hashlib.sha256(info).hexdigest()
 
 
 def read_files(path: Path) -> dict[str, bytes]:

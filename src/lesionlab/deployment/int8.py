@@ -17,7 +17,7 @@ import numpy as np
 
 from lesionlab import extras
 from lesionlab.array_types import Float32, Floats
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.evaluation.bootstrap import bootstrap, group_codes
 from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.predictions import Predictions
@@ -117,7 +117,7 @@ def refuse_costly(cost: Cost) -> None:
     """Raise `BadInput`, with the figures, where int8 is not worth its cost or cannot be judged."""
     figures = (
         f"AUC {cost.auc_float32:.4f} in float32, {cost.auc_int8:.4f} in int8, loss at most "
-        f"{cost.upper:.4f} (one-sided 95 % bound), {cost.positives} positives"
+        f"{cost.upper:.4f} (one-sided 95 % bound), {counted(cost.positives, 'positive')}"
     )
     if cost.positives < MIN_POSITIVES:
         raise BadInput(

@@ -19,7 +19,7 @@ from lesionlab.deployment import int8, ood
 from lesionlab.deployment.bundle import Bundle
 from lesionlab.deployment.predictor import Outputs, Predictor
 from lesionlab.deployment.schema import BundledConformal, OutOfDistribution, Parity
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.evaluation.calibration import fit_temperature
 from lesionlab.evaluation.conformal import fit_conformal
 from lesionlab.evaluation.operating_point import choose_operating_point
@@ -89,7 +89,8 @@ def check_parity(
     if not largest <= TOLERANCE:
         raise BadInput(
             f"the ONNX model's probabilities differ from the original's by up to {largest:.3g} "
-            f"on {len(rows)} validation images (at most {TOLERANCE:g}); nothing was written",
+            f"on {counted(len(rows), 'validation image')} (at most {TOLERANCE:g}); nothing "
+            "was written",
             where=predictor.info.name,
             remedy="report the model's name: its conversion to ONNX is wrong",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -149,7 +148,7 @@ def publish(
     info = info.model_copy(update={"files": bundles.record(everything)})
     everything[bundles.INFO] = bundles.info_bytes(info)
     if sign_with is not None:
-        identity = hashlib.sha256(everything[bundles.INFO]).hexdigest()
+        identity = bundles.identity_of(everything[bundles.INFO])
         everything[bundles.SIGNATURE] = sign(identity, sign_with)
     bundles.write_bundle(to, everything)
     written = bundles.read_bundle(to)

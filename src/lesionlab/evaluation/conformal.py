@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import MINIMUM_GROUPS, proportion_measure, weighted_mean_measure
 from lesionlab.evaluation.policies import DEFAULT_ALPHA
@@ -145,15 +145,20 @@ def fit_conformal(
         own = scores[truth == k, k]
         if len(own) < needed and rare == "refuse":
             raise BadInput(
-                f"class '{name}' has {len(own)} groups on {calibrated_on}; alpha {alpha:g} needs"
+                f"class '{name}' has {counted(len(own), 'group')} on {calibrated_on}; alpha "
+                f"{alpha:g} needs"
                 f" {needed}",
                 where="conformal",
                 remedy="use more calibration data, a larger alpha, or rare='include'",
             )
         if len(own) < needed:
-            warnings.append(f"{name}: {len(own)} groups are too few, it is in every set")
+            warnings.append(
+                f"{name}: {counted(len(own), 'group is', 'groups are')} too few, it is in every set"
+            )
         elif len(own) <= 2 * needed:
-            warnings.append(f"{name}: only {len(own)} groups, its sets are wide and uncertain")
+            warnings.append(
+                f"{name}: only {counted(len(own), 'group')}, its sets are wide and uncertain"
+            )
         quantiles.append(conformal_quantile(own, alpha))
         counts.append(len(own))
     return Conformal(

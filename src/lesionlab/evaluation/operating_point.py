@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.intervals import (
@@ -243,8 +243,8 @@ def _refuse_few(codes: Ints, target: float) -> None:
         return
     equal = "" if worth > found - 1e-9 else f", worth {math.floor(10 * worth) / 10:g} of equal size"
     raise BadInput(
-        f"{found} positive groups{equal}; a lower bound of sensitivity of {target:g} needs"
-        f" {needed}, at least {math.ceil(needed - worth - 1e-9)} more",
+        f"{counted(found, 'positive group')}{equal}; a lower bound of sensitivity of {target:g}"
+        f" needs {needed}, at least {math.ceil(needed - worth - 1e-9)} more",
         where="operating point",
         remedy=REMEDY,
     )

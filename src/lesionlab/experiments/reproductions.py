@@ -18,7 +18,7 @@ from lesionlab.evaluation.metrics import roc_auc
 from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.evaluation.repeats import compare_repeats, compare_spreads, compare_unpaired
 from lesionlab.experiments.repeat import folds_sha256
-from lesionlab.experiments.run_summary import VARIES, ends, ratio
+from lesionlab.experiments.run_summary import ends, ratio
 from lesionlab.platforms import safe_name
 from lesionlab.run_folder import SUMMARY
 
@@ -210,7 +210,7 @@ def _higher(
     else:
         told = compare_unpaired(first, second, test_to_train=(ratios[0], ratios[1]))
         counted = f"unpaired, {len(first)} and {len(second)} runs"
-    if told.high - told.low < VARIES:
+    if told.low is None or told.high is None:
         return f"{UNKNOWN}: {told.mean:+.3f} without any variation ({counted})"
     word = "yes" if told.low > 0 else "no: the reverse" if told.high < 0 else UNKNOWN
     low, high = max(-1.0, told.low), min(1.0, told.high)  # of metrics from 0 to 1
