@@ -238,12 +238,15 @@ DIFFERENCES = """Two models on the same images (`bench/coverage_pairs.py`, {stud
 design, 400 resamples). The first number is the coverage of the interval, the second that of the
 first edition (DeLong +- 1.96 SE, or t with the spread of the bootstrap's differences). In
 brackets: below the minimum of groups, where `compare` gives no interval in most of these studies.
-"Common" is the share of a score's variance that both models have in common. False sentences "a
+"Common" is the share of a score's variance that both models have in common. Of five equal models
+it is counted whether all ten intervals hold 0. False sentences "a
 difference above ... is excluded", over all designs, metrics and studies: {false}.
 """
 
 
 def _second(c: dict[str, Any]) -> str:
+    if len(c["design"]["auc"]) > 2:
+        return "four more"
     return "four readers" if c["design"]["name"].startswith("readers") else c["design"]["auc"][1]
 
 

@@ -143,17 +143,16 @@ def publish(
     card: Card,
     sign_with: Path | None = None,
 ) -> Bundle:
-    """Write files, card and `bundle.json` with all hashes; read them back and self-test."""
+    """Write files, card and `bundle.json` with all hashes, once they pass the self-test."""
     everything = {**content, bundles.CARD: card(info).encode("utf-8")}
     info = info.model_copy(update={"files": bundles.record(everything)})
     everything[bundles.INFO] = bundles.info_bytes(info)
     if sign_with is not None:
         identity = bundles.identity_of(everything[bundles.INFO])
         everything[bundles.SIGNATURE] = sign(identity, sign_with)
+    Predictor(bundles.bundle_of(everything, to)).self_test()
     bundles.write_bundle(to, everything)
-    written = bundles.read_bundle(to)
-    Predictor(written).self_test()
-    return written
+    return bundles.read_bundle(to)
 
 
 def _draft(recipe: Recipe, network: Network) -> Bundle:
