@@ -37,7 +37,7 @@ def draw(k: int, n: int = N, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.
 
 Y, PROB, GROUPS = draw(3)
 Y2, PROB2, _ = draw(2)
-OTHER = dict(zip(("y_true", "y_prob", "groups"), draw(3, seed=1), strict=True))
+OTHER = dict(zip(("y_true", "y_prob", "groups"), draw(3, n=320, seed=1), strict=True))
 
 
 def measured(**given: Any) -> ArrayEvaluation:
@@ -280,6 +280,8 @@ def test_a_renamed_table_does_not_calibrate_itself(tmp_path: Path) -> None:
 
 
 def test_how_calib_was_read_is_said() -> None:
-    other = OTHER | {"groups": np.where(np.arange(N) < 10, "nan", OTHER["groups"])}
+    other = OTHER | {
+        "groups": np.where(np.arange(len(OTHER["groups"])) < 10, "nan", OTHER["groups"])
+    }
     notes = measured(positive="mel", calib=other).notes
     assert "calib: patient_id 'nan' in 10 rows is read as not known" in notes

@@ -68,13 +68,15 @@ def operating_point(
     Raises
     ------
     BadInput
-        On test; without cases of both kinds; and for "sensitivity_bound" with too few positive
-        groups for the bound to reach the target at all (59 for 0.95).
+        On test; without cases of both kinds; and for "sensitivity_bound" where no threshold that
+        calls a case negative reaches the bound. For 0.95 it takes 59 positive groups of equal
+        size, more where sizes differ; the error says how many more at least.
 
     Notes
     -----
-    The bound is that of Clopper and Pearson (Biometrika 1934) on the effective n; thresholds are
-    tried from the lowest up to the first failure (fixed-sequence testing; docs/decisions/0031).
+    The bound is that of Clopper and Pearson (Biometrika 1934) on the effective n, in which an
+    effective group counts as one case at most (docs/decisions/0300); thresholds are tried from
+    the lowest up to the first failure (fixed-sequence testing; docs/decisions/0031).
 
     Examples
     --------
