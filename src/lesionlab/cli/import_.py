@@ -49,6 +49,7 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
     ),
     "view": ("cbis-ddsm", click.Choice(("crop", "film")), "cropped images or whole films"),
     "table": ("csv", str, "which table, if there are several"),
+    "ignore-column": ("csv", str, "columns to leave out (comma-separated)"),
     **{
         f"{role}-column": ("csv", str, f"the column that holds the {role}")
         for role in ("image", "label", "patient", "lesion", "split", "age", "sex", "site")

@@ -19,6 +19,7 @@ from PIL import Image
 from lesionlab import __version__, files
 from lesionlab.data.archive import Tree, open_tree
 from lesionlab.data.images import SUFFIXES, UnreadableImage, open_image
+from lesionlab.data.import_checks import patients_known, refuse_one_class, unread_ages
 from lesionlab.data.manifest import (
     COLUMNS,
     NUMBER_COLUMNS,
@@ -92,6 +93,7 @@ def import_source(
             progress.say(f"recognised as {source.name}: {why}")
         found = source.find(tree, checked_options(source, options or {}))
         found = regrouped(found, label_map)
+        refuse_one_class(found, source, tree, src)
         if masks is not None:
             found = with_masks(found, stack.enter_context(open_tree(masks)))
         if why:
@@ -291,7 +293,14 @@ def _info(
             "expected": dict(expected),
             "rejected": [{"path": r.path, "reason": r.reason} for r in rejected],
         },
-        notes=(*found.notes, *differences(counts, expected), *_twins(table), *spelt_apart(table)),
+        notes=(
+            *found.notes,
+            *differences(counts, expected),
+            *_twins(table),
+            *spelt_apart(table),
+            *unread_ages(table),
+            *patients_known(table),
+        ),
         lesionlab_version=__version__,
     )
 
