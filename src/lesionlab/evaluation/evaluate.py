@@ -100,6 +100,7 @@ def evaluate_predictions(
     prior: Floats | None = None,
     operating_points: Sequence[OperatingPoint] = (),
     unit: Unit = "image",
+    ordered: bool = False,
     prevalences: Sequence[float] = (),
     resampling: Resampling = RESAMPLING,
 ) -> Evaluation:
@@ -107,6 +108,7 @@ def evaluate_predictions(
 
     `malignant` names the classes whose probabilities are summed. `prior (K,)` is the prevalence
     at which the probabilities hold; with it, the prior-corrected decision is measured too.
+    `ordered`: the classes are grades, in the order of `predictions.classes`.
     `operating_points` are applied unchanged. `prevalences`: further ones for PPV and NPV.
     Raises `BadInput` without a labelled row, with fewer than two classes, or where a malignant
     class is unknown.
@@ -115,7 +117,7 @@ def evaluate_predictions(
     _check_numbers(resampling.resamples, prevalences)
     known = predictions.labelled()
     data = to_unit(known, unit, malignant)
-    cases = cases_of(data, malignant, prior)
+    cases = cases_of(data, malignant, prior, ordered)
     m = measure_cases(
         cases,
         resamples=resampling.resamples,
@@ -198,7 +200,9 @@ def _positive(classes: tuple[str, ...], malignant: tuple[str, ...]) -> str | Non
     return malignant[0] if malignant else classes[1]
 
 
-def cases_of(data: Predictions, malignant: tuple[str, ...], prior: Floats | None) -> Cases:
+def cases_of(
+    data: Predictions, malignant: tuple[str, ...], prior: Floats | None, ordered: bool = False
+) -> Cases:
     """What is measured of labelled predictions: decisions, groups and scores."""
     codes, n_groups = group_codes(data.groups)
     scores: dict[str, tuple[npt.NDArray[np.bool_], Floats]] = {
@@ -219,4 +223,5 @@ def cases_of(data: Predictions, malignant: tuple[str, ...], prior: Floats | None
         n_groups=n_groups,
         scores={name: s for name, s in scores.items() if s[0].any() and not s[0].all()},
         full=frozenset(full),
+        ordered=ordered,
     )

@@ -152,14 +152,15 @@ def clustered_proportion(part: Floats, whole: Floats, codes: Ints) -> ClusteredP
     return ClusteredProportion(p, total, m, effective, worth - 1, worth)
 
 
-def proportion_measure(part: Bools, whole: Bools, codes: Ints) -> Measure:
+def proportion_measure(part: Bools | Floats, whole: Bools, codes: Ints) -> Measure:
     """The share of the cases `whole (N,) bool` that are also in `part`, with its interval.
 
-    Wilson's interval on the effective n; groups are `codes (N,)`. Below
-    `MINIMUM_GROUPS["proportion"]` effective groups there is too little to say.
+    A case may be in `part` by a share in [0, 1], as where a tie is split. Wilson's interval on
+    the effective n; groups are `codes (N,)`. Below `MINIMUM_GROUPS["proportion"]` effective
+    groups there is too little to say.
     """
     inside = whole.astype(np.float64)
-    return share_measure(clustered_proportion((part & whole).astype(np.float64), inside, codes))
+    return share_measure(clustered_proportion(part * inside, inside, codes))
 
 
 def share_measure(share: ClusteredProportion) -> Measure:
