@@ -25,8 +25,11 @@ from lesionlab.evaluation.metric_table import METRICS
 NAMES = ("hand_till_auc", "top_2_accuracy", "top_3_accuracy", "quadratic_kappa")
 DESIGNS = (
     *(cell for cell in CELLS if cell.classes == 7),
-    Cell("7 classes, 8 x1", 700, 1, 0.0, classes=7),
-    Cell("7 classes, u3 8", 1000, 3, 0.5, classes=7, sizes="unequal"),
+    Cell("7 classes, 7 x1", 700, 1, 0.0, classes=7),
+    Cell("7 classes, u3 7", 1000, 3, 0.5, classes=7, sizes="unequal"),
+    Cell("7 classes, u3 12", 1700, 3, 0.5, classes=7, sizes="unequal"),
+    Cell("7 classes, u3 20", 2900, 3, 0.5, classes=7, sizes="unequal"),
+    Cell("7 classes, m3 6", 180, 3, 0.5, "image", classes=7),
     Cell("7 classes, m3 22", 700, 3, 0.5, "image", classes=7),
     Cell("7 classes, m3 44", 1400, 3, 0.5, "image", classes=7),
 )

@@ -158,7 +158,7 @@ def evaluate_predictions(
         decision_curve=decision_section(cases),
         curves=curves_section(m),
         undefined_replicates=m.undefined,
-        decisions=decisions_section(unit, malignant, named),
+        decisions=decisions_section(unit, malignant, named, cases),
         notes=notes_section(len(predictions) - len(known), cases),
     )
 

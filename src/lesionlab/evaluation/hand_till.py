@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.evaluation.intervals import Spread, spread_of_sums
+from lesionlab.evaluation.intervals import Spread, effective_groups, spread_of_sums
 from lesionlab.evaluation.paired import placements
 
 
@@ -20,20 +20,20 @@ class PairwiseAuc:
     """The mean AUC over pairs of classes, in [0, 1]; NaN where fewer than two classes occur.
 
     `off (K, G)` is what the cases of each class in each group add to its error, `groups (K,)`
-    how many groups hold each class.
+    the effective number of groups that hold each class.
     """
 
     value: float
     off: Floats
-    groups: Ints
+    groups: Floats
 
     def spread(self) -> Spread:
         """Its variance between groups, as that of one AUC by Obuchowski (Biometrics 1997).
 
-        Each class's own part is scaled by m / (m - 1) of the m groups that hold the class.
+        Each class's own part is scaled by m / (m - 1) of its m effective groups.
         """
         together = self.off.sum(0)
-        own = float(((self.off**2).sum(1) / np.maximum(self.groups - 1, 1)).sum())
+        own = float(((self.off**2).sum(1) / np.maximum(self.groups - 1, 0.5)).sum())
         return Spread(float((together**2).sum()) + own, spread_of_sums(together).df)
 
 
@@ -53,7 +53,7 @@ def pairwise_auc(y_true: Ints, y_prob: Floats, codes: Ints | None = None) -> Pai
     present = np.unique(y_true)
     rows = [np.flatnonzero(y_true == k) for k in present]
     pairs = len(present) * (len(present) - 1) / 2
-    value, off, groups = 0.0, np.zeros(size), np.zeros(size[0], np.int64)
+    value, off, groups = 0.0, np.zeros(size), np.zeros(size[0])
     if not pairs:
         return PairwiseAuc(float("nan"), off, groups)
     for k, own in zip(present, rows, strict=True):
@@ -63,7 +63,8 @@ def pairwise_auc(y_true: Ints, y_prob: Floats, codes: Ints | None = None) -> Pai
                 total += _wins(y_prob, k, own, other, theirs)
         value += float(total.mean()) / (2 * pairs)
         error = (total - total.mean()) / (pairs * len(own))
-        off[k], groups[k] = np.bincount(codes[own], error, size[1]), len(np.unique(codes[own]))
+        off[k] = np.bincount(codes[own], error, size[1])
+        groups[k] = effective_groups(np.bincount(codes[own]).astype(np.float64))
     return PairwiseAuc(value, off, groups)
 
 

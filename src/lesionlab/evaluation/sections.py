@@ -140,7 +140,7 @@ def curves_section(m: Measured) -> dict[str, Any]:
 
 
 def decisions_section(
-    unit: str, malignant: tuple[str, ...], prior: Mapping[str, float] | None
+    unit: str, malignant: tuple[str, ...], prior: Mapping[str, float] | None, c: Cases
 ) -> dict[str, str]:
     """What each decision and score assumes, in words."""
     known = ", ".join(f"{name} {share:.3g}" for name, share in (prior or {}).items())
@@ -155,6 +155,8 @@ def decisions_section(
             "the class of the highest probability / prior: right where all classes are equally "
             "frequent, which is what balanced accuracy rewards"
         )
+    if c.ordered:
+        result["ordered"] = "the classes are grades, in this order: " + ", ".join(c.classes)
     if malignant:
         result[MALIGNANT] = "score: sum of the probabilities of " + ", ".join(malignant)
     return result
