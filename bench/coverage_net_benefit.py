@@ -89,15 +89,15 @@ def simulate(cell: Cell, studies: int) -> dict:
     return {"studies": studies, "tally": tally}
 
 
-def table(found: dict[str, dict], kind: str) -> str:
+def table(found: dict[str, dict], kind: str, lower_only: bool = False) -> str:
     """Coverage in per cent before and after, and the share of the studies with an interval."""
     lines = [
-        f"| {kind} | {' | '.join(str(t) for t in AT)} |",
+        f"| {kind}{', lower limit' if lower_only else ''} | {' | '.join(str(t) for t in AT)} |",
         f"|---|{'---|' * len(AT)}",
     ]
     for name, f in found.items():
         cells = [
-            " → ".join(_cell(f["tally"][f"{kind}|{way}|{t}"], f["studies"], kind)
+            " → ".join(_cell(f["tally"][f"{kind}|{way}|{t}"], f["studies"], lower_only)
                        for way in ("before", "after"))
             for t in AT
         ]  # fmt: skip
@@ -105,11 +105,11 @@ def table(found: dict[str, dict], kind: str) -> str:
     return "\n".join(lines)
 
 
-def _cell(row: list[int], studies: int, kind: str) -> str:
+def _cell(row: list[int], studies: int, lower_only: bool) -> str:
     given, above, below = row
     if given < studies / 20:
         return "none"
-    covered = 100 * (given - above - (0 if kind == "gain" else below)) / given
+    covered = 100 * (given - above - (0 if lower_only else below)) / given
     return f"{covered:.1f}" + ("" if given > 0.95 * studies else f" ({100 * given / studies:.0f})")
 
 
@@ -127,9 +127,10 @@ def main() -> None:
             files.write_json(path, simulate(cell, options.studies))
         found[cell.name] = json.loads(path.read_text(encoding="utf-8"))
         print(f"{cell.name}: done", flush=True)
-    print("In brackets: per cent of the studies with an interval. Of the gain: lower limit only.")
+    print("In brackets: per cent of the studies with an interval, where fewer than 95.")
     for kind in KINDS:
         print(f"\n{table(found, kind)}")
+    print(f"\n{table(found, 'gain', lower_only=True)}")
 
 
 if __name__ == "__main__":
