@@ -6,8 +6,8 @@
 
 A study draws groups (patients, or lesions) with some images each. An image's score is its
 class's mean plus an effect of its group (share `icc` of the variance) plus noise; its probability
-is the exact posterior. So the true value of every metric is known. All intervals come from the
-product's own code, with its "too few to say" switched off.
+is the exact posterior (of normal noise). So the true value of every metric is known. All intervals
+come from the product's own code, with its "too few to say" switched off.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from coverage_designs import CELLS, HAM, NAMES, Cell, draw  # beside this file
 from scipy import stats
 from scipy.special import expit, logit
 
@@ -30,8 +31,8 @@ from lesionlab.evaluation.bootstrap import draw_counts
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.decision_curve import decision_curve, net_benefit
 from lesionlab.evaluation.headline import headline
-from lesionlab.evaluation.intervals import MINIMUM_GROUPS, Measure, wilson
-from lesionlab.evaluation.measured import measure_cases
+from lesionlab.evaluation.intervals import MINIMUM_GROUPS, Measure, Spread, wilson
+from lesionlab.evaluation.measured import Measured, measure_cases
 from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS
 from lesionlab.evaluation.operating_point import choose_operating_point
 from lesionlab.evaluation.paired import delong
@@ -45,77 +46,6 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "coverage.md"
 STUDIES, RESAMPLES, REQUIRED = 1000, 500, 0.93
 ECE_STUDIES = 200
 NET_BENEFIT_AT = (0.2, 0.5)
-HAM = np.array([6705, 1113, 1099, 514, 327, 142, 115]) / 10015
-SHIFT = np.array([2.5, 2.0, 2.2, 2.5, 2.0, 3.5, 2.0])
-NAMES = ("nv", "mel", "bkl", "bcc", "akiec", "vasc", "df")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One design. `labels`: does a group share one label, or has each image its own?"""
-
-    name: str
-    groups: int
-    images: int
-    icc: float
-    labels: str = "group"
-    positive: float = 0.2  # share of positive labels (two classes)
-    distance: float = 1.5  # between the class means, in standard deviations
-    classes: int = 2
-    sizes: str = "equal"  # or "unequal": images a group from 1 up, geometric, `images` on average
-
-
-CELLS = (
-    Cell("5 x1", 25, 1, 0.0),
-    Cell("10 x1", 50, 1, 0.0),
-    Cell("20 x1", 100, 1, 0.0),
-    Cell("40 x1", 200, 1, 0.0),
-    Cell("80 x1", 400, 1, 0.0),
-    Cell("10 x3 .5", 50, 3, 0.5),
-    Cell("20 x3 .5", 100, 3, 0.5),
-    Cell("40 x3 .5", 200, 3, 0.5),
-    Cell("80 x3 .5", 400, 3, 0.5),
-    Cell("20 x5 .8", 100, 5, 0.8),
-    Cell("40 x5 .8", 200, 5, 0.8),
-    Cell("20 u3 .5", 100, 3, 0.5, sizes="unequal"),
-    Cell("20 u5 .8", 100, 5, 0.8, sizes="unequal"),
-    Cell("16 m3 .5", 60, 3, 0.5, "image", 0.1),
-    Cell("29 m3 .5", 60, 3, 0.5, "image"),
-    Cell("20 m5 .8", 30, 5, 0.8, "image"),
-    Cell("40 m5 .8", 60, 5, 0.8, "image"),
-    Cell("81 m5 .8", 120, 5, 0.8, "image"),
-    Cell("12 x3 .5 easy", 60, 3, 0.5, distance=2.7),
-    Cell("24 x3 .5 easy", 120, 3, 0.5, distance=2.7),
-    Cell("24 x1 easy", 120, 1, 0.0, distance=2.7),
-    Cell("7 classes, 6", 522, 2, 0.8, classes=7),
-    Cell("7 classes, 12", 1045, 2, 0.8, classes=7),
-    Cell("7 classes, 25", 2177, 2, 0.8, classes=7),
-    Cell("7 classes, m3 12", 350, 3, 0.5, "image", classes=7),
-)
-
-
-def draw(cell: Cell, generator: np.random.Generator, groups: int) -> tuple[np.ndarray, ...]:
-    """Group numbers, labels and probabilities of one study."""
-    unequal = cell.sizes == "unequal"
-    each = generator.geometric(1 / cell.images, groups) if unequal else cell.images
-    code = np.repeat(np.arange(groups), each)
-    n, k = len(code), cell.classes
-    prior = HAM if k > 2 else np.array([1 - cell.positive, cell.positive])
-    if cell.labels == "group":
-        y_true = generator.choice(k, groups, p=prior)[code]
-    else:
-        y_true = generator.choice(k, n, p=prior)
-    width = k if k > 2 else 1
-    noise = np.sqrt(cell.icc) * generator.normal(size=(groups, width))[code]
-    noise += np.sqrt(1 - cell.icc) * generator.normal(size=(n, width))
-    if k == 2:
-        d, x = cell.distance, noise[:, 0] + cell.distance * y_true
-        p = expit(d * x - d * d / 2 + logit(cell.positive))
-        return code, y_true, np.stack([1 - p, p], axis=1)
-    noise[np.arange(n), y_true] += SHIFT[y_true]
-    z = SHIFT * noise - SHIFT**2 / 2 + np.log(HAM)
-    z = np.exp(z - z.max(axis=1, keepdims=True))
-    return code, y_true, z / z.sum(axis=1, keepdims=True)
 
 
 def worth(cell: Cell) -> float:
@@ -145,15 +75,14 @@ def cases(cell: Cell, study: tuple[np.ndarray, ...]) -> Cases:
     )  # fmt: skip
 
 
-def measure(cell: Cell, c: Cases, seed: int) -> tuple[dict[str, Measure], dict[str, np.ndarray]]:
-    """Every measure of the product, and the replicates that they came from."""
-    m = measure_cases(c, resamples=RESAMPLES, seed=seed, bands=False)
-    drawn = m.replicates
+def measure(cell: Cell, m: Measured) -> dict[str, Measure]:
+    """Every measure of the product."""
+    c = m.cases
     found = headline(m, "mel" if cell.classes == 2 else None)
     for name in ("majority_accuracy", "error_rate", "ece"):
         found.pop(name)
     if cell.classes > 2:
-        return found, drawn
+        return found
     positive, called = c.y_true == 1, c.y_pred == 1
     found |= {
         "sensitivity": m.share(called, positive),
@@ -163,11 +92,12 @@ def measure(cell: Cell, c: Cases, seed: int) -> tuple[dict[str, Measure], dict[s
         "f1": m.f1(1),
     }
     found.pop("balanced_accuracy_prior_corrected")
-    found |= calibration_line(c.y_prob[:, 1], positive, c.codes)
+    if cell.tails is None:
+        found |= calibration_line(c.y_prob[:, 1], positive, c.codes)
     found |= benefits(c)
     (at,) = values_at(found["sensitivity"], found["specificity"], [0.02])
     found["ppv at 2 %"] = Measure(**at["ppv"])
-    return found, drawn
+    return found
 
 
 def benefits(c: Cases) -> dict[str, Measure]:
@@ -181,7 +111,7 @@ def benefits(c: Cases) -> dict[str, Measure]:
 def truth(cell: Cell) -> dict[str, float]:
     """The metrics of a study of a million independent images."""
     big = draw(
-        Cell("", 1, 1, 0.0, "image", cell.positive, cell.distance, cell.classes),
+        Cell("", 1, 1, 0.0, "image", cell.positive, cell.distance, cell.classes, tails=cell.tails),
         np.random.default_rng(1),
         1_000_000,
     )
@@ -201,11 +131,22 @@ def truth(cell: Cell) -> dict[str, float]:
         "npv": counts[0, 0] / counts[:, 0].sum(),
         "f1": found["f1"][1],
     }
-    values |= {"slope": 1.0, "intercept": 0.0, "observed_expected": 1.0}
+    if cell.tails is None:  # else the probabilities are not the posteriors
+        values |= {"slope": 1.0, "intercept": 0.0, "observed_expected": 1.0}
     for t in NET_BENEFIT_AT:
         values[f"net benefit at {t}"] = net_benefit(c.y_prob[:, 1], c.y_true == 1, t)
     values["ppv at 2 %"] = predictive_values(values["sensitivity"], values["specificity"], 0.02)[0]
     return values
+
+
+def before(m: Measured) -> Iterator[tuple[str, str, float, float]]:
+    """The first edition's logit t interval, whose degrees of freedom knew no tails."""
+    if "mel" not in m.cases.scores:
+        return
+    for name, row in RANKING_METRICS.items():
+        part = m.ranked_component(row, "mel")
+        limits = replace(part, spread=Spread(part.spread.variance, np.inf)).limits()
+        yield name, "before", limits.low, limits.high
 
 
 def others(
@@ -303,13 +244,14 @@ def simulate(cell: Cell, studies: int) -> dict:
         study = draw(cell, generator, cell.groups)
         c = cases(cell, study)
         scarce += int(c.class_groups.min())
-        found, drawn = measure(cell, c, seed=s)
-        for metric, m in found.items():
-            note(metric, "ours", m.low, m.high)
-        for metric, method, low, high in others(c, drawn, s < ECE_STUDIES):
+        m = measure_cases(c, resamples=RESAMPLES, seed=s, bands=False)
+        for metric, found in measure(cell, m).items():
+            note(metric, "ours", found.low, found.high)
+        old = before(m) if cell.classes == 2 else ()
+        for metric, method, low, high in (*old, *others(c, m.replicates, s < ECE_STUDIES)):
             if metric in true:
                 note(metric, method, low, high)
-        for policy, row in held.items() if cell.classes == 2 else ():
+        for policy, row in held.items() if cell.classes == 2 and not cell.tails else ():
             holds = threshold_holds(cell, study, policy)
             row[0] += bool(holds)
             row[1] += holds is not None
@@ -341,7 +283,9 @@ def main() -> None:
             for c, p in paths
             if p.is_file()
         ]
-        files.write_text(PAGE, page(found, REQUIRED))
+        pairs = [json.loads(p.read_text("utf-8")) for p in sorted(options.cache.glob("pairs *"))]
+        sections = [p.read_text("utf-8") for p in sorted(options.cache.glob("section *.md"))]
+        files.write_text(PAGE, page(found, pairs, REQUIRED, sections))
         return
     switch_minima_off()
     for cell in CELLS:

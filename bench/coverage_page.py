@@ -37,8 +37,10 @@ SHOWN_METRICS = (*PROPORTIONS, *RANKING_METRICS, "f1", *HEADLINE, *CALIBRATION)
 ALL_GROUPS = ("specificity", "accuracy", "top_2_accuracy", "top_3_accuracy")
 
 
-def page(cells: list[dict[str, Any]], required: float) -> str:
-    """The whole page."""
+def page(
+    cells: list[dict[str, Any]], pairs: list[dict[str, Any]], required: float, others: list[str]
+) -> str:
+    """The whole page; `others` are sections that another script wrote."""
     two = [c for c in cells if c["cell"]["classes"] == 2]
     seven = [c for c in cells if c["cell"]["classes"] > 2]
     return "\n".join(
@@ -51,6 +53,11 @@ def page(cells: list[dict[str, Any]], required: float) -> str:
             table(two, "ours", required),
             "\n## Ours, seven classes in the proportions of HAM10000\n",
             table(seven, "ours", required),
+            "\n## Paired differences\n",
+            differences(pairs, required),
+            *others,
+            "\n## For comparison: ranking metrics before the degrees of freedom knew of tails\n",
+            table(two, "before", required),
             "\n## For comparison: the plain percentile interval of the same resamples\n",
             table(two, "percentile", required),
             "",
@@ -79,10 +86,14 @@ How the intervals are made: `lesionlab/evaluation/intervals.py`; which metric ge
 with a t quantile; ranking metrics, F1, MCC and kappa by a t interval on the logit scale with the
 variance of the clustered bootstrap (of DeLong where every group is one image); means over classes
 by MOVER; losses on the log scale.
-The degrees of freedom are those of the rarer class. Plain percentile intervals cover less,
-especially with few groups. Intervals that ignore the groups cover far too little. The expected
-calibration error has no interval here: in the last row of the percentile table its percentile
-interval contains the true value (0, since the simulated probabilities are exact) in no study.
+The degrees of freedom are those of the rarer class; fewer where the variance hangs on few groups
+(their kurtosis: docs/decisions/0331-heavy-tails.md). Designs "t5" have scores of heavy tails
+(Student's t with 5 degrees of freedom): there the interval is up to 3 points short of 95 with few
+positive groups, because cases far out are rare and a study often holds none of them.
+Plain percentile intervals cover less, especially with few groups. Intervals that ignore the groups
+cover far too little. The expected calibration error has no interval here: in the last row of the
+percentile table its percentile interval contains the true value (0, since the simulated
+probabilities are exact) in no study.
 
 ## The minimum number of effective groups of the scarcer class
 """
@@ -196,3 +207,71 @@ def thresholds(cells: list[dict[str, Any]]) -> str:
     )
     head = ["| design | lower bound | of studies | point estimate |", "|---|---:|---:|---:|"]
     return "\n".join([text, *head, *rows])
+
+
+def differences(pairs: list[dict[str, Any]], required: float) -> str:
+    """Coverage of the interval of a paired difference, now and in the first edition."""
+    metrics = {key.split("|")[0]: None for c in pairs for key in c["tally"]}
+    names = [c["design"]["name"] for c in pairs]
+    head = "| metric | " + " | ".join(names) + " |"
+    rows = [
+        f"| {m} | " + " | ".join(_difference(c, m, required) for c in pairs) + " |" for m in metrics
+    ]
+    described = [
+        "| {name} | {groups} | {positive} | {images} | {icc} | {both} | {common} |".format(
+            **c["design"], both=f"{c['design']['auc'][0]} and {_second(c)}"
+        )
+        for c in pairs
+    ]
+    studies = min(c["studies"] for c in pairs)
+    return "\n".join(
+        [
+            DIFFERENCES.format(studies=studies, false=_false(pairs)),
+            "| design | groups | positive | images each | ICC | AUC | common |",
+            "|---|---:|---:|---:|---:|---|---:|",
+            *described,
+            "",
+            head,
+            "|---|" + "---:|" * len(pairs),
+            *rows,
+        ]
+    )
+
+
+DIFFERENCES = """Two models on the same images (`bench/coverage_pairs.py`, {studies:,} studies a
+design, 400 resamples). The first number is the coverage of the interval, the second that of the
+first edition (DeLong +- 1.96 SE, or t with the spread of the bootstrap's differences). In
+brackets: below the minimum of groups, where `compare` gives no interval in most of these studies.
+"Common" is the share of a score's variance that both models have in common. Of five equal models
+it is counted whether all ten intervals hold 0. False sentences "a
+difference above ... is excluded", over all designs, metrics and studies: {false}.
+"""
+
+
+def _second(c: dict[str, Any]) -> str:
+    if len(c["design"]["auc"]) > 2:
+        return "four more"
+    return "four readers" if c["design"]["name"].startswith("readers") else c["design"]["auc"][1]
+
+
+def _false(pairs: list[dict[str, Any]]) -> str:
+    """The percentage of wrong exclusions, now and before."""
+    text = {}
+    for kind in ("now", "before"):
+        rows = [v for c in pairs for k, v in c["tally"].items() if k.endswith(f"|{kind}")]
+        given, wrong = sum(r[0] for r in rows), sum(r[2] for r in rows)
+        text[kind] = f"{wrong / given:.1%}"
+    return f"{text['now']} now, {text['before']} before"
+
+
+def _difference(c: dict[str, Any], metric: str, required: float) -> str:
+    now, before = (c["tally"].get(f"{metric}|{kind}") for kind in ("now", "before"))
+    if not now or not now[0]:
+        return ""
+    share = now[1] / now[0]
+    text = f"{share * 100:.1f}"
+    if c.get("enough", {}).get(metric, c["studies"]) < 0.5 * c["studies"]:
+        text = f"({text})"
+    elif share < required - 1e-9:
+        text = f"**{text}**"
+    return f"{text}, {before[1] / before[0] * 100:.1f}"

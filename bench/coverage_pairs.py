@@ -14,6 +14,7 @@ is below the true difference. Minimums are left aside: what lies below them is i
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +27,12 @@ from scipy.special import expit, logit
 
 from lesionlab import files
 from lesionlab.evaluation import readers
-from lesionlab.evaluation.difference import Difference, delong_applies, difference_of
+from lesionlab.evaluation.difference import (
+    Difference,
+    delong_applies,
+    difference_of,
+    simultaneous,
+)
 from lesionlab.evaluation.evaluate import cases_of
 from lesionlab.evaluation.intervals import Limits, correlations, mean_limits, t_quantile
 from lesionlab.evaluation.measured import Measured
@@ -42,12 +48,12 @@ CLASSES, POPULATION = ("benign", "malignant"), 300_000
 
 @dataclass(frozen=True)
 class Design:
-    """Two models on the same images. `auc` are their true AUCs; `common` is what they share."""
+    """Models on the same images. `auc` are their true AUCs; `common` is what they share."""
 
     name: str
     groups: int
     positive: int  # groups
-    auc: tuple[float, float]
+    auc: tuple[float, ...]
     images: int = 1
     icc: float = 0.0
     common: float = 0.5
@@ -67,8 +73,11 @@ DESIGNS = (
     Design("equal, 80 of 400", 400, 80, (0.9, 0.9), common=0.7),
     Design("groups of 3", 100, 25, (0.97, 0.99), images=3, icc=0.5),
     Design("equal, groups of 3", 60, 30, (0.9, 0.9), images=3, icc=0.5),
+    Design("alike, 30 of 91", 91, 30, (0.8, 0.81), common=0.99),
+    Design("alike, 100 of 200", 200, 100, (0.85, 0.86), common=0.98),
     Design("heavy tails", 400, 80, (0.98, 0.99), common=0.8, tails=5),
 )
+FIVE = Design("five equal models", 200, 60, (0.9,) * 5)
 READER = (0.85, 0.7)  # sensitivity and specificity of each of four readers
 READ_DESIGNS = (
     Design("readers, strong model", 80, 40, (0.995, 0.5)),
@@ -203,6 +212,30 @@ def simulate_readers(d: Design, studies: int) -> dict[str, Any]:
     return {"design": asdict(d), "studies": studies, "true": {"readers": true}, "tally": tally}
 
 
+def simulate_five(d: Design, studies: int) -> dict[str, Any]:
+    """How often all ten intervals of five equal models hold 0: adjusted, and each at 95 %."""
+    rng, tally = np.random.default_rng([6, *d.name.encode()]), {}
+    pairs = list(itertools.combinations(range(len(d.auc)), 2))
+    for s in range(studies):
+        models = draw(d, rng)
+        for name in ("roc_auc", "accuracy"):
+            metric = primary_of(name, CLASSES, ("malignant",))
+            found = [
+                measured(p, metric, ("malignant",), resamples=RESAMPLES, seed=s) for p in models
+            ]
+            both = [(found[i], found[j], difference_of(metric, found[i], found[j]))
+                    for i, j in pairs]  # fmt: skip
+            level = simultaneous(0.95, len(pairs))
+            now = [x.limits(level) for _, _, x in both]
+            old = [before(metric, a, b, x) for a, b, x in both]
+            for kind, limits in (("now", now), ("before", old)):
+                row = tally.setdefault(f"{name}|{kind}", [0, 0, 0, 0.0])
+                row[0] += 1
+                row[1] += int(all(v.low <= 0 <= v.high for v in limits))
+                row[3] += float(np.mean([v.high - v.low for v in limits]))
+    return {"design": asdict(d), "studies": studies, "tally": tally}
+
+
 def main() -> None:
     """Run what the cache lacks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -211,11 +244,12 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=STUDIES)
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
-    for d in (*DESIGNS, *READ_DESIGNS):
+    for d in (*DESIGNS, *READ_DESIGNS, FIVE):
         path = options.cache / f"pairs {d.name}.json"
         if options.only in (None, d.name) and not path.exists():
             start = time.process_time()
-            run = simulate_readers if d in READ_DESIGNS else simulate
+            run = simulate_five if d is FIVE else simulate
+            run = simulate_readers if d in READ_DESIGNS else run
             files.write_json(path, run(d, options.studies))
             print(f"{d.name}: {time.process_time() - start:.0f} CPU s", file=sys.stderr)
 

@@ -59,6 +59,26 @@ def test_a_wrong_value_is_named_by_the_users_own_key(assignment: str, words: str
     assert str(caught.value).startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("stages.1.epochs=2", "'stages.1.epochs': stages is a list of 1, numbered from 0"),
+        ("stages.head.epochs=2", "'stages.head.epochs': stages is a list of 1, numbered from 0"),
+        ("stages.1=2", "'stages.1': stages is a list of 1, numbered from 0"),
+        ("stages.-1.epochs=2", "'stages.-1.epochs': stages is a list of 1, numbered from 0"),
+        ("stages.\u00b2.epochs=2", "stages is a list of 1, numbered from 0"),  # superscript two
+        ("input.mean.3=0.5", "'input.mean.3': input.mean is a list of 3, numbered from 0"),
+        ("input.std.red=0.5", "'input.std.red': input.std is a list of 3, numbered from 0"),
+        ("model.metadata.0=age", "'model.metadata.0': model.metadata is an empty list"),
+    ],
+)
+def test_what_is_not_in_a_list_names_the_list(assignment: str, words: str) -> None:
+    shown = InputSettings(size=64, mean=(0.1, 0.2, 0.3), std=(0.1, 0.2, 0.3))
+    with pytest.raises(BadInput) as caught:
+        with_overrides(BASE.with_input(shown), [assignment])
+    assert words in str(caught.value)
+
+
 SECTIONS = ["input", "model", "loss", "optim", "stages.0", "stages.0.augment"]
 
 

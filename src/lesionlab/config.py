@@ -419,10 +419,10 @@ def _toml_value(text: str) -> Any:
 
 
 def _assign(values: Any, path: list[str], value: Any, key: str) -> None:
-    for part in path[:-1]:
-        values = _child(values, part, key)
+    for depth in range(len(path) - 1):
+        values = _child(values, path, depth, key)
     if isinstance(values, list):
-        _child(values, path[-1], key)
+        _child(values, path, len(path) - 1, key)
         values[int(path[-1])] = value
     elif isinstance(values, dict):
         values[path[-1]] = value
@@ -430,12 +430,15 @@ def _assign(values: Any, path: list[str], value: Any, key: str) -> None:
         raise BadInput(f"'{key}' is not a table of settings", where="--set")
 
 
-def _child(values: Any, part: str, key: str) -> Any:
-    """`values[part]`, where `part` is one step of the dotted `key`; `BadInput` if absent."""
-    if isinstance(values, list) and part.isdigit() and int(part) < len(values):
+def _child(values: Any, path: list[str], depth: int, key: str) -> Any:
+    """`values[path[depth]]`, one step of the dotted `key`; `BadInput` if absent."""
+    part = path[depth]
+    if isinstance(values, list) and part.isdecimal() and int(part) < len(values):
         return values[int(part)]
     if isinstance(values, list):
-        raise BadInput(f"'{key}': there are {len(values)} stages, numbered from 0", where="--set")
+        name, n = ".".join(path[:depth]), len(values)
+        numbered = f"a list of {n}, numbered from 0" if n else "an empty list"
+        raise BadInput(f"'{key}': {name} is {numbered}", where="--set")
     if not isinstance(values, dict) or part not in values:
         names = list(values) if isinstance(values, dict) else []
         raise BadInput(f"unknown setting '{key}'", where="--set", remedy=nearest(part, names))

@@ -45,3 +45,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"did you mean '{close[0]}'?"
     shown = ", ".join(words[:12]) + (", ..." if len(words) > 12 else "")
     return f"known: {shown}"
+
+
+def counted(n: int, singular: str, plural: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "image"), counted(1200, "copy", "copies")
+    ('1 image', '1,200 copies')
+    """
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"

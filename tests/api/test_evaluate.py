@@ -290,7 +290,7 @@ def test_outside_images_are_mapped_and_siblings_left_out(run: Path, tmp_path: Pa
     assert kept.table["label"].tolist() == ["mel", "nv"]
     assert kept.info.classes == CLASSES
     said = "; ".join(notes)
-    assert "'SCC' (1 images) has no counterpart" in said
+    assert "'SCC' (1 image) has no counterpart" in said
     assert "2 images are also in the data set of the run" in said
     with pytest.raises(BadInput, match="no image remains"):
         comparable(Dataset(tmp_path, table.iloc[3:], info), opened)

@@ -145,7 +145,7 @@ def test_a_folder_of_dicom_files(folder: Callable[..., Path], tmp_path: Path) ->
     assert table.loc["d", "patient_id"] == ""
     assert tuple(table.loc["a", ["age", "sex", "site"]]) == (61, "male", "skin")
     assert all(p.endswith(".png") for p in table["path"])
-    assert any("1 images declare burned-in text" in n for n in dataset.info.notes)
+    assert any("1 image declares burned-in text" in n for n in dataset.info.notes)
     assert [r["reason"] for r in dataset.info.counts["rejected"]] == [
         "multi-frame files are not supported"]  # fmt: skip
     everything = b"".join(p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file())

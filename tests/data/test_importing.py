@@ -133,7 +133,7 @@ def test_odd_tables_are_read_and_the_oddity_is_said(tmp_path: Path, fault: str) 
     assert list(dataset.table["age"][:2]) == [45.0, 45.0]
     assert dataset.table["site"][0] == "rück"
     said = {"bom": "byte order", "semicolon": "';'", "latin": "Latin-1", "index": "row numbers",
-            "jpg": "3 ids had", "twice": "1 repeated rows"}  # fmt: skip
+            "jpg": "3 ids had", "twice": "1 repeated row of"}  # fmt: skip
     if fault in said:
         assert any(said[fault] in note for note in dataset.info.notes)
 
@@ -147,7 +147,7 @@ def test_images_without_rows_and_rows_without_images(tmp_path: Path) -> None:
         import_source(source_named("ham10000"), src, tmp_path / "out")
     dataset = import_source(source_named("ham10000"), src, tmp_path / "out", max_rejected=0.5)
     assert dataset.info.counts["rejected"][0]["path"] == "ISIC_8"
-    assert any("1 images are not named" in n and "ISIC_7" in n for n in dataset.info.notes)
+    assert any("1 image is not named" in n and "ISIC_7" in n for n in dataset.info.notes)
 
 
 def test_two_files_for_one_image(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_identical_images_are_kept_and_said(tmp_path: Path) -> None:
     src = fill(tmp_path / "a", {**two_classes(), "mal/again.jpg": picture(0)})
     dataset = import_source(source_named("folder"), src, tmp_path / "out")
     assert len(dataset.table) == 9
-    assert any("1 images are byte-identical" in n for n in dataset.info.notes)
+    assert any("1 image is a byte-identical copy" in n for n in dataset.info.notes)
 
 
 def test_the_result_does_not_depend_on_threads(tmp_path: Path) -> None:

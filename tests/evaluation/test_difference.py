@@ -84,6 +84,21 @@ def test_models_that_never_differ_are_not_discordant() -> None:
     assert difference("roc_auc", a, predictions(TWO, 2, 2, 200)).discordant
 
 
+@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "roc_auc", "nll"])
+def test_the_same_model_twice_has_an_interval_of_some_width(name: str) -> None:
+    """As if one more case had told them apart: an equal answer on these cases is no proof."""
+    a = predictions(TWO, 1.0, 1, 200)
+    found = difference(name, a, a).limits()
+    assert found.low < -1e-3
+    assert found.high == pytest.approx(-found.low, rel=1e-6)
+    if name == "accuracy":  # by Newcombe's formula
+        p = float((metrics.decide(a.y_prob) == a.y_true).mean())
+        low, high = wilson(p, 200)
+        phi = 1 - 1 / (2 * 200 * p * (1 - p))
+        x, y = p - low, high - p
+        assert found.high == pytest.approx(math.sqrt(x * x + y * y - 2 * phi * x * y), rel=1e-6)
+
+
 def test_the_level_for_several_pairs() -> None:
     assert simultaneous(0.95, 1) == pytest.approx(0.95)
     assert 1 - simultaneous(0.95, 10) == pytest.approx(0.005)

@@ -9,6 +9,7 @@ from lesionlab.evaluation.intervals import (
     LEAST_DF,
     Limits,
     Spread,
+    clustered_lower_bound,
     clustered_proportion,
     correlations,
     difference_limits,
@@ -37,6 +38,21 @@ def test_59_of_59_puts_the_lower_bound_above_95_percent_and_58_of_58_does_not() 
     assert lower_bound(59, 59) == pytest.approx(0.05 ** (1 / 59))
     assert lower_bound(59, 59) > 0.95 > lower_bound(58, 58)
     assert lower_bound(0, 10) == 0
+
+
+def test_a_bound_of_single_cases_is_exact_and_siblings_count_as_one_case_at_most() -> None:
+    hit = np.array([1.0] * 97 + [0.0] * 3)
+    single = clustered_proportion(hit, np.ones(100), np.arange(100))
+    exact = stats.binomtest(97, 100, alternative="greater").proportion_ci(0.95, "exact").low
+    assert clustered_lower_bound(single) == pytest.approx(exact, abs=1e-12)
+    codes = np.repeat(np.arange(100), 4)
+    scattered = np.ones(400)
+    scattered[:48:4] = 0  # one error in each of 12 groups: hardly correlated
+    loose = clustered_proportion(scattered, np.ones(400), codes)
+    assert loose.effective_n > 300
+    assert clustered_lower_bound(loose) == pytest.approx(exact, abs=1e-12)
+    alike = clustered_proportion(np.repeat(hit, 4), np.ones(400), codes)
+    assert clustered_lower_bound(alike) <= exact
 
 
 def test_the_t_quantile_widens() -> None:

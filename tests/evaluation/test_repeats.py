@@ -72,7 +72,12 @@ def test_the_ends_of_a_ratio_of_sds_are_where_its_test_has_p_0_05() -> None:
 
 
 def test_refusals_and_equal_runs() -> None:
-    assert compare_repeats([0.8, 0.8], [0.8, 0.8], test_to_train=0.25).p_value == 1.0
+    for first in ([0.8, 0.8], [0.9, 0.9]):  # equal differences say nothing of the next run
+        found = compare_repeats(first, [0.8, 0.8], test_to_train=0.25)
+        assert (found.low, found.high, found.p_value) == (None, None, None)
+        assert "do not vary" in found.method
+        loose = compare_unpaired(first, [0.8, 0.8], test_to_train=(0.0, 0.0))
+        assert (loose.low, loose.p_value) == (None, None)
     with pytest.raises(BadInput, match="cannot be paired"):
         compare_repeats([0.8], [0.7], test_to_train=0.25)
     with pytest.raises(BadInput, match="no finite value"):

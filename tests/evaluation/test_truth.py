@@ -40,8 +40,8 @@ def test_one_column_a_class_is_read_too(predictions: Predictions, tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image_id,label\na,nv\nb,nv\n", "1 predicted images have no row, the first is 'c'"),
-        ("image_id,label\na,nv\nb,nv\nc,nv\nd,nv\n", "1 rows have no prediction.*'d'"),
+        ("image_id,label\na,nv\nb,nv\n", "1 predicted image has no row, the first is 'c'"),
+        ("image_id,label\na,nv\nb,nv\nc,nv\nd,nv\n", "1 row has no prediction.*'d'"),
         ("image_id,label\na,nv\na.jpg,nv\nb,nv\nc,nv\n", "'a' is repeated"),
         ("image_id,label\na,nv\nb,nevus\nc,nv\n", "'nevus' in row 3 is not a class"),
         ("name,label\na,nv\n", "column 'image_id' is missing"),

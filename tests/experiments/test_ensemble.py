@@ -186,7 +186,7 @@ def test_folds_of_a_data_set_that_was_split_again_are_refused(
     kin = groups.copy()
     kin[train[0]] = kin[np.flatnonzero(dataset.table["split"] == "test")[0]]
     with pytest.raises(
-        BadInput, match="1 folded images are now in the test split, or share a group"
+        BadInput, match="1 folded image is now in the test split, or shares a group"
     ):
         refuse_sealed(train, kin, context)
 
@@ -288,7 +288,9 @@ def test_a_member_of_several_views_says_so(capsys: pytest.CaptureFixture[str]) -
     from lesionlab.cli.ensemble import _show
 
     result = {"ensemble": "e", "method": "mean", "views": 8, "held_out": "validation", "n": 9,
-              "members": {"r0": {}, "handmade": {}}, "valid": {}, "groups": 9}  # fmt: skip
+              "members": {"r0": {}, "handmade": {}}, "valid": {}, "groups": 9,
+              "notes": ["few rows"]}  # fmt: skip
     _show(result)
     rows = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert rows[1:4] == ["r0, 8 views", "handmade", "together"]
+    assert "note: few rows" in rows

@@ -75,7 +75,7 @@ def test_a_column_of_numbers_gives_folds_or_is_refused(lesions: Path) -> None:
     inside = folds.number != OUTSIDE
     assert (folds.number[inside] == (ages[inside] == 60)).all()
     ages[np.flatnonzero(inside)[0]] = np.nan
-    with pytest.raises(BadInput, match="column 'age' is unknown for 1 images"):
+    with pytest.raises(BadInput, match="column 'age' is unknown for 1 image"):
         deal_folds(with_table(dataset, dataset.table.assign(age=ages)), groups, 5, 0, by="age")
     many = dataset.table.assign(age=np.arange(len(groups), dtype=float))
     with pytest.raises(BadInput, match=r"has \d+ values, and each would be a fold"):

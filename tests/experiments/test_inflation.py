@@ -58,7 +58,7 @@ def test_the_difference_is_leaky_minus_clean_by_the_corrected_t(rows: list[Any])
 def test_the_sentence_counts_siblings_over_all_seeds(rows: list[Any]) -> None:
     said = sentence(rows, compared_arms(rows))
     assert "the groups of 25% of the test images" in said  # (0 + 5 + 10) of 60
-    assert "accuracy appears +0.103" in said
+    assert "accuracy differs by +0.103 (-0.012 to +0.219, 3 seeds)" in said
     assert "3 seeds" in said
 
 
@@ -67,7 +67,20 @@ def test_the_sentence_is_of_the_prior_corrected_metric_where_there_is_one() -> N
     names = ("accuracy", "balanced_accuracy", "balanced_accuracy_prior_corrected")
     for n in (1, 2, 3):
         said = sentence([row(1, 0, 0)], dict.fromkeys(names[:n], metric))
-        assert f"{names[n - 1]} appears -0.020 (-0.100 to +0.060" in said
+        assert f"{names[n - 1]} differs by -0.020 (-0.100 to +0.060" in said
+        assert "not distinguishable" in said
+
+
+def test_the_sentence_says_higher_only_where_the_interval_does() -> None:
+    def said(low: float | None, high: float | None) -> str:
+        told = {"value": 0.05, "low": low, "high": high, "n": 2, "method": "the runs do not vary"}
+        return sentence([row(1, 0, 0)], {"accuracy": {"difference": told}})
+
+    assert "0.080, 2 seeds) higher than" in said(0.02, 0.08)
+    assert "lower than" in said(-0.08, -0.02)
+    assert "higher" not in said(-0.02, 0.08)
+    assert "higher" not in said(None, None)
+    assert "do not vary" in said(None, None)
 
 
 def test_the_metrics_that_are_compared() -> None:

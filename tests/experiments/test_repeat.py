@@ -123,7 +123,7 @@ def test_a_crashed_run_is_tried_again_named_and_costs_no_other(
     assert told["out_of_fold"] == {}
     assert told["unfinished"] == ["fold1-seed0"]
     crashes["fold1-seed0"] = 2
-    with pytest.raises(BadInput, match="1 of 3 runs are not finished, the first is fold1-seed0"):
+    with pytest.raises(BadInput, match="1 of 3 runs not finished, the first is fold1-seed0"):
         repeat(lesions, tiny(), out, work=work, open_test=True, **how)
     assert ledger.openings(lesions) == []
     crashes["fold1-seed0"] = 1

@@ -45,7 +45,7 @@ SAFETENSORS = {
     "two": (lambda: prefixed("module.model."), "'module.model.' taken off"),
     "student": (lambda: prefixed("student."), "prefix 'student.' taken off"),
     "deep": (lambda: prefixed("backbone.net."), "prefix 'backbone.net.' taken off"),
-    "detector": (detector, "1 keys (neck.conv.weight) beside the network are left out"),
+    "detector": (detector, "1 key (neck.conv.weight) beside the network left out"),
     "head7": (seven, "classifier of 7 classes is left out"),
 }
 

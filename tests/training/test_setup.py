@@ -134,7 +134,7 @@ def test_what_changed_is_counted_and_the_first_of_each_named(tmp_path: Path, tin
     new = [row("e2"), {**ROWS[0], "roi_x": math.nan}, {**ROWS[1], "split": "valid"}, *ROWS[2:3]]
     with pytest.raises(BadInput) as error:
         refuse_changed_data(run, config, dataset(tmp_path, *new, *ROWS[4:]))
-    assert "1 images gone, 1 added, 2 changed" in str(error.value)
+    assert "1 image gone, 1 added, 2 changed" in str(error.value)
     assert "(first: e, e2, a, split was train, is valid)" in str(error.value)
     with pytest.raises(BadInput, match=r"first: c, roi_x was 3\.0, is empty\)"):
         refuse_changed_data(run, config, hand(tmp_path, {**ROWS[0], "roi_x": math.nan}))

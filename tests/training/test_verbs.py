@@ -66,7 +66,7 @@ def test_train_answers_with_what_other_tools_rely_on(
     assert [s["epochs"] for s in config["settings"]["stages"]] == [1, 1]
     plan = told.err.splitlines()
     assert any("images of" in line and "to train on" in line for line in plan)
-    assert any(line.startswith("stage 1 of 2: head, 1 epochs") for line in plan)
+    assert any(line.startswith("stage 1 of 2: head, 1 epoch of") for line in plan)
     assert any(line.startswith("on cpu, training in float32, 1 thread") for line in plan)
 
 

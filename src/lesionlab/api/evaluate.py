@@ -121,6 +121,8 @@ def evaluate(source: Source | None = None, **options: Any) -> dict[str, Any] | A
     calib : mapping of `y_true`, `y_prob`, `groups`, `image_ids`, optional
         Other cases: a threshold is chosen, `calibration` fitted ("temperature", "platt",
         "isotonic", "dirichlet") and `sets` ("lac", "aps", "raps", "none") calibrated on them.
+        An isotonic or Dirichlet map is fitted on half of their groups; the other half is left for
+        threshold and sets.
     alpha, rare : the share that sets may miss; "refuse" or "include" classes with few groups
     prevalences : further prevalences in (0, 1) for PPV and NPV
     title : the name in the report

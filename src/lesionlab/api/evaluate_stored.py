@@ -74,7 +74,8 @@ def evaluate_stored(
     anybody, `truth` joins labels and `split` says which part the table is; nothing is chosen on
     it unless that is "valid". `calib` names data to choose on instead: "calib", that part of a
     run's data set, or for a CSV another CSV; `calibration` (temperature, platt, isotonic,
-    dirichlet) refits the probabilities of a CSV there. `sets` (lac, aps, raps, none) and `alpha`:
+    dirichlet) refits the probabilities of a CSV there (the last two on half of the groups; only
+    the other half chooses). `sets` (lac, aps, raps, none) and `alpha`:
     conformal sets, calibrated on the same data and measured on another part; a class with too
     few lesions there is refused, or with `rare="include"` in every set. `ordered`: the classes are
     grades, in their order in the table or the run; only then is quadratic weighted kappa given.

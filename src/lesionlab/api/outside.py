@@ -12,7 +12,7 @@ import pandas as pd
 from lesionlab import extras
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import counterparts
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.truth import stem
@@ -65,7 +65,8 @@ def comparable(other: Dataset, run: Run) -> tuple[Dataset, list[str]]:
     named = counterparts(other.info.classes, ours)
     table = other.table.assign(label=other.table["label"].map(named))
     notes = [
-        f"class '{name}' ({int((other.table['label'] == name).sum())} images) has no counterpart"
+        f"class '{name}' ({counted(int((other.table['label'] == name).sum()), 'image')}) has "
+        "no counterpart"
         " and is excluded"
         for name, counterpart in named.items()
         if counterpart is None
@@ -76,7 +77,11 @@ def comparable(other: Dataset, run: Run) -> tuple[Dataset, list[str]]:
     seen = _seen(other.table, run)
     if seen.any():
         notes.append(
-            f"{int(seen.sum())} images are also in the data set of the run and are excluded"
+            counted(
+                int(seen.sum()),
+                "image is also in the data set of the run and is excluded",
+                "images are also in the data set of the run and are excluded",
+            )
         )
     kept = table[table["label"].notna() & ~seen]
     if kept.empty:

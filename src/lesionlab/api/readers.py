@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.progress import SILENT, Progress
 
@@ -52,7 +52,7 @@ def readers(
     if threshold is None:
         threshold = _stored_threshold(Path(source), found, classes)
     study = read_votes(Path(votes))
-    progress.say(f"{len(study.image_id)} images with votes")
+    progress.say(f"{counted(len(study.image_id), 'image')} with votes")
     result = compare_with_readers(
         found.predictions,
         study,

@@ -17,7 +17,7 @@ from lesionlab.data.manifest import Dataset, read_dataset, with_table, write_dat
 from lesionlab.data.parts import OFFICIAL, Apart, fold_as_test, left_out, official
 from lesionlab.data.regions import balanced
 from lesionlab.data.split import deal, deal_by_image, shares_of, summary
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.progress import SILENT, Progress
 
 Policy = Literal["grouped", "official", "source", "fold", "by image"]
@@ -72,7 +72,10 @@ def split(
         apart = Apart(table[OFFICIAL].to_numpy(object), np.zeros(len(table), bool))
     crossed = crossing(groups, apart.parts)
     if crossed and not allow_leak:
-        raise BadInput(f"{len(crossed)} groups cross the splits, the first is '{crossed[0]}'")
+        raise BadInput(
+            f"{counted(len(crossed), 'group crosses', 'groups cross')} the splits, the first "
+            f"is '{crossed[0]}'"
+        )
     table = _written(table, apart, balance, seed, dataset.info.malignant)
     told = {"policy": policy, "seed": seed, "shares": shares, "stratify": ["label", *stratify],
             "leave_out": leave_out, "folds": folds, "fold": fold, "balance": balance,
@@ -221,5 +224,6 @@ def _leak(was: bool, reason: str, allowed: bool, crossed: int) -> dict[str, Any]
         return {"leaky": was, "leak_reason": reason}
     return {
         "leaky": True,
-        "leak_reason": f"split with --allow-leak: {crossed} groups cross the splits",
+        "leak_reason": "split with --allow-leak: "
+        f"{counted(crossed, 'group crosses', 'groups cross')} the splits",
     }

@@ -159,11 +159,11 @@ def result_of(run: Run, progress: Progress) -> dict[str, Any]:
     from lesionlab.training.run_calibration import read_calibration
 
     predictions = read_predictions(run.predictions_path("valid"))
-    prior = read_calibration(run).prior
+    calibration = read_calibration(run)
     evaluation = evaluate_predictions(
         predictions,
         malignant=run.config.dataset.malignant,
-        prior=prior,
+        prior=calibration.prior,
         resampling=Resampling(progress=progress),
     ).to_json()
     summary = files.read_json(run.folder / SUMMARY)
@@ -175,5 +175,5 @@ def result_of(run: Run, progress: Progress) -> dict[str, Any]:
         "resampled": evaluation["resampled"],
         "images_per_second": summary["images_per_second"],
         "leaky": run.config.dataset.leaky,
-        "notes": summary["notes"],
+        "notes": [*summary["notes"], *calibration.notes],
     }

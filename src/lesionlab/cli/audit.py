@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+from lesionlab.errors import counted
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim", "good": "green"}
 LEAK_OR_CONFLICT = 3
@@ -60,5 +61,5 @@ def _show(result: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     if result["dropped"]:
-        console.print(f"{result['dropped']:,} rows removed from the manifest")
+        console.print(f"{counted(result['dropped'], 'row')} removed from the manifest")
     console.print(escape(result["html"]), soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import answer, json_option, path_argument, path_option, seed_option
+from lesionlab.errors import counted
 
 
 @click.command(
@@ -41,7 +42,8 @@ def command(dataset: Path, as_json: bool, **options: Any) -> None:
         result,
         as_json,
         lambda: print(
-            f"{result['out']}: {len(result['images'])} images, {result['views']} views each, "
+            f"{result['out']}: {counted(len(result['images']), 'image')}, "
+            f"{counted(result['views'], 'view')} each, "
             f"augmented as in stage {result['stage']}"
         ),
     )

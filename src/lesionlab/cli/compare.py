@@ -15,6 +15,7 @@ from lesionlab.cli.common import (
     path_option,
     seed_option,
 )
+from lesionlab.errors import counted
 
 PRIMARIES = (
     *("accuracy", "balanced_accuracy", "roc_auc", "average_precision", "nll", "brier"),
@@ -138,7 +139,8 @@ def _show_readers(result: dict[str, Any]) -> None:
         below, readers = result["beaten"]
         print(f"{below} of {readers} readers lie below the ROC curve of the model")
     if result["without_votes"]:
-        print(f"note: {result['without_votes']} predicted images have no votes")
+        alone = counted(result["without_votes"], "predicted image has", "predicted images have")
+        print(f"note: {alone} no votes")
     if result["leaky"]:
         print("note: LEAKY: the training data of this model overlap with its test set")
 
@@ -147,7 +149,7 @@ def _show(result: dict[str, Any]) -> None:
     better = "higher" if result["higher_is_better"] else "lower"
     print(
         f"{result['primary']} ({better} is better) on {result['n']} {result['unit']}s "
-        f"in {result['groups']} groups ({result['resampled']})"
+        f"in {counted(result['groups'], 'group')} ({result['resampled']})"
     )
     for model in result["models"]:
         print(f"  {model['name']:<28}{_measure(model['measure'])}")
@@ -167,7 +169,8 @@ def _show(result: dict[str, Any]) -> None:
         if tested["p_value"] is not None:
             print(f"  one-sided p = {tested['p_value']:.4f}")
     if result["unlabelled"]:
-        print(f"note: {result['unlabelled']} unlabelled images were excluded")
+        left_out = counted(result["unlabelled"], "unlabelled image was", "unlabelled images were")
+        print(f"note: {left_out} excluded")
     for line in (*result["notes"], result["statement"]):
         print(f"note: {line}")
 

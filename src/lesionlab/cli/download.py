@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_option
+from lesionlab.errors import counted
 
 # Named here and not taken from the catalogue, which is slow to load (a test compares).
 NAMES = ("isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024",
@@ -64,7 +65,10 @@ def command(
 
     def show() -> None:
         size = sum(f["size"] for f in result["files"])
-        print(f"{len(result['files'])} files, {size / 2**20:,.1f} MiB, in {result['folder']}")
+        print(
+            f"{counted(len(result['files']), 'file')}, {size / 2**20:,.1f} MiB, in "
+            f"{result['folder']}"
+        )
         print(f"licence: {result['licence']}")
         print(f"next: {result['next']}")
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+from lesionlab.errors import counted
 
 SHOWN = ("balanced_accuracy_prior_corrected", "roc_auc", "accuracy", "nll")
 EPILOG = """\b
@@ -59,7 +60,12 @@ def _show(result: dict[str, Any]) -> None:
         rows[member if member == "handmade" else member + views] = metrics
     for name, metrics in {**rows, "together": result["valid"]}.items():
         print(f"  {name:<24} " + ", ".join(_cell(n, metrics[n]) for n in SHOWN if n in metrics))
-    print(f"on {result['held_out']} (held out), n = {result['n']}, {result['groups']} groups.")
+    print(
+        f"on {result['held_out']} (held out), n = {result['n']}, "
+        f"{counted(result['groups'], 'group')}."
+    )
+    for note in result["notes"]:
+        print(f"note: {note}")
     print(f"next: lesionlab evaluate {result['ensemble']}")
 
 

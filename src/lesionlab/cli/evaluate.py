@@ -62,7 +62,8 @@ Research use only. No number here is advice to a patient.
 @click.option(
     "--calibration",
     type=click.Choice(["temperature", "platt", "isotonic", "dirichlet"]),
-    help="Recalibrate the probabilities of a table on --calib.",
+    help="Recalibrate the probabilities of a table on --calib; isotonic and dirichlet use half of "
+    "its groups and leave the others for threshold and sets.",
 )
 @click.option(
     "--sets",

@@ -9,6 +9,7 @@ import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
 from lesionlab.data.split_names import SPLITS
+from lesionlab.errors import counted
 
 EPILOG = """\b
 Examples:
@@ -51,4 +52,4 @@ def command(source: Path, as_json: bool, malignant: str, **options: Any) -> None
 def _show(result: dict[str, Any]) -> None:
     for figure in result["figures"]:
         print(f"{', '.join(figure['files'])}: {figure['title']}")
-    print(f"{len(result['figures'])} figures in {result['to']}")
+    print(f"{counted(len(result['figures']), 'figure')} in {result['to']}")

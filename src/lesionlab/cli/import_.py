@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lesionlab.cli.common import Bar, answer, json_option, path_option
+from lesionlab.errors import counted
 
 EPILOG = """\b
 Examples:
@@ -136,8 +137,8 @@ def _words(words: tuple[str, ...], rules: tuple[str, ...]) -> tuple[Path | None,
 def _show(result: dict[str, Any]) -> None:
     console = Console()
     regions = result["rows"] != result["images"]
-    told = f"{result['rows']:,} regions of {result['images']:,} images"
-    title = told if regions else f"{result['images']:,} images"
+    told = f"{counted(result['rows'], 'region')} of {counted(result['images'], 'image')}"
+    title = told if regions else counted(result["images"], "image")
     table = Table(title=escape(f"{result['name']}: {title}"))
     table.add_column("class")
     table.add_column("regions" if regions else "images", justify="right")

@@ -67,7 +67,11 @@ def _show(result: dict[str, Any]) -> None:
             name,
             f"{row['leaky']:.3f}",
             f"{row['clean']:.3f}",
-            f"{told['value']:+.3f} ({told['low']:+.3f} to {told['high']:+.3f})",
+            f"{told['value']:+.3f}{_ends(told)}",
         )
     Console().print(table)
     print(result["sentence"])
+
+
+def _ends(told: dict[str, Any]) -> str:
+    return "" if told["low"] is None else f" ({told['low']:+.3f} to {told['high']:+.3f})"

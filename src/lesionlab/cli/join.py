@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lesionlab.cli.common import answer, json_option, path_argument
+from lesionlab.errors import counted
 
 EPILOG = """\b
 Examples:
@@ -37,11 +38,17 @@ def command(
     result = join(folder, table, on=on, prefix=prefix, inputs=inputs)
 
     def show() -> None:
-        print(f"{result['matched']:,} rows matched; added: {', '.join(result['added']) or 'none'}")
+        print(
+            f"{counted(result['matched'], 'row')} matched; added: "
+            f"{', '.join(result['added']) or 'none'}"
+        )
         for column, n in result["filled"].items():
             print(f"{column}: {n:,} filled, {result['differing'][column]:,} differ (not changed)")
         if result["unmatched"]:
-            print(f"{result['unmatched']:,} rows of the table match no image")
+            lost = counted(
+                result["unmatched"], "row of the table matches", "rows of the table match"
+            )
+            print(f"{lost} no image")
         if result["split_reset"]:
             print(
                 "the split was removed because the new groups cross it; run lesionlab split again"

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+from lesionlab.errors import counted
 
 
 @click.command(
@@ -47,7 +48,7 @@ def command(dataset: Path, as_json: bool, **options: Any) -> None:
 
 def show(result: dict[str, Any]) -> None:
     """The suggestions, and where the figure lies."""
-    print(f"stage {result['stage']}, {result['steps']} steps")
+    print(f"stage {result['stage']}, {counted(result['steps'], 'step')}")
     for name, rate in result["suggestions"].items():
         print(f"  {name:<12} {'none' if rate is None else f'{rate:.2e}'}")
     print(f"figure: {result['figure']}")

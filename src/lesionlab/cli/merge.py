@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+from lesionlab.errors import counted
 
 EPILOG = """\b
 Example:
@@ -34,11 +35,11 @@ def command(folders: tuple[Path, ...], to: Path, labels: str, as_json: bool) -> 
 
     def show() -> None:
         classes = ", ".join(f"{name} {n:,}" for name, n in result["classes"].items())
-        print(f"{result['images']:,} images: {classes}")
+        print(f"{counted(result['images'], 'image')}: {classes}")
         print("sources: " + ", ".join(f"{s} {n:,}" for s, n in result["sources"].items()))
         print(
-            f"{result['united']:,} duplicates merged, "
-            f"{len(result['conflicts'])} images excluded because of conflicting labels"
+            f"{counted(result['united'], 'duplicate')} merged, "
+            f"{counted(len(result['conflicts']), 'image')} excluded because of conflicting labels"
         )
 
     answer(result, as_json, show)

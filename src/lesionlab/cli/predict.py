@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option
+from lesionlab.errors import counted
 
 if TYPE_CHECKING:
     from lesionlab.experiments.engine import Engine
@@ -95,9 +96,9 @@ def _show(result: dict[str, Any]) -> None:
     for one in result["predictions"]:
         print(_line(one))
     if result["resumed"]:
-        print(f"{result['resumed']} rows were already in the table")
+        print(f"{counted(result['resumed'], 'row was', 'rows were')} already in the table")
     if result["csv"]:
-        print(f"{result['n']} images, {result['errors']} unreadable: {result['csv']}")
+        print(f"{counted(result['n'], 'image')}, {result['errors']} unreadable: {result['csv']}")
     if result["no_operating_point"]:
         print(f"No decision: the model has no operating point. {result['no_operating_point']}")
     if result["leaky"]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import answer, json_option, path_argument, path_option
+from lesionlab.errors import counted
 from lesionlab.evaluation.challenge.formats import CHALLENGES
 
 EXAMPLE = """\b
@@ -44,7 +45,9 @@ def command(
 
 
 def _show(result: dict[str, Any]) -> None:
-    print(f"{result['challenge']}: {result['n']} images, scored as {result['judge']} does")
+    print(
+        f"{result['challenge']}: {counted(result['n'], 'image')}, scored as {result['judge']} does"
+    )
     print(f"  {result['metric']:<28}{_number(result['value'])}")
     if result["validation"] not in (None, result["value"]):
         print(f"  {'under validation_weight':<28}{_number(result['validation'])}")

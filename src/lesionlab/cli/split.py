@@ -12,6 +12,7 @@ from rich.table import Table
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
 from lesionlab.data.split_names import SPLITS
+from lesionlab.errors import counted
 
 EPILOG = """\b
 Examples:
@@ -85,7 +86,10 @@ def command(
 
 def _show(result: dict[str, Any]) -> None:
     parts = [p for p in SPLITS if p in result]
-    table = Table(title=f"{result['policy']} split: {result['groups_crossing']} groups cross")
+    table = Table(
+        title=f"{result['policy']} split: "
+        f"{counted(result['groups_crossing'], 'group crosses', 'groups cross')}"
+    )
     table.add_column("")
     for part in parts:
         table.add_column(part, justify="right")
@@ -99,7 +103,9 @@ def _show(result: dict[str, Any]) -> None:
         table.add_row(escape(name), *numbers)
     Console().print(table)
     if result["dropped"]["images"]:
-        Console().print(f"{result['dropped']['images']} images excluded; see the column 'dropped'")
+        Console().print(
+            f"{counted(result['dropped']['images'], 'image')} excluded; see the column 'dropped'"
+        )
     near = result["near_duplicates"]
     hint = (
         " (--search finds them and keeps them together)" if near["from"] == "not searched" else ""

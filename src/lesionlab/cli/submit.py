@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import answer, json_option, path_argument, path_option
+from lesionlab.errors import counted
 from lesionlab.evaluation.challenge.formats import FORMATS
 
 EXAMPLE = """\b
@@ -69,7 +70,7 @@ def command(
 
 
 def _show(result: dict[str, Any]) -> None:
-    print(f"{result['rows']} images, {result['format']}: {result['out']}")
+    print(f"{counted(result['rows'], 'image')}, {result['format']}: {result['out']}")
     for line in (*result["notes"], *result["warnings"]):
         print(f"note: {line}")
     if result["leaky"]:
@@ -82,4 +83,4 @@ def _show_check(result: dict[str, Any]) -> None:
     for line in result["warnings"]:
         print(f"note: {line}")
     if not result["problems"]:
-        print(f"{result['rows']} rows; {result['judge']} would accept them")
+        print(f"{counted(result['rows'], 'row')}; {result['judge']} would accept them")

@@ -66,4 +66,6 @@ def show(result: dict[str, Any]) -> None:
             ends = f" ({m['low']:.3f} to {m['high']:.3f})" if m["low"] is not None else ""
             print(f"  {name:<36} {m['value']:.3f}{ends}")
     print(f"on validation, n = {result['n']}; 95 % CI, resampled by {result['resampled']}.")
+    for note in result["notes"]:
+        print(f"note: {note}")
     print(f"next: lesionlab evaluate {result['run']}")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
+from lesionlab.errors import counted
 
 EPILOG = """\b
 Example:
@@ -73,4 +74,4 @@ def _show(result: dict[str, Any]) -> None:
     for key, value in result["best"]["params"].items():
         print(f"  {key} = {value}")
     counts = f"{result['pruned']} pruned, {len(result['failed'])} failed"
-    print(f"{len(result['trials'])} trials, {counts}; {result['recipe']}")
+    print(f"{counted(len(result['trials']), 'trial')}, {counts}; {result['recipe']}")

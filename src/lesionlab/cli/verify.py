@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lesionlab.cli.common import answer, json_option, path_argument, path_option
+from lesionlab.errors import counted
 
 EXAMPLE = """\b
 Examples:
@@ -29,7 +30,10 @@ def command(bundle: Path, key: Path | None, as_json: bool) -> None:
 
 
 def _show(result: dict[str, Any]) -> None:
-    print(f"{result['name']}: {result['files']} files are intact; identity {result['identity']}")
+    print(
+        f"{result['name']}: {counted(result['files'], 'file is', 'files are')} intact; "
+        f"identity {result['identity']}"
+    )
     print(f"self-test: largest difference {result['self_test']:.2g}")
     if result["trusted"]:
         print(f"signed by the given key ({result['signer']})")

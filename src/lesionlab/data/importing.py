@@ -33,7 +33,7 @@ from lesionlab.data.phash import perceptual_hash
 from lesionlab.data.relabel import regrouped
 from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
 from lesionlab.data.sources.table import recognised
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.platforms import is_device, usable_cpus
 from lesionlab.progress import SILENT, Progress
 
@@ -251,7 +251,8 @@ def _check_share(
     if not accepted or len(rejected) > max_rejected * total:
         first = rejected[0]
         raise BadInput(
-            f"{len(rejected)} of {total} images cannot be used, the first is '{first.path}' "
+            f"{len(rejected)} of {counted(total, 'image')} cannot be used, the first is "
+            f"'{first.path}' "
             f"({first.reason})",
             where=where,
             remedy="fix them, or allow a larger proportion with --max-rejected",
@@ -338,13 +339,14 @@ def differences(counts: Mapping[str, Any], expected: Mapping[str, Any]) -> list[
     for name, n in expected.get("classes", {}).items():
         if counts["classes"].get(name, 0) != n:
             found = counts["classes"].get(name, 0)
-            lines.append(f"{found} images of class {name} instead of the published {n}")
+            lines.append(f"{counted(found, 'image')} of class {name} instead of the published {n}")
     return lines
 
 
 def _twins(table: pd.DataFrame) -> list[str]:
     one_each = table.drop_duplicates("path")
     twins = int(one_each["sha256"].duplicated().sum())
-    return [f"{twins} images are byte-identical copies of others; split keeps them together"] * (
-        twins > 0
-    )
+    return [
+        counted(twins, "image is a byte-identical copy", "images are byte-identical copies")
+        + " of others; split keeps them together"
+    ] * (twins > 0)

@@ -17,7 +17,7 @@ from lesionlab.data.images import SUFFIXES, Preprocessing, Roi, open_image, prep
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.sources.base import Found
 from lesionlab.data.sources.common import stem_of
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 
 # `ISIC_0024306_segmentation.png`, `IMD003_lesion.bmp`, `x_mask.png`
 ENDING = re.compile(r"[_-](segmentation|lesion|mask|seg)$", re.IGNORECASE)
@@ -51,7 +51,7 @@ def with_masks(found: Found, tree: Tree) -> Found:
         return tree.read(name[5:]) if name.startswith("mask:") else found.read(name)
 
     lost = int(files.isna().sum())
-    notes = (*found.notes, *[f"{lost} images have no mask"][:lost])
+    notes = (*found.notes, *[f"{counted(lost, 'image has', 'images have')} no mask"][:lost])
     return replace(found, rows=found.rows.assign(mask_file=keys), read=read, notes=notes)
 
 

@@ -18,7 +18,7 @@ from lesionlab.data.groups import united_groups
 from lesionlab.data.importing import IMAGES, MASKS, count, safe_path
 from lesionlab.data.manifest import Dataset, DatasetInfo, write_dataset
 from lesionlab.data.taxonomy import common_labels, diagnosis
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.progress import SILENT, Progress
 
 # Ids that the ISIC Archive and its contributors hand out: the same in every set.
@@ -254,7 +254,11 @@ def _info(datasets: Sequence[Dataset], merged: Merged, table: pd.DataFrame) -> D
         leak_reason=joined([i.leak_reason for i in infos]),
         notes=(
             *notes,
-            f"{merged.united} rows were duplicates of an earlier data set and were merged",
+            counted(
+                merged.united,
+                "row was a duplicate of an earlier data set and was merged",
+                "rows were duplicates of an earlier data set and were merged",
+            ),
         ),
         lesionlab_version=__version__,
     )

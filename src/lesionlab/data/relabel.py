@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lesionlab.data.sources.base import Found
 from lesionlab.data.taxonomy import malignant_of
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 
 
 def parse_map(texts: Sequence[str]) -> dict[str, str]:
@@ -55,7 +55,9 @@ def regrouped(found: Found, texts: Sequence[str]) -> Found:
         notes=(
             *found.notes,
             note,
-            *[f"{dropped} images of classes mapped to - were excluded"][:dropped],
+            *[f"{counted(dropped, 'image of a class', 'images of classes')} mapped to - excluded"][
+                :dropped
+            ],
         ),
         forbidden=(*found.forbidden, "source_label"),
     )

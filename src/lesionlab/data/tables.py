@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from lesionlab.data.images import SUFFIXES
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 
 ABSENT = frozenset({"", "na", "n/a", "<na>", "nan", "nat", "none", "null", "unknown", "unk", "-"})
 
@@ -124,7 +124,7 @@ def clean_ids(ids: pd.Series, where: str) -> tuple[pd.Series, list[str]]:
     plain = ids.str.strip().str.replace(r"^.*[/\\]", "", regex=True)
     clean = plain.str.replace(pattern, "", regex=True, case=False)
     changed = int((clean != plain).sum())
-    note = f"{where}: {changed} ids had a file suffix such as .jpg, which was removed"
+    note = f"{where}: {counted(changed, 'id')} had a file suffix such as .jpg, which was removed"
     return clean, [note] if changed else []
 
 

@@ -87,8 +87,11 @@ def read_bundle(path: Path) -> Bundle:
     Raises `BadInput` for a missing, foreign, linked, oversized or altered file, for a model with
     external data, foreign operators or NaN weights, and for a `bundle.json` of a newer version.
     """
-    path = Path(path)
-    content = read_files(path)
+    return bundle_of(read_files(Path(path)), Path(path))
+
+
+def bundle_of(content: Mapping[str, bytes], path: Path) -> Bundle:
+    """The bundle of these files, checked as `read_bundle` does; errors name `path`."""
     if INFO not in content:
         raise BadInput(
             f"not a bundle (no {INFO})", where=str(path), remedy="make one with: lesionlab export"
@@ -104,9 +107,14 @@ def read_bundle(path: Path) -> Bundle:
         content[MODEL],
         arrays,
         content[CARD].decode("utf-8", "replace"),
-        hashlib.sha256(content[INFO]).hexdigest(),
+        identity_of(content[INFO]),
         content.get(SIGNATURE),
     )
+
+
+def identity_of(info: bytes) -> str:
+    """What a bundle is known by: the SHA-256 of `bundle.json`, which holds all other hashes."""
+    return hashlib.sha256(info).hexdigest()
 
 
 def read_files(path: Path) -> dict[str, bytes]:

@@ -100,5 +100,6 @@ def file_name(image_id: str, class_name: str, twin: bool = False) -> str:
     safe = [re.sub(r"[^A-Za-z0-9._-]+", "_", part).lstrip(".") for part in (image_id, class_name)]
     mark = ""
     if twin or safe != [image_id, class_name] or len(image_id) > 100:
-        mark = "-" + hashlib.sha256(f"{image_id}\0{class_name}".encode()).hexdigest()[:8]
+        named = f"{image_id}\0{class_name}".encode("utf-8", "surrogatepass")  # any bytes on Linux
+        mark = "-" + hashlib.sha256(named).hexdigest()[:8]
     return f"{safe[0][:100]}-{safe[1][:40]}{mark}.png"

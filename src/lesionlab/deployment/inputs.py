@@ -100,16 +100,30 @@ def _rois(table: pd.DataFrame, path: Path) -> list[Roi | None]:
 
 
 def _unique(items: list[Item]) -> list[Item]:
-    """Repeated ids get their folder in front; the same file twice gets a number behind."""
+    """Repeated ids get their folder in front, and a number behind where that is taken as well.
+
+    An id that occurs once stays as it is: it may be the user's own.
+    """
     counts = Counter(i.image_id for i in items)
-    used: dict[str, int] = {}
+    taken = {image_id for image_id, n in counts.items() if n == 1}
+    numbers: Counter[str] = Counter()
     result = []
     for item in items:
         name = item.image_id
         if counts[name] > 1:
-            name = f"{item.path.parent.name}/{name}"
-        used[name] = used.get(name, 0) + 1
-        if used[name] > 1:
-            name = f"{name}#{used[name]}"
+            name = _free(f"{item.path.parent.name}/{name}", taken, numbers)
+            taken.add(name)
         result.append(replace(item, image_id=name))
     return result
+
+
+def _free(name: str, taken: set[str], numbers: Counter[str]) -> str:
+    """`name`, or `name#2`, `name#3`, ...: the first that is not taken.
+
+    `numbers` remembers how far each name has come, so that many repeats stay quick.
+    """
+    free = name
+    while free in taken:
+        numbers[name] += 1
+        free = f"{name}#{numbers[name] + 1}"
+    return free

@@ -19,7 +19,7 @@ from lesionlab.deployment import int8, ood
 from lesionlab.deployment.bundle import Bundle
 from lesionlab.deployment.predictor import Outputs, Predictor
 from lesionlab.deployment.schema import BundledConformal, OutOfDistribution, Parity
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.evaluation.calibration import fit_temperature
 from lesionlab.evaluation.conformal import fit_conformal
 from lesionlab.evaluation.operating_point import choose_operating_point
@@ -89,7 +89,8 @@ def check_parity(
     if not largest <= TOLERANCE:
         raise BadInput(
             f"the ONNX model's probabilities differ from the original's by up to {largest:.3g} "
-            f"on {len(rows)} validation images (at most {TOLERANCE:g}); nothing was written",
+            f"on {counted(len(rows), 'validation image')} (at most {TOLERANCE:g}); nothing "
+            "was written",
             where=predictor.info.name,
             remedy="report the model's name: its conversion to ONNX is wrong",
         )
@@ -167,8 +168,9 @@ def _refitted(
 ) -> tuple[Bundle, Outputs]:
     info, labels = small.info, images.predictions(valid, outputs.prob).y_true
     shift = small.log_prior_ratio().astype(np.float64)
-    temperature = fit_temperature(outputs.logits.astype(np.float64), labels, shift)
-    warm = replace(small, info=info.model_copy(update={"temperature": temperature}))
+    fitted = fit_temperature(outputs.logits.astype(np.float64), labels, shift)
+    update = {"temperature": fitted.temperature, "calibration_notes": fitted.notes}
+    warm = replace(small, info=info.model_copy(update=update))
     prob = Predictor(warm).probabilities(outputs.logits)
     after = images.predictions(valid, prob)
     points = tuple(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -56,6 +55,7 @@ class Recipe:
     training: Training
     operating_points: tuple[OperatingPoint, ...] = ()
     no_operating_point: str = ""  # why there is none
+    calibration_notes: tuple[str, ...] = ()
     facts: FactsCoding | None = None
     leaky: bool = False
     leak_reason: str = ""
@@ -144,17 +144,16 @@ def publish(
     card: Card,
     sign_with: Path | None = None,
 ) -> Bundle:
-    """Write files, card and `bundle.json` with all hashes; read them back and self-test."""
+    """Write files, card and `bundle.json` with all hashes, once they pass the self-test."""
     everything = {**content, bundles.CARD: card(info).encode("utf-8")}
     info = info.model_copy(update={"files": bundles.record(everything)})
     everything[bundles.INFO] = bundles.info_bytes(info)
     if sign_with is not None:
-        identity = hashlib.sha256(everything[bundles.INFO]).hexdigest()
+        identity = bundles.identity_of(everything[bundles.INFO])
         everything[bundles.SIGNATURE] = sign(identity, sign_with)
+    Predictor(bundles.bundle_of(everything, to)).self_test()
     bundles.write_bundle(to, everything)
-    written = bundles.read_bundle(to)
-    Predictor(written).self_test()
-    return written
+    return bundles.read_bundle(to)
 
 
 def _draft(recipe: Recipe, network: Network) -> Bundle:
@@ -182,6 +181,7 @@ def _draft(recipe: Recipe, network: Network) -> Bundle:
         embedding_size=network.width,
         operating_points=recipe.operating_points,
         no_operating_point=recipe.no_operating_point,
+        calibration_notes=recipe.calibration_notes,
         training=recipe.training,
         parity=unmeasured,
         self_test=(0.0,) * len(recipe.classes),

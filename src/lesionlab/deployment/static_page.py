@@ -112,18 +112,7 @@ def fetch(library: Library, room: Path) -> dict[str, bytes]:
     if npm is None:
         raise BadInput("--web needs npm", remedy="install Node.js, which brings npm")
     wanted = f"{library.name}@{library.version}"
-    done = subprocess.run(
-        [npm, "pack", wanted, "--silent", "--ignore-scripts", "--pack-destination", str(room)],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=NPM_SECONDS,
-        check=False,
-    )
-    name = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
-    if done.returncode or not (room / name).is_file():
-        reason = (done.stderr.strip().splitlines() or ["no answer"])[0]
-        raise BadInput(f"npm cannot fetch {wanted} ({reason})", remedy="check the network")
-    data = (room / name).read_bytes()
+    data = _packed(npm, wanted, room)
     package_hash = base64.b64encode(hashlib.sha512(data).digest()).decode()
     if package_hash != library.sha512:
         raise BadInput(
@@ -133,13 +122,38 @@ def fetch(library: Library, room: Path) -> dict[str, bytes]:
     return _members(library, data)
 
 
+def _packed(npm: str, wanted: str, room: Path) -> bytes:
+    """The archive that npm fetches into `room`."""
+    try:
+        done = subprocess.run(
+            [npm, "pack", wanted, "--silent", "--ignore-scripts", "--pack-destination", str(room)],
+            capture_output=True,
+            encoding="utf-8",
+            timeout=NPM_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _unfetched(wanted, f"no answer within {NPM_SECONDS} s") from None
+    name = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
+    if done.returncode or not (room / name).is_file():
+        raise _unfetched(wanted, (done.stderr.strip().splitlines() or ["no answer"])[0])
+    return (room / name).read_bytes()
+
+
+def _unfetched(wanted: str, reason: str) -> BadInput:
+    return BadInput(f"npm cannot fetch {wanted} ({reason})", remedy="check the network")
+
+
 def _members(library: Library, data: bytes) -> dict[str, bytes]:
     taken: dict[str, bytes] = {}
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
         for member, place in library.members.items():
-            stream = archive.extractfile(member)
-            if stream is None:
-                raise BadInput(f"no file '{member}' in {library.name}")
+            try:
+                stream = archive.extractfile(member)
+            except KeyError:  # tarfile's word for a name that the archive has not
+                stream = None
+            if stream is None:  # a folder
+                raise BadInput(f"no file '{member}' in {library.name} {library.version}")
             taken[place] = stream.read()
     return taken
 

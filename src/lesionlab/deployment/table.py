@@ -34,10 +34,13 @@ SYNC_ROWS = 64
 def safe_cell(value: str) -> str:
     """Text that a spreadsheet will not run as a formula (OWASP, "CSV Injection").
 
-    >>> safe_cell("=1+1")
-    "'=1+1"
+    What of a file's name is no text is escaped: Linux allows any bytes in it.
+
+    >>> safe_cell("=1+1"), safe_cell("a\\udcff")
+    ("'=1+1", 'a\\\\udcff')
     """
-    return "'" + value if value.startswith(FORMULA) else value
+    text = value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "'" + text if text.startswith(FORMULA) else text
 
 
 def columns(info: BundleInfo, with_decision: bool, model: type[BaseModel] = Answer) -> list[str]:
@@ -108,6 +111,34 @@ def cell(value: Any) -> str:
     return safe_cell(str(value))
 
 
+def line(cells: Sequence[str]) -> str:
+    """One row of CSV. A cell with a line break of any system is quoted.
+
+    The csv module quotes a carriage return only where it is part of the line terminator.
+
+    >>> line(["a,b", "c"])
+    '"a,b",c\\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def whole_rows(data: bytes) -> bytes:
+    """The rows that are there to their end; a newline within quotes ends none.
+
+    >>> whole_rows(b'id,path\\n"a\\nb",c\\n"d\\n')
+    b'id,path\\n"a\\nb",c\\n'
+    """
+    end = position = quotes = 0
+    for part in data.split(b"\n")[:-1]:
+        quotes += part.count(b'"')
+        position += len(part) + 1
+        if quotes % 2 == 0:
+            end = position
+    return data[:end]
+
+
 @dataclass(frozen=True)
 class TablePlan:
     """What a table is made from; another plan cannot pick up its rows."""
@@ -162,7 +193,7 @@ class PredictionsTable:
                 remedy="remove it, or choose another --csv",
             )
         data = self.partial.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
+        whole = whole_rows(data)
         rows = list(csv.reader(io.StringIO(whole.decode("utf-8"), newline="")))
         if rows[:1] != [list(self.plan.columns)]:
             return {}
@@ -196,7 +227,7 @@ class PredictionsTable:
 
     def _write(self, cells: Sequence[str]) -> None:
         assert self._stream is not None
-        csv.writer(self._stream, lineterminator="\n").writerow(cells)
+        self._stream.write(line(cells))
         self._unsynced += 1
         if self._unsynced >= SYNC_ROWS:
             self._sync()

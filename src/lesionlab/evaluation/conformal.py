@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import MINIMUM_GROUPS, proportion_measure, weighted_mean_measure
 from lesionlab.evaluation.policies import DEFAULT_ALPHA
@@ -121,8 +121,9 @@ def fit_conformal(
     seed: int = 0,
     rare: Literal["refuse", "include"] = "refuse",
 ) -> Conformal:
-    """Calibrate sets on data that neither training nor the temperature nor a threshold has seen.
+    """Calibrate sets on data that training has not seen, nor an isotonic or Dirichlet map.
 
+    A temperature or Platt's map may have been fitted on them (docs/decisions/0311).
     One image a group and class is drawn (by `seed`), since siblings are not independent.
     A class with fewer groups than `groups_needed(alpha)` is refused with `BadInput`, or, with
     `rare="include"`, is in every set; up to twice that number there is a warning (the quantile
@@ -145,15 +146,20 @@ def fit_conformal(
         own = scores[truth == k, k]
         if len(own) < needed and rare == "refuse":
             raise BadInput(
-                f"class '{name}' has {len(own)} groups on {calibrated_on}; alpha {alpha:g} needs"
+                f"class '{name}' has {counted(len(own), 'group')} on {calibrated_on}; alpha "
+                f"{alpha:g} needs"
                 f" {needed}",
                 where="conformal",
                 remedy="use more calibration data, a larger alpha, or rare='include'",
             )
         if len(own) < needed:
-            warnings.append(f"{name}: {len(own)} groups are too few, it is in every set")
+            warnings.append(
+                f"{name}: {counted(len(own), 'group is', 'groups are')} too few, it is in every set"
+            )
         elif len(own) <= 2 * needed:
-            warnings.append(f"{name}: only {len(own)} groups, its sets are wide and uncertain")
+            warnings.append(
+                f"{name}: only {counted(len(own), 'group')}, its sets are wide and uncertain"
+            )
         quantiles.append(conformal_quantile(own, alpha))
         counts.append(len(own))
     return Conformal(
@@ -256,9 +262,10 @@ def sets_of(subject: Subject, asked: SetOptions, unit: Unit, seed: int) -> dict[
             rare=asked.rare,
         )  # fmt: skip
     except BadInput as error:
+        refusal = BadInput(str(error), remedy=subject.advice)
         if method is not None:
-            raise
-        return {"calibrated_on": name, "refused": str(error)}
+            raise refusal from None
+        return {"calibrated_on": name, "refused": str(refusal)}
     found = measure_sets(rule, _units(subject.predictions, unit, subject.malignant))
     return {"calibrated_on": name} | found
 

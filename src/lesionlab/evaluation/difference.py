@@ -138,7 +138,26 @@ def difference_of(metric: Primary, a: Measured, b: Measured) -> Difference:
 
 
 def _correlation(metric: Primary, a: Measured, b: Measured, x: Component, y: Component) -> float:
-    """Of both estimates: DeLong's where it holds, else that of their replicates."""
+    """Of both estimates; of proportions no higher than if one more case had told them apart.
+
+    That is Newcombe's continuity correction (1998, method 10): without it the interval of models
+    that decide every case alike would have no width. Other numbers are capped only where no
+    resample tells the models apart.
+    """
+    observed = _observed_correlation(metric, a, b, x, y)
+    if x.share is None and (np.nan_to_num(x.drawn - y.drawn) != 0).any():
+        return observed
+    low, high = x.bounds
+    mean = ((x.value + y.value) / 2 - low) / (high - low)
+    variance = mean * (1 - mean) if x.scale == "logit" and 0 < mean < 1 else 0.25
+    cases = x.share.effective_n if x.share is not None else x.groups
+    return min(observed, max(1 - 1 / (2 * max(cases, 1.0) * variance), 0.0))
+
+
+def _observed_correlation(
+    metric: Primary, a: Measured, b: Measured, x: Component, y: Component
+) -> float:
+    """DeLong's where it holds, else that of the replicates."""
     if delong_applies(metric, a.cases):
         (positive, first), (_, second) = (m.cases.scores[metric.scores[0]] for m in (a, b))
         return delong(positive, np.stack([first, second])).correlation()

@@ -14,6 +14,7 @@ from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import metrics
 from lesionlab.evaluation.bootstrap import RESAMPLING, Resampling, group_codes
 from lesionlab.evaluation.cases import Cases
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.headline import MALIGNANT, headline, malignant_v_benign, per_class
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.measured import measure_cases
@@ -210,7 +211,7 @@ def cases_of(
     }
     if malignant:
         mask = np.isin(np.array(data.classes, dtype=object), list(malignant))
-        scores[MALIGNANT] = (mask[data.y_true], data.y_prob[:, mask].sum(1))
+        scores[MALIGNANT] = (mask[data.y_true], score_of(data.y_prob, data.classes, malignant))
     positive = _positive(data.classes, malignant)
     full = {name for name in (MALIGNANT if malignant else None, positive) if name}
     return Cases(

@@ -12,7 +12,7 @@ import numpy as np
 
 from lesionlab.array_types import Floats, Ints, Labels
 from lesionlab.data.taxonomy import malignant_if_all_known
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 from lesionlab.evaluation.arrays import (
     Array,
     Plain,
@@ -154,8 +154,11 @@ def _checked(names: tuple[str, ...], k: int, where: str) -> tuple[str, ...]:
     if "" in names:
         raise BadInput("a class has no name", where=where)
     if len(names) != k:
-        columns = "one column, thus two classes" if k == 2 else f"{k} columns"
-        raise BadInput(f"{len(names)} classes are named, y_prob has {columns}", where=where)
+        columns = "one column, thus two classes" if k == 2 else counted(k, "column")
+        raise BadInput(
+            f"{counted(len(names), 'class is', 'classes are')} named, y_prob has {columns}",
+            where=where,
+        )
     return names
 
 
@@ -212,7 +215,8 @@ def _from_labels(true: Plain, k: int) -> tuple[str, ...]:
     if len(found) != k:
         shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
         raise BadInput(
-            f"y_true holds {len(found)} classes ({shown}), y_prob those of {k}",
+            f"y_true holds {counted(len(found), 'class', 'classes')} ({shown}), y_prob those "
+            f"of {k}",
             remedy="name them all, in the order of y_prob's columns: classes=[...]",
         )
     return found
@@ -376,5 +380,8 @@ def _about_groups(p: Predictions, given: bool) -> tuple[str, ...]:
             "narrow where several are of one patient",
         )
     if alone:
-        return (f"{alone} of {len(p)} cases have no group: each is a group of its own",)
+        return (
+            f"{alone} of {counted(len(p), 'case')} {'has' if alone == 1 else 'have'} no group: "
+            "each is a group of its own",
+        )
     return ()

@@ -14,7 +14,7 @@ import pandas as pd
 from lesionlab import files
 from lesionlab.array_types import Floats, Ints
 from lesionlab.data import tables
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 
 ID_COLUMNS = ("image_id", "patient_id", "lesion_id", "label")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -244,7 +244,7 @@ def without_absent_ids(predictions: Predictions) -> tuple[Predictions, tuple[str
         changed = ids[(ids != "").to_numpy() & (kept[column] == "")]
         if len(changed):
             said = ", ".join(f"'{word}'" for word in sorted(set(changed)))
-            notes.append(f"{column} {said} in {len(changed)} rows is read as not known")
+            notes.append(f"{column} {said} in {counted(len(changed), 'row')} is read as not known")
     return replace(predictions, **kept), tuple(notes)
 
 

@@ -19,6 +19,7 @@ from lesionlab.data.taxonomy import counterparts, malignant_of
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import ranking
 from lesionlab.evaluation.bootstrap import RESAMPLING, Resampling, bootstrap, group_codes
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.confusion import ratio
 from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
@@ -252,7 +253,7 @@ def pair(p: Predictions, votes: Votes, malignant: tuple[str, ...], name: str) ->
         hit = counts[np.arange(len(at)), answer[shared.y_true]] / reads
     codes, n_groups = group_codes(shared.groups)
     share = counts[:, columns].sum(axis=1) / reads
-    score = shared.y_prob[:, mask].sum(axis=1)
+    score = score_of(shared.y_prob, p.classes, malignant)
     return Paired(shared.y_true, is_malignant, score, share, reads, right, hit, codes, n_groups)
 
 

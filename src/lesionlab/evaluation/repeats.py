@@ -17,6 +17,10 @@ from lesionlab.run_folder import CONFIG, RunConfig
 SCHEMA_VERSION = 1
 
 
+VARIES = 1e-12  # a standard error below this is rounding
+NO_VARIATION = "too few to say: the runs do not vary"
+
+
 @dataclass(frozen=True)
 class Repeats:
     """One metric over repeated trainings; `sd` is None for a single run."""
@@ -39,12 +43,16 @@ class Repeats:
 
 @dataclass(frozen=True)
 class RepeatedDifference:
-    """First minus second over the same splits, by the corrected resampled t-test."""
+    """First minus second over the same splits, by the corrected resampled t-test.
+
+    `low`, `high` and `p_value` are None where the runs do not vary: equal differences of a few
+    runs are no proof that all runs differ by as much.
+    """
 
     mean: float
-    low: float
-    high: float
-    p_value: float
+    low: float | None
+    high: float | None
+    p_value: float | None
     n: int
     test_to_train: float
     method: str = "corrected resampled t (Nadeau and Bengio 2003)"
@@ -88,11 +96,10 @@ def compare_repeats(
     difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     n, mean = len(difference), float(difference.mean())
     error = math.sqrt((1 / n + test_to_train) * float(difference.var(ddof=1)))
+    if error < VARIES:
+        return RepeatedDifference(mean, None, None, None, n, test_to_train, NO_VARIATION)
     half = float(stats.t.ppf(0.975, n - 1)) * error
-    if error < 1e-15:
-        p = 1.0 if abs(mean) < 1e-15 else 0.0
-    else:
-        p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
+    p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
     return RepeatedDifference(mean, mean - half, mean + half, p, n, test_to_train)
 
 
@@ -102,8 +109,8 @@ def compare_unpaired(
     """Two ways of training over different splits or data: nothing pairs their runs.
 
     Each mean has the variance of the corrected resampled t, the two are added, and the degrees
-    of freedom are Welch's. `n` is the smaller number of runs. Without any variation the interval
-    has no width and says nothing. Raises `BadInput` for fewer than two runs of either.
+    of freedom are Welch's. `n` is the smaller number of runs. Raises `BadInput` for fewer than two
+    runs of either.
 
     >>> found = compare_unpaired([0.9, 0.8], [0.5, 0.4], test_to_train=(0.0, 0.0))
     >>> round(found.mean, 3), round(found.high - found.mean, 3)  # Welch: t(2) * sqrt(0.005)
@@ -116,9 +123,8 @@ def compare_unpaired(
     mean, variance = float(both[0].mean() - both[1].mean()), float(sum(shares))
     n, ratio = min(map(len, both)), max(test_to_train)
     method = "unpaired: corrected resampled t of each, Welch's degrees of freedom"
-    if variance < 1e-30:
-        p = 1.0 if abs(mean) < 1e-15 else 0.0
-        return RepeatedDifference(mean, mean, mean, p, n, ratio, method)
+    if math.sqrt(variance) < VARIES:
+        return RepeatedDifference(mean, None, None, None, n, ratio, NO_VARIATION)
     df = variance**2 / sum(s**2 / (len(v) - 1) for s, v in zip(shares, both, strict=True))
     half = float(stats.t.ppf(0.975, df)) * math.sqrt(variance)
     p = float(2 * stats.t.sf(abs(mean) / math.sqrt(variance), df))

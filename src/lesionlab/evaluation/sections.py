@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from lesionlab.array_types import Floats, Ints
+from lesionlab.errors import counted
 from lesionlab.evaluation import confusion, curves
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.decision_curve import decision_curve
@@ -166,7 +167,13 @@ def notes_section(unlabelled: int, c: Cases) -> tuple[str, ...]:
     """What a reader must know before believing the numbers."""
     notes = []
     if unlabelled:
-        notes.append(f"{unlabelled} images have no label and are left out")
+        notes.append(
+            counted(
+                unlabelled,
+                "image has no label and is left out",
+                "images have no label and are left out",
+            )
+        )
     absent = [c.classes[k] for k in absent_classes(c.y_true, len(c.classes))]
     if absent:
         notes.append(f"absent from the truth, ignored in every mean: {', '.join(absent)}")
@@ -178,8 +185,14 @@ def notes_section(unlabelled: int, c: Cases) -> tuple[str, ...]:
         )
     tied = int(((c.y_prob == c.y_prob.max(1, keepdims=True)).sum(1) > 1).sum())
     if tied:
-        notes.append(f"{tied} cases have a tie for the highest probability: the first class counts")
+        notes.append(
+            f"{counted(tied, 'case has', 'cases have')} a tie for the highest probability: "
+            "the first class counts"
+        )
     impossible = int((c.y_prob[np.arange(len(c.y_true)), c.y_true] <= 0).sum())
     if impossible:
-        notes.append(f"{impossible} cases have probability 0 for the true class: nll uses 2.2e-16")
+        notes.append(
+            f"{counted(impossible, 'case has', 'cases have')} probability 0 for the true "
+            "class: nll uses 2.2e-16"
+        )
     return tuple(notes)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lesionlab.array_types import Floats
 from lesionlab.data import tables
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 from lesionlab.evaluation.foreign import NAMES
 from lesionlab.evaluation.predictions import Predictions, label_numbers
 
@@ -89,13 +89,15 @@ def _refuse_unmatched(wanted: list[str], ids: list[str], path: Path) -> None:
     missing, extra = sorted(set(wanted) - set(ids)), sorted(set(ids) - set(wanted))
     if missing:
         raise BadInput(
-            f"{len(missing)} predicted images have no row, the first is '{missing[0]}'",
+            f"{counted(len(missing), 'predicted image has', 'predicted images have')} no row, "
+            f"the first is '{missing[0]}'",
             where=str(path),
             remedy="give the truth of every predicted image (a blank label = unknown)",
         )
     if extra:
         raise BadInput(
-            f"{len(extra)} rows have no prediction, the first is '{extra[0]}'",
+            f"{counted(len(extra), 'row has', 'rows have')} no prediction, the first is "
+            f"'{extra[0]}'",
             where=str(path),
             remedy="predict every image: leaving some out changes every number",
         )

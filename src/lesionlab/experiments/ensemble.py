@@ -20,7 +20,7 @@ from lesionlab.array_types import Floats, Ints, Labels, Rows
 from lesionlab.config import Settings, parse
 from lesionlab.data.clinical_metadata import encode, fit_coding
 from lesionlab.data.manifest import Dataset
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.experiments.folds import open_rows
 from lesionlab.experiments.handmade import (
@@ -191,8 +191,12 @@ def refuse_sealed(rows: Rows, groups: Labels, context: Context) -> None:
     if len(sealed):
         first = context.dataset.table["image_id"].iloc[int(sealed[0])]
         raise BadInput(
-            f"{len(sealed)} folded images are now in the test split, or share a group with an "
-            f"image that is (first: {first})",
+            counted(
+                len(sealed),
+                "folded image is now in the test split, or shares a group",
+                "folded images are now in the test split, or share a group",
+            )
+            + f" with an image that is (first: {first})",
             where=str(context.dataset.folder),
             remedy="repeat on the present data set, with another --out",
         )

@@ -11,7 +11,7 @@ from lesionlab.array_types import Ints, Labels
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.parts import keep_apart
 from lesionlab.data.split import Parts, deal, k_folds
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 
 OUTSIDE = -1  # the fold of a row that takes no part
 MOST = 20  # values of a column that make folds
@@ -78,7 +78,7 @@ def _values(dataset: Dataset, usable: Ints, by: str) -> tuple[str, ...]:
     names = tuple(sorted(set(values)))
     if unknown:
         raise BadInput(
-            f"column '{by}' is unknown for {unknown} images",
+            f"column '{by}' is unknown for {counted(unknown, 'image')}",
             where="--by",
             remedy="choose a column that every image has, such as source",
         )

@@ -20,6 +20,7 @@ from lesionlab.evaluation.repeats import compare_repeats
 from lesionlab.run_folder import CONFIG
 
 NAMES = ("balanced_accuracy", "balanced_accuracy_prior_corrected", "roc_auc", "accuracy")
+METHOD = "corrected resampled t-test over seeds, each with its own split"
 Fit = Callable[[Path, Path, int], Mapping[str, float]]  # data set, run, seed -> metrics on test
 
 
@@ -82,7 +83,7 @@ def _difference(
             "low": found.low,
             "high": found.high,
             "n": len(pairs),
-            "method": "corrected resampled t-test over seeds, each with its own split",
+            "method": METHOD if found.low is not None else found.method,
         },
     }
 
@@ -92,11 +93,17 @@ def sentence(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> s
     name = next(n for n in (NAMES[1], NAMES[0], *metrics) if n in metrics)
     told = metrics[name]["difference"]
     share = sum(r["with_siblings"] for r in rows) / sum(r["tested"] for r in rows)
-    return (
-        f"With images of the groups of {share:.0%} of the test images in training, {name} appears "
-        f"{told['value']:+.3f} ({told['low']:+.3f} to {told['high']:+.3f}, {told['n']} seeds) "
-        "higher than on the same test images without them."
-    )
+    with_them = f"With images of the groups of {share:.0%} of the test images in training"
+    without = "than on the same test images without them"
+    low, high = told["low"], told["high"]
+    if low is None:
+        return f"{with_them}, {name} is {told['value']:+.3f} {without}: {told['method']}."
+    numbers = f"{told['value']:+.3f} ({low:+.3f} to {high:+.3f}, {told['n']} seeds)"
+    if low > 0 or high < 0:
+        return (
+            f"{with_them}, {name} appears {numbers} {'higher' if low > 0 else 'lower'} {without}."
+        )
+    return f"{with_them}, {name} differs by {numbers} from that without them: not distinguishable."
 
 
 def _whole(parts: Parts, free: npt.NDArray[np.bool_]) -> Parts:

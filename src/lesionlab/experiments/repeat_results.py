@@ -13,7 +13,7 @@ from lesionlab import files
 from lesionlab.array_types import Labels
 from lesionlab.config import Settings
 from lesionlab.data.manifest import Dataset
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.experiments.engine import Cluster, Engine, run_jobs
 from lesionlab.experiments.plan_file import PLAN
 from lesionlab.experiments.repeat import (
@@ -126,8 +126,8 @@ def refuse_unfinished_runs(told: Sequence[dict[str, Any]]) -> None:
     for one in told:
         if one["unfinished"]:
             raise BadInput(
-                f"{len(one['unfinished'])} of {one['runs']} runs are not finished, the first is "
-                f"{one['unfinished'][0]}: the test set stays sealed",
+                f"{len(one['unfinished'])} of {counted(one['runs'], 'run')} not finished, "
+                f"the first is {one['unfinished'][0]}: the test set stays sealed",
                 where=one["out"],
                 remedy="run the command again to retry them",
             )

@@ -13,11 +13,12 @@ import numpy as np
 from lesionlab import files
 from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.metrics import roc_auc
 from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.evaluation.repeats import compare_repeats, compare_spreads, compare_unpaired
 from lesionlab.experiments.repeat import folds_sha256
-from lesionlab.experiments.run_summary import VARIES, ends, ratio
+from lesionlab.experiments.run_summary import ends, ratio
 from lesionlab.platforms import safe_name
 from lesionlab.run_folder import SUMMARY
 
@@ -109,8 +110,9 @@ def _run(folder: Path, threshold: float | None) -> dict[str, Any]:
 
 def _thresholded(folder: Path, config: Mapping[str, Any], threshold: float) -> dict[str, float]:
     p = read_predictions(folder / "predictions-test.csv")
-    malignant = np.isin(np.array(p.classes, object), config["dataset"]["malignant"])
-    score, positive = p.y_prob[:, malignant].sum(1), malignant[p.y_true]
+    names = config["dataset"]["malignant"]
+    score = score_of(p.y_prob, p.classes, names)
+    positive = np.isin(np.array(p.classes, object), names)[p.y_true]
     told = thresholded_auc(positive.astype(np.int64), score, threshold)
     return {
         "sensitivity": told.sensitivity,
@@ -208,7 +210,7 @@ def _higher(
     else:
         told = compare_unpaired(first, second, test_to_train=(ratios[0], ratios[1]))
         counted = f"unpaired, {len(first)} and {len(second)} runs"
-    if told.high - told.low < VARIES:
+    if told.low is None or told.high is None:
         return f"{UNKNOWN}: {told.mean:+.3f} without any variation ({counted})"
     word = "yes" if told.low > 0 else "no: the reverse" if told.high < 0 else UNKNOWN
     low, high = max(-1.0, told.low), min(1.0, told.high)  # of metrics from 0 to 1

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lesionlab.evaluation.metric_table import bounds_of
-from lesionlab.evaluation.repeats import compare_repeats, summarise
+from lesionlab.evaluation.repeats import VARIES, compare_repeats, summarise
 
 METHOD = "corrected resampled t over the runs (Nadeau and Bengio 2003)"
 NO_INTERVAL = "mean and SD over the runs; no interval"
-VARIES = 1e-12  # a standard deviation below this is rounding
 Ends = tuple[float | None, float | None]
 SHOWN = (
     "balanced_accuracy_prior_corrected",
@@ -106,7 +105,7 @@ def differences(first: Results, second: Results) -> dict[str, Any]:
             [x for x, _ in values], [y for _, y in values],
             test_to_train=max(ratio(first, "fold"), ratio(second, "fold")),
         )  # fmt: skip
-        if told.high - told.low < VARIES:
+        if told.low is None:
             continue  # equal differences have no spread to judge by
         found[metric] = {"value": told.mean, "low": told.low, "high": told.high,
                          "p_value": told.p_value, "n": told.n, "method": told.method}  # fmt: skip

@@ -20,7 +20,7 @@ from lesionlab import extras, files
 from lesionlab.config import Settings, parse, with_overrides
 from lesionlab.data.linked_dataset import write_linked_dataset
 from lesionlab.data.manifest import Dataset, read_dataset, with_table
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.experiments.engine import Cluster, Engine, run_jobs
 from lesionlab.experiments.plan_file import PLAN, check_plan
 from lesionlab.experiments.spaces import (
@@ -337,7 +337,8 @@ def sentence(result: dict[str, Any]) -> str:
     best, first = result["best"]["value"], result["first"]
     begun = "" if first is None else f", {first:.4f} with the preset"
     return (
-        f"best {result['monitor']} {best:.4f}{begun}, over {len(result['trials'])} trials on "
+        f"best {result['monitor']} {best:.4f}{begun}, over "
+        f"{counted(len(result['trials']), 'trial')} on "
         "validation. It was chosen there, so it is optimistic; evaluate best.toml with repeat"
     )
 

@@ -17,7 +17,7 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.models.weight_files import StoredWeights, read_weights
 
 # What wrappers put before every name: DataParallel, Lightning, detectors, torch.compile, ours.
@@ -62,7 +62,7 @@ def _named(
     if ordered is None:
         return tensors, said
     count = len(_wanted(own))
-    return ordered, [f"{count} tensors taken by their order: its names are others"]
+    return ordered, [f"{counted(count, 'tensor')} taken by their order: its names are others"]
 
 
 def _wanted(own: Iterable[str]) -> list[str]:
@@ -148,9 +148,9 @@ def _under(
     inside = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     beside = {_bare(k, own): v for k, v in tensors.items() if not k.startswith(prefix)}
     others = [name for name in beside if not _is_classifier(name)]
-    said = [f"prefix '{prefix}' taken off {len(inside)} names"] if prefix else []
+    said = [f"prefix '{prefix}' taken off {counted(len(inside), 'name')}"] if prefix else []
     if others:
-        said.append(f"{_some(others)} beside the network are left out")
+        said.append(f"{_some(others)} beside the network left out")
     return {**{k: v for k, v in beside.items() if k not in others}, **inside}, said
 
 
@@ -168,7 +168,9 @@ def _known_prefixes_off(
         prefix = name.removesuffix(short)
         if prefix:
             taken[prefix] = taken.get(prefix, 0) + 1
-    return bare, [f"prefix '{prefix}' taken off {n} names" for prefix, n in taken.items()]
+    return bare, [
+        f"prefix '{prefix}' taken off {counted(n, 'name')}" for prefix, n in taken.items()
+    ]
 
 
 def _bare(name: str, own: Mapping[str, Tensor]) -> str:
@@ -313,4 +315,4 @@ def _fitted(body: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _some(keys: list[str]) -> str:
     shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-    return f"{len(keys)} keys ({shown})"
+    return f"{counted(len(keys), 'key')} ({shown})"

@@ -116,16 +116,16 @@ class ArrayEvaluation(HeadlineMeasures):
 
         A folder gets a `report.html`. `lang` is en or zh.
         """
-        page = _page(path)
         if not isinstance(lang, str):
             raise BadInput("it is no text", where="lang", remedy="give 'en' or 'zh'")
         language(lang)  # before anything is written
         try:
+            page = _page(path)
             page.parent.mkdir(parents=True, exist_ok=True)
             write_report(page, self.content, lang)
         except OSError as error:
             raise BadInput(
-                f"cannot be written ({error.strerror})", where=str(page), remedy="choose another"
+                f"cannot be written ({error.strerror})", where=str(path), remedy="choose another"
             ) from None
         return page
 
@@ -145,7 +145,7 @@ class ArrayEvaluation(HeadlineMeasures):
 
 def _page(path: object) -> Path:
     """Where a report goes: an .html file, or a folder, which gets a report.html."""
-    if not isinstance(path, str | Path) or not str(path):
+    if not isinstance(path, str | Path) or not str(path) or "\0" in str(path):
         raise BadInput(
             f"a {type(path).__name__} is no place for a report",
             where="report",

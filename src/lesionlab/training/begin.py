@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -17,7 +18,7 @@ from lesionlab.config import AugmentSettings, Settings, Stage
 from lesionlab.data.clinical_metadata import fit_coding, refuse_forbidden, unknown_case
 from lesionlab.data.manifest import group_ids
 from lesionlab.data.randomness import torch_seed
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.models.classifier import Classifier, build, set_prior_bias
 from lesionlab.models.freeze import set_mode, trainable_groups
 from lesionlab.models.layers import layer_table
@@ -49,6 +50,7 @@ from lesionlab.training.device import Machine, free_memory
 from lesionlab.training.losses import implied_prior, refuse_unfit_loss
 from lesionlab.training.monitor import checked_monitor, refuse_undefined
 from lesionlab.training.setup import SNAPSHOT, Parts, reference, snapshot, write_snapshot
+from lesionlab.training.step import micro_batches
 from lesionlab.training.tracking import refuse_absent_trackers
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors")
@@ -79,10 +81,10 @@ def refuse_lone_images(settings: Settings, images: int) -> None:
 
 
 def _lone_stages(settings: Settings, images: int) -> Iterator[tuple[int, Stage]]:
-    """The stages in which some micro-batch is a single image, with their numbers."""
+    """The stages in which some micro-batch of a step is a single image, with their numbers."""
     for number, stage in enumerate(settings.stages):
         batch, micro = settings.batches(stage, images)
-        if (batch % micro or micro) < 2:
+        if min(len(part) for part in micro_batches(np.arange(batch), micro)) < 2:
             yield number, stage
 
 
@@ -94,7 +96,7 @@ def _needs_two(settings: Settings, number: int, images: int, why: str) -> BadInp
     return BadInput(
         f"{why}: stage {stage.name} needs at least two images per micro-batch",
         where=key,
-        remedy=f"--set {key}=2, or more, with batch_size a multiple of it",
+        remedy=f"--set {key}=2, or more",
     )
 
 
@@ -273,8 +275,8 @@ def refuse_seen(parts: Parts, start: Path) -> None:
     seen = _shared(judging, trained, columns) | _shared(test, stopped, columns)
     if seen:
         raise BadInput(
-            f"was trained on {len(seen)} images of the validation and test splits of this "
-            f"run, or on images of the same groups (first: {min(seen)})",
+            f"was trained on {counted(len(seen), 'image')} of the validation and test splits "
+            f"of this run, or on images of the same groups (first: {min(seen)})",
             where=str(start),
             remedy="start from a run of this split, or without --from",
         )
@@ -369,7 +371,7 @@ def plan(settings: Settings, parts: Parts, network: Classifier, machine: Machine
     table, info = parts.dataset.table, parts.dataset.info
     groups = group_ids(table)
     train, valid = (
-        f"{len(rows)} images of {groups.iloc[rows].nunique()} groups"
+        f"{counted(len(rows), 'image')} of {counted(groups.iloc[rows].nunique(), 'group')}"
         for rows in (parts.train, parts.valid)
     )
     yield f"{info.name}: {train} to train on, {valid} to validate on, {len(info.classes)} classes"
@@ -394,16 +396,18 @@ def _stage_line(settings: Settings, stage: Stage, parts: Parts, network: Classif
     batch, _ = settings.batches(stage, len(parts.train))
     rate = stage.max_lr
     rates = f"{rate[0]:g} to {rate[1]:g}" if isinstance(rate, tuple) else f"{rate}"
-    views = f" on {stage.cached_views} cached view(s)" if stage.cached_views else ""
+    views = f" on {counted(stage.cached_views, 'cached view')}" if stage.cached_views else ""
     if stage.cached_views and stage.augment != AugmentSettings():
         views += " (its augment does not apply to them)"
     size = f" at {stage.size} px" if stage.size else ""
     return (
-        f"{stage.name}, {stage.epochs} epochs of {len(parts.train) // batch} steps{size}, "
+        f"{stage.name}, {counted(stage.epochs, 'epoch')} of "
+        f"{counted(len(parts.train) // batch, 'step')}{size}, "
         f"{stage.trainable} ({moving:,} parameters){views}, {stage.schedule} with learning rate "
         f"{rates}"
     )
 
 
 def _batch_line(settings: Settings) -> str:
-    return f"{settings.batch_size} images per step in micro-batches of {settings.micro_batch}"
+    batch = counted(settings.batch_size, "image")
+    return f"{batch} per step in micro-batches of {settings.micro_batch}"

@@ -27,7 +27,7 @@ from lesionlab.data.feature_store import (
     segments_of,
 )
 from lesionlab.data.images import Preprocessing, key_parts
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.models.classifier import Classifier
 from lesionlab.progress import Progress
 from lesionlab.training.device import Machine
@@ -188,11 +188,13 @@ def _say(root: Path, folder: Path, sizes: tuple[int, int, int, int], progress: P
     need = 4 * width * absent
     dropped = make_room(root, [folder], need)
     progress.say(
-        f"frozen features: {images - absent:,} of {images:,} images cached, {absent:,} to be "
-        f"computed ({need * views / 2**20:.0f} MiB for {views} view(s))"
+        f"frozen features: {images - absent:,} of {counted(images, 'image')} cached, "
+        f"{absent:,} to be computed ({need * views / 2**20:.0f} MiB for {counted(views, 'view')})"
     )
     if dropped:
-        progress.say(f"dropped {len(dropped)} older feature store(s) to stay within the limit")
+        progress.say(
+            f"dropped {counted(len(dropped), 'older feature store')} to stay within the limit"
+        )
 
 
 def _compute(

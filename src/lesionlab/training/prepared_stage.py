@@ -1,4 +1,4 @@
-"""One stage resources ready: its inputs, optimiser and step numbers, alike in every attempt."""
+"""One stage made ready: its inputs, optimiser and step numbers, alike in every attempt."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lesionlab.config import Settings, Stage
 from lesionlab.data.augment import to_input
 from lesionlab.data.clinical_metadata import encode
 from lesionlab.data.feature_store import ROOT, can_hold, row_ids
+from lesionlab.errors import counted
 from lesionlab.models.classifier import Classifier
 from lesionlab.models.freeze import freeze, set_mode, trainable_groups
 from lesionlab.platforms import keep_memory
@@ -44,7 +45,7 @@ NORM_BATCH = 32  # images at once where statistics are measured
 
 @dataclass(frozen=True)
 class StageResources:
-    """What every stage of a run is resources of."""
+    """What every stage of a run is made from."""
 
     folder: Path  # of the run
     settings: Settings
@@ -124,7 +125,8 @@ def _reestimate_norms(
     changed = reestimate(resources.network, images(), resources.network.feature_map)
     resources.machine.ranks.share(list(resources.network.state_dict().values()))
     state.norms_reestimated = True
-    line = f"{stage.name}: {changed} batch norms re-estimated on {len(inputs.train)} images"
+    line = f"{stage.name}: {counted(changed, 'batch norm')} re-estimated on "
+    line += counted(len(inputs.train), "image")
     state.note(line)
     resources.progress.say(line)
 

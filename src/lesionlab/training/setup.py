@@ -17,7 +17,7 @@ from lesionlab.config import Settings
 from lesionlab.data.cache import Pixels, open_pixels
 from lesionlab.data.images import Preprocessing
 from lesionlab.data.manifest import Dataset, group_ids, read_dataset
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 from lesionlab.progress import Progress
 from lesionlab.run_folder import DatasetReference, RunConfig
 from lesionlab.training.distributed import ALONE, Ranks
@@ -121,7 +121,8 @@ def refuse_changed_data(run_folder: Path, config: RunConfig, dataset: Dataset) -
     first = [*gone[:1], *added[:1]]
     first += [_changed_row(old.loc[i], new.loc[i]) for i in changed[:1]]
     raise BadInput(
-        f"the data set has changed since the run began: {len(gone)} images gone, {len(added)} "
+        f"the data set has changed since the run began: {counted(len(gone), 'image')} gone, "
+        f"{len(added)} "
         f"added, {len(changed)} changed (first: {', '.join(first)})",
         where=str(dataset.folder),
         remedy="restore it, or start a new run",

@@ -174,7 +174,7 @@ def test_isic2024_from_hdf5(find: Find) -> None:
         "train-image.hdf5": stream.getvalue(),
     })  # fmt: skip
     assert found.read("ISIC_0.jpg") == picture(0)
-    assert any("1 images of train-image.hdf5" in n for n in found.notes)
+    assert any("1 image of train-image.hdf5" in n for n in found.notes)
 
 
 def test_a_damaged_hdf5_file_is_one_clear_line(find: Find) -> None:
@@ -220,7 +220,7 @@ def test_isic_archive_takes_the_coarsest_diagnosis(find: Find) -> None:
     }
     found = find("isic-archive", files)
     assert (found.classes, found.malignant) == (("Benign", "Malignant"), ("Malignant",))
-    assert any("1 images without diagnosis_1" in n for n in found.notes)
+    assert any("1 image without diagnosis_1" in n for n in found.notes)
     assert found.modality == "mixed"
     assert by_id(found, "skin_type")["ISIC_1"] == "II"
     finer = find("isic-archive", files, label_column="diagnosis_3")

@@ -167,6 +167,20 @@ def test_labels_are_whole_numbers_from_0(labels: list[list[float]], tmp_path: Pa
         read_medmnist(arrays(tmp_path, test=labels), result(tmp_path / "p.csv", np.zeros((2, 1))))
 
 
+def test_one_of_several_labels_is_0_or_1(tmp_path: Path) -> None:
+    labels = [[0, 1, 0], [1, 0, 1], [0, 1, 2]]
+    score = result(tmp_path / "p.csv", RNG.random((3, 3)))
+    words = r"set\.npz: index 2, label 2: the value is 2, and one of several labels is 0 or 1"
+    with pytest.raises(BadInput, match=words):
+        read_medmnist(arrays(tmp_path, test=labels), score)
+    lines = [f"{n}," + ",".join(map(str, row)) for n, row in enumerate(labels)]
+    (tmp_path / "t.csv").write_text("\n".join(lines[::-1]), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"t\.csv: index 2, label 2: the value is 2"):
+        read_medmnist(tmp_path / "t.csv", score)  # by its index, wherever the line stands
+    labels[2][2] = 1
+    assert read_medmnist(arrays(tmp_path, test=labels), score).task == "multi-label"
+
+
 def test_what_is_no_npz(tmp_path: Path) -> None:
     score = result(tmp_path / "p.csv", np.zeros((2, 1)))
     with pytest.raises(BadInput, match=r"gone\.npz: no such file"):

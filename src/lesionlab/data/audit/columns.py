@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pandas as pd
 
 from lesionlab.data.audit.artefacts import INDICES
-from lesionlab.data.audit.findings import Example, Finding, Grid, counted, share
+from lesionlab.data.audit.findings import Example, Finding, Grid, share
 from lesionlab.data.audit.material import Material
 from lesionlab.data.importing import count, differences
 from lesionlab.data.manifest import COLUMNS
 from lesionlab.data.sources.table import SOURCES
+from lesionlab.errors import counted
 
 # Known only after the diagnosis, or betraying how the data were collected (facts of the sets).
 POST_DIAGNOSIS = (

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.array_types import Bools
-from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, Severity, counted
+from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, Severity
 from lesionlab.data.audit.material import Material
 from lesionlab.data.images import SUFFIXES
+from lesionlab.errors import counted
 
 BLANK = 3.0  # grey levels of deviation below which a picture shows nothing
 TINY = 64  # pixels

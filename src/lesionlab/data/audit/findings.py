@@ -77,12 +77,3 @@ def share(part: float, whole: float) -> str:
     ('12.5%', '–')
     """
     return f"{100 * part / whole:.1f}%" if whole else "–"
-
-
-def counted(n: int, singular: str, plural: str = "") -> str:
-    """A number with its noun.
-
-    >>> counted(1, "image"), counted(1200, "copy", "copies")
-    ('1 image', '1,200 copies')
-    """
-    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"

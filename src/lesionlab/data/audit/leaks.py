@@ -10,13 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.array_types import Bools
-from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, counted, share
+from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, share
 from lesionlab.data.audit.material import Material, lesion_keys
 from lesionlab.data.audit.twins import split_command
 from lesionlab.data.duplicates import ORIENTATIONS
 from lesionlab.data.parts import OFFICIAL
 from lesionlab.data.sources.table import SHAPES
 from lesionlab.data.taxonomy import counterparts
+from lesionlab.errors import counted
 
 # What a leak is worth, measured: the reason for each of these checks.
 INFLATION = (

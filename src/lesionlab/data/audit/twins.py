@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, counted
+from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid
 from lesionlab.data.audit.material import Material, lesion_keys
 from lesionlab.data.duplicates import ORIENTATIONS, DuplicatePair
+from lesionlab.errors import counted
 
 CHAIN = 20  # images in one chain of duplicates, beyond which a person should look
 PAIRS = "duplicates.csv"

@@ -12,7 +12,7 @@ from lesionlab.data import tables
 from lesionlab.data.archive import Tree
 from lesionlab.data.images import SUFFIXES, open_image
 from lesionlab.data.sources.base import Rejected
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 
 PARTS = {"train": "train", "training": "train", "valid": "valid", "val": "valid",
          "validation": "valid", "test": "test", "testing": "test"}  # fmt: skip
@@ -69,8 +69,8 @@ def match_images(
     notes = []
     if extra:
         notes.append(
-            f"{len(extra)} images are not named in {table_name} and were left out, "
-            f"the first is {images[extra[0]]}"
+            f"{counted(len(extra), 'image is', 'images are')} not named in {table_name} and "
+            f"left out, the first is {images[extra[0]]}"
         )
     kept = table.assign(file=files)[files.notna()].reset_index(drop=True)
     return kept, rejected, notes
@@ -95,7 +95,7 @@ def without_repeats(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list
             remedy="keep one row for each image",
         )
     dropped = len(table) - len(unique)
-    note = f"{dropped} repeated rows of {where} dropped: this copy was oversampled"
+    note = f"{counted(dropped, 'repeated row')} of {where} dropped: this copy was oversampled"
     return unique, [note] if dropped else []
 
 

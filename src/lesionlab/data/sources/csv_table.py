@@ -14,7 +14,7 @@ from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source
 from lesionlab.data.sources.folder import malignant_classes
 from lesionlab.data.taxonomy import malignant_of
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 
 # role -> usual names, best first, compared without case and signs
 USUAL: dict[str, tuple[str, ...]] = {
@@ -133,7 +133,7 @@ def _with_images(
         ]
         rows = rows[by_stem].drop(columns="image").reset_index(drop=True)
         extra = len(by_path) - rows["file"].nunique()
-        note = f"{extra} images are not named in {where} and were left out"
+        note = f"{counted(extra, 'image is', 'images are')} not named in {where} and left out"
         rows, repeats = common.without_repeats(rows, where)
         return rows, rejected, [note] * (extra > 0) + repeats
     ids, notes = tables.clean_ids(rows["image"], where)
@@ -158,7 +158,9 @@ def _tails(names: list[str]) -> dict[str, str]:
 def _labelled(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     known = rows["label"].str.lower().map(lambda t: t not in tables.ABSENT - {"unk", "unknown"})
     lost = int((~known).sum())
-    return rows[known].reset_index(drop=True), [f"{lost} rows without a label left out"][:lost]
+    return rows[known].reset_index(drop=True), [f"{counted(lost, 'row')} without a label left out"][
+        :lost
+    ]
 
 
 def _said(roles: Mapping[str, str]) -> str:

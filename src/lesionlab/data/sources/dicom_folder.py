@@ -14,7 +14,7 @@ from lesionlab.data.images import UnreadableImage
 from lesionlab.data.regions import png
 from lesionlab.data.sources.base import Found, Rejected, Source
 from lesionlab.data.sources.folder import malignant_classes, placing, unique_ids
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 
 
 def find(tree: Tree, options: Mapping[str, Any]) -> Found:
@@ -92,9 +92,18 @@ def _warnings(table: pd.DataFrame, patients: list[str]) -> tuple[str, ...]:
     silent = int((table["burned_in"] == "").sum())
     lost = sum(not p for p in patients)
     return (
-        *[f"WARNING: {burned} images declare burned-in text, which may name people"][:burned],
-        *[f"{silent} images do not say whether they carry burned-in text: look at some"][:silent],
-        *[f"{lost} images carry no patient id: each counts as a patient of its own"][:lost],
+        *[
+            f"WARNING: {counted(burned, 'image declares', 'images declare')} burned-in text, "
+            "which may name people"
+        ][:burned],
+        *[
+            f"{counted(silent, 'image does', 'images do')} not say whether burned-in text is "
+            "there: look at some"
+        ][:silent],
+        *[
+            f"{counted(lost, 'image carries', 'images carry')} no patient id: each counts as a "
+            "patient of its own"
+        ][:lost],
     )
 
 

@@ -12,7 +12,7 @@ from lesionlab.data.archive import Tree
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Source, columns_test
 from lesionlab.data.taxonomy import malignant_of
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 
 # Known only after the diagnosis, or telling how the data were collected.
 FORBIDDEN = ("attribution", "copyright_license", "diagnosis_confirm_type", "concomitant_biopsy",
@@ -48,7 +48,7 @@ def find_archive(tree: Tree, options: Mapping[str, Any]) -> Found:
         malignant=malignant_of(classes),
         rejected=tuple(rejected),
         notes=(*notes, *left_out, f"labels are the column {column}",
-               *[f"{lost} images without {column} left out"][:lost]),
+               *[f"{counted(lost, 'image')} without {column} left out"][:lost]),
         modality=_modality(table),
     )  # fmt: skip
 
@@ -94,7 +94,8 @@ def find_milk10k(tree: Tree, options: Mapping[str, Any]) -> Found:
         classes=MILK_CLASSES,
         malignant=malignant_of(MILK_CLASSES),
         rejected=tuple(rejected),
-        notes=(*notes, *more, *left_out, *[f"{lost} images of lesions without truth"][:lost],
+        notes=(*notes, *more, *left_out,
+               *[f"{counted(lost, 'image')} of lesions without truth"][:lost],
                "skin_tone_class (0 to 5) is the set's own scale, not Fitzpatrick's"),
     )  # fmt: skip
 
@@ -120,7 +121,11 @@ def find_bcn(tree: Tree, options: Mapping[str, Any]) -> Found:
         classes=classes,
         malignant=malignant_of(classes),
         rejected=tuple(rejected),
-        notes=(*notes, *left_out, *[f"{lost} images without a diagnosis left out"][:lost]),
+        notes=(
+            *notes,
+            *left_out,
+            *[f"{counted(lost, 'image')} without a diagnosis left out"][:lost],
+        ),
     )
 
 

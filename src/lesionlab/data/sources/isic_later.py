@@ -17,7 +17,7 @@ from lesionlab.data import tables
 from lesionlab.data.archive import Tree
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source, columns_test
-from lesionlab.errors import BadInput
+from lesionlab.errors import BadInput, counted
 
 CLASSES = ("benign", "malignant")
 COLUMNS_2020 = {"age": "age_approx", "sex": "sex", "site": "anatom_site_general_challenge"}
@@ -89,7 +89,7 @@ def find_2024(tree: Tree, options: Mapping[str, Any]) -> Found:
         rejected = [Rejected(i, f"not in {stored[0]}") for i in table.loc[~known, "image_id"]]
         table = table[known].assign(file=table["image_id"] + ".jpg").reset_index(drop=True)
         extra = len(keys) - len(table)
-        left_out = [f"{extra} images of {stored[0]} are not named in {name}"] * (extra > 0)
+        left_out = [f"{counted(extra, 'image')} of {stored[0]} not named in {name}"] * (extra > 0)
     return Found(table, read, CLASSES, ("malignant",), tuple(rejected), (*notes, *left_out))
 
 

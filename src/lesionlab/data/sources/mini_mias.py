@@ -20,7 +20,7 @@ from lesionlab.data.images import Roi, open_image
 from lesionlab.data.randomness import philox
 from lesionlab.data.sources.base import Found, Rejected, Source
 from lesionlab.data.sources.common import images_by_stem
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 
 SIDE = 1024  # every film is 1024 x 1024
 LABELS = {"B": "benign", "M": "malignant", "": "normal"}
@@ -84,7 +84,8 @@ def parse(text: str) -> tuple[pd.DataFrame, list[str]]:
             rows.append((film, tissue, kind, LABELS[severity or ""], x, y, radius))
     columns = ["film", "tissue", "abnormality", "label", "x", "y", "radius"]
     table = pd.DataFrame(rows, columns=columns)
-    note = f"{len(table)} rows of Info.txt parsed, of {table['film'].nunique()} films"
+    films = counted(table["film"].nunique(), "film")
+    note = f"{counted(len(table), 'row')} of Info.txt parsed, of {films}"
     if table.empty:
         raise BadInput("no rows such as 'mdb001 G CIRC B 535 425 197'", where="Info.txt")
     return table, [note]

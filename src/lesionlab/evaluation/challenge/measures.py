@@ -1,4 +1,4 @@
-"""What the official package computes, to its last habit: ties, freebies and all.
+"""The formulas of the official scoring package, to its last habit: ties, freebies and all.
 
 The ISIC challenges 2016 to 2019 are scored by `isic-challenge-scoring` (Apache-2.0). Where a
 quantity is a plain AUC or average precision, `evaluation.metrics` computes it; what follows is

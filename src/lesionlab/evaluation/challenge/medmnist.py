@@ -54,13 +54,15 @@ def read_medmnist(truth: Path, prediction: Path) -> MedTable:
 
     The part (train, val, test) is read from the result's name, `{flag}_{part}...csv`, as the
     official evaluator does; else it is the test part. Raises `BadInput` where rows are missing,
-    repeated or not numbers, or the scores do not fit the labels.
+    repeated or not numbers, the scores do not fit the labels, or one of several labels of an
+    image is neither 0 nor 1.
     """
     part = part_of(prediction)
     labels = _npz_labels(truth, part) if truth.suffix == ".npz" else _indexed(truth)
     if not (np.isfinite(labels) & (labels >= 0) & (labels == np.floor(labels))).all():
         raise BadInput("a label is not a whole number from 0", where=str(truth))
     values = labels.astype(np.int64)
+    _refuse_classes_among_several_labels(values, str(truth))
     score = _indexed(prediction)
     if len(score) != len(values):
         raise BadInput(
@@ -125,6 +127,19 @@ def _indexed(path: Path) -> Floats:
             "the indices are not 0, 1, ..., each once", where=str(path), remedy="one row an image"
         )
     return table[:, 1:]
+
+
+def _refuse_classes_among_several_labels(labels: Ints, where: str) -> None:
+    """Several labels of an image are absent (0) or present (1): a 2 would be read as absent."""
+    if labels.shape[1] < 2 or labels.max() <= 1:
+        return
+    row, column = np.argwhere(labels > 1)[0]
+    raise BadInput(
+        f"index {row}, label {column}: the value is {labels[row, column]}, and one of several "
+        "labels is 0 or 1",
+        where=where,
+        remedy="write 1 where the image has the label, else 0; a class number stands alone",
+    )
 
 
 def _task(labels: Ints, score: Floats, where: str) -> Task:

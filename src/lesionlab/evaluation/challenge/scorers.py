@@ -1,4 +1,4 @@
-"""A challenge's score, as its judge computes it."""
+"""A challenge's score, assembled: which measure it is ranked by, of which tables."""
 
 from __future__ import annotations
 

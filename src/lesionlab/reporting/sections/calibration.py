@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lesionlab.array_types import Floats
-from lesionlab.evaluation.operating_point import score_of
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.reporting.content import (
     Block,
     Chart,
