@@ -14,6 +14,8 @@ from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation.intervals import Spread, effective_groups, spread_of_sums
 from lesionlab.evaluation.paired import placements
 
+NOTABLE = 0.1  # share of the variance from which on a class counts for its degrees of freedom
+
 
 @dataclass(frozen=True)
 class PairwiseAuc:
@@ -30,11 +32,15 @@ class PairwiseAuc:
     def spread(self) -> Spread:
         """Its variance between groups, as that of one AUC by Obuchowski (Biometrics 1997).
 
-        Each class's own part is scaled by m / (m - 1) of its m effective groups.
+        Each class's own part is scaled by m / (m - 1) of its m effective groups. The degrees of
+        freedom are the fewest of any class that bears a tenth of the variance: in a strong model
+        the few groups far out decide, and those of all classes together hide them.
         """
-        together = self.off.sum(0)
         own = float(((self.off**2).sum(1) / np.maximum(self.groups - 1, 0.5)).sum())
-        return Spread(float((together**2).sum()) + own, spread_of_sums(together).df)
+        variance = float((self.off.sum(0) ** 2).sum()) + own
+        each = [spread_of_sums(row[row != 0]) for row in self.off]  # 0: a group without the class
+        bearing = [s.df for s in each if s.variance > NOTABLE * variance]
+        return Spread(variance, min(bearing, default=1.0))
 
 
 def pairwise_auc(y_true: Ints, y_prob: Floats, codes: Ints | None = None) -> PairwiseAuc:

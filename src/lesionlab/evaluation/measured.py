@@ -152,8 +152,7 @@ class Measured:
         found = pairwise_auc(c.y_true, c.y_prob, c.codes)
         if np.isnan(found.value):
             return self._absent()
-        groups = harmonic(c.class_groups[c.present])
-        limits = logit_limits(found.value, found.spread(), groups, row.bounds)
+        limits = logit_limits(found.value, found.spread(), c.scarcest, row.bounds)
         if c.scarcest < row.needed(c):
             return too_few(found.value, len(c.y_true), c.scarcest, row.needed(c))
         method = f"{limits.method}, DeLong over pairs of classes, {c.n_groups} groups"

@@ -181,7 +181,8 @@ METRICS = _by_name(
     ),
     Metric("ece", "none", single=_highest_probability_ece, method=ECE_METHOD),
     Metric(
-        "hand_till_auc", "pairwise AUC", minimum=MEAN, minimum_hard=HARD_MEAN, fewest_classes=3
+        # Where two of several classes occur it is one AUC, whose own minimum holds.
+        "hand_till_auc", "pairwise AUC", minimum=MEAN, minimum_hard=15, fewest_classes=3,
     ),
     _top(2),
     _top(3),
