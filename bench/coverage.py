@@ -4,6 +4,9 @@
     python bench/coverage.py --cache FOLDER --only NAME # one cell
     python bench/coverage.py --cache FOLDER --write     # docs/coverage.md from the cache
 
+The page takes the designs of bench/coverage_pairs.py from the same FOLDER, and what the other
+bench/coverage_*.py print by --section from its files `section-*.md`.
+
 A study draws groups (patients, or lesions) with some images each. An image's score is its
 class's mean plus an effect of its group (share `icc` of the variance) plus noise; its probability
 is the exact posterior (of normal noise). So the true value of every metric is known. All intervals
@@ -284,7 +287,7 @@ def main() -> None:
             if p.is_file()
         ]
         pairs = [json.loads(p.read_text("utf-8")) for p in sorted(options.cache.glob("pairs *"))]
-        sections = [p.read_text("utf-8") for p in sorted(options.cache.glob("section *.md"))]
+        sections = [p.read_text("utf-8") for p in sorted(options.cache.glob("section-*.md"))]
         files.write_text(PAGE, page(found, pairs, REQUIRED, sections))
         return
     switch_minima_off()

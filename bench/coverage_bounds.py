@@ -1,7 +1,7 @@
 """Does the lower bound of sensitivity keep its promise where patients have unequal shares?
 
     python bench/coverage_bounds.py --cache FOLDER            # all designs; resumes; a few minutes
-    python bench/coverage_bounds.py --cache FOLDER --table    # the table in Markdown
+    python bench/coverage_bounds.py --cache FOLDER --section  # its section of docs/coverage.md
 
 A study draws the images of positive patients. An image's score is an effect of its patient (share
 `icc` of the variance) plus noise, and true sensitivity is a formula. The threshold is chosen by
@@ -170,6 +170,17 @@ def simulate(design: Design, studies: int) -> dict:
     return {"design": design.name, "studies": studies, "worth": float(np.mean(worth)), "rows": rows}
 
 
+SECTION = """
+## The lower bound of sensitivity, where patients have unequal numbers of images
+
+`bench/coverage_bounds.py`, {studies:,} studies a design: in what percentage of the studies the true
+sensitivity of the chosen threshold is at least 0.95, and how high it is on average. "product" is
+what `evaluate` and `export` choose now, "jackknife" what the first edition chose; the others were
+tried. "related": sensitivity falls with a patient's number of images. Why:
+docs/decisions/0300 and docs/evaluation.md.
+"""
+
+
 def table(found: Sequence[dict]) -> str:
     """Each cell: kept of those given in %, the share given where not all, mean true sensitivity."""
     names = ("product", *RULES)
@@ -190,15 +201,16 @@ def _cell(row: dict, studies: int) -> str:
 
 
 def main() -> None:
-    """Run what the cache lacks; print the table on request."""
+    """Run what the cache lacks; print the section on request."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, required=True, help="folder for finished designs")
     parser.add_argument("--studies", type=int, default=STUDIES)
-    parser.add_argument("--table", action="store_true", help="print the table")
+    parser.add_argument("--section", action="store_true", help="print the section of the page")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     paths = [options.cache / f"{d.name.replace('%', 'percent')}.json" for d in DESIGNS]
-    if options.table:
+    if options.section:
+        print(SECTION.format(studies=options.studies))
         print(table([json.loads(p.read_text(encoding="utf-8")) for p in paths if p.is_file()]))
         return
     for design, path in zip(DESIGNS, paths, strict=True):

@@ -203,7 +203,7 @@ def thresholds(cells: list[dict[str, Any]]) -> str:
     text = (
         "The share of studies in which the threshold that was chosen has a true sensitivity of at\n"
         "least 0.95: by the lower bound (the default; 95 % promised), in how many studies it was\n"
-        "not refused (59 positive groups are needed), and by the point estimate.\n"
+        "not refused (59 effective positive groups are needed), and by the point estimate.\n"
     )
     head = ["| design | lower bound | of studies | point estimate |", "|---|---:|---:|---:|"]
     return "\n".join([text, *head, *rows])

@@ -184,7 +184,7 @@ def test_clean_cases_need_no_note() -> None:
         ([0, 1, 2], [[0.4, 0.4, 0.2], [0.2, 0.5, 0.3], [0.1, 0.45, 0.45]],
          ["2 cases have a tie for the highest probability: the first class counts"]),
         ([0, 1, 2], [[0.6, 0.4, 0.0], [0.2, 0.5, 0.3], [0.1, 0.9, 0.0]],
-         ["1 cases have probability 0 for the true class: nll uses 2.2e-16"]),
+         ["1 case has probability 0 for the true class: nll uses 2.2e-16"]),
         ([0, 1, 2], np.eye(3), ["every probability is 0 or 1, as of decisions: a ranking of them "
                                 "has one threshold only"]),
     ],

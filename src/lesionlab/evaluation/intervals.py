@@ -232,7 +232,7 @@ def spread_of_sums(off: Floats) -> Spread:
 
     >>> round(spread_of_sums(np.array([1.0, -1.0] * 20)).df), round(
     ...     spread_of_sums(np.array([0.0] * 39 + [1.0])).df, 1)
-    (39, 2.0)
+    (39, 2.2)
     """
     m = len(off)
     centred = off - off.mean() if m else off
