@@ -33,7 +33,7 @@ class PairwiseAuc:
         """Its variance between groups, as that of one AUC by Obuchowski (Biometrics 1997).
 
         Each class's own part is scaled by m / (m - 1) of its m effective groups. The degrees of
-        freedom are the fewest of any class that bears a tenth of the variance: in a strong model
+        freedom are the smallest of any class that bears a tenth of the variance: in a strong model
         the few groups far out decide, and those of all classes together hide them.
         """
         own = float(((self.off**2).sum(1) / np.maximum(self.groups - 1, 0.5)).sum())

@@ -65,7 +65,7 @@ class Metric:
     minimum: int = 0  # effective groups (of the scarcer class) below which there is no interval
     minimum_hard: int | None = None  # of a mean over two classes, or of groups that hold several
     method: str = ""
-    fewest_classes: int = 2  # with fewer predicted classes it is another row's number again
+    minimum_classes: int = 2  # with fewer predicted classes it is another row's number again
     ordered: bool = False  # whether it has a meaning for ordered classes only
     # Its position on the command line and in the report's chart; None: in the full table only.
     position: int | None = None
@@ -74,7 +74,7 @@ class Metric:
 
     def applies(self, c: Cases) -> bool:
         """Whether a table of these classes has this metric."""
-        return len(c.classes) >= self.fewest_classes and (c.ordered or not self.ordered)
+        return len(c.classes) >= self.minimum_classes and (c.ordered or not self.ordered)
 
     def needed(self, c: Cases) -> int:
         """The effective groups (of the scarcer class) that an interval needs in these cases."""
@@ -120,7 +120,7 @@ def _top(k: int) -> Metric:
     return Metric(
         f"top_{k}_accuracy", "proportion",
         per_case=lambda c: metrics.top_k_credit(c.y_true, c.y_prob, k),
-        minimum=MINIMUM_GROUPS["proportion"], fewest_classes=4,
+        minimum=MINIMUM_GROUPS["proportion"], minimum_classes=4,
     )  # fmt: skip
 
 
@@ -182,13 +182,13 @@ METRICS = _by_name(
     Metric("ece", "none", single=_highest_probability_ece, method=ECE_METHOD),
     Metric(
         # Where two of several classes occur it is one AUC, whose own minimum holds.
-        "hand_till_auc", "pairwise AUC", minimum=MEAN, minimum_hard=15, fewest_classes=3,
+        "hand_till_auc", "pairwise AUC", minimum=MEAN, minimum_hard=15, minimum_classes=3,
     ),
     _top(2),
     _top(3),
     Metric(
         "quadratic_kappa", "logit t", counts=_all_classes(confusion.quadratic_kappa),
-        bounds=(-1.0, 1.0), minimum=20, fewest_classes=3, ordered=True,
+        bounds=(-1.0, 1.0), minimum=20, minimum_classes=3, ordered=True,
     ),
 )  # fmt: skip
 
