@@ -159,7 +159,7 @@ def evaluate_predictions(
         decision_curve=decision_section(cases),
         curves=curves_section(m),
         undefined_replicates=m.undefined,
-        decisions=decisions_section(unit, malignant, named, cases),
+        decisions=decisions_section(unit, malignant, named, data.classes if ordered else ()),
         notes=notes_section(len(predictions) - len(known), cases),
     )
 
