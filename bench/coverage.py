@@ -72,7 +72,10 @@ def cases(cell: Cell, study: tuple[np.ndarray, ...]) -> Cases:
     scores = {n: (y_true == k, y_prob[:, k]) for k, n in enumerate(names)}
     scores = {n: s for n, s in scores.items() if s[0].any()}
     full = frozenset({"mel"}) if cell.classes == 2 else frozenset()
-    return Cases(names, y_true, y_prob, y_pred, corrected, code, code.max() + 1, scores, full)
+    return Cases(
+        names, y_true, y_prob, y_pred, corrected, code, code.max() + 1, scores, full,
+        ordered=cell.classes > 2,  # as if they were grades, to measure that row too
+    )  # fmt: skip
 
 
 def measure(cell: Cell, m: Measured) -> dict[str, Measure]:
@@ -119,7 +122,9 @@ def truth(cell: Cell) -> dict[str, float]:
     found = {k: v[0] for k, v in Statistics(c, bands=False)(np.ones((1, c.n_groups))).items()}
     values = {k: float(v) for k, v in found.items() if np.ndim(v) == 0 and ":" not in k}
     if cell.classes > 2:
-        return values
+        values["hand_till_auc"] = metrics.hand_till_auc(c.y_true, c.y_prob)
+        top = [m for m in METRICS.values() if m.family == "proportion" and m.counts is None]
+        return values | {m.name: float(m.per_case(c).mean()) for m in top if m.per_case}
     values |= {k.removesuffix(":mel"): float(v) for k, v in found.items() if k.endswith(":mel")}
     counts = confusion.confusion_matrix(c.y_true, c.y_pred, 2)
     values |= {

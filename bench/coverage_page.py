@@ -14,6 +14,8 @@ PROPORTIONS = (
     "ppv",
     "npv",
     "accuracy",
+    "top_2_accuracy",
+    "top_3_accuracy",
     "ppv at 2 %",
     "net benefit at 0.2",
     "net benefit at 0.5",
@@ -23,14 +25,16 @@ HEADLINE = (
     "balanced_accuracy",
     "balanced_accuracy_prior_corrected",
     "f1_macro",
+    "hand_till_auc",
     "mcc",
     "kappa",
+    "quadratic_kappa",
     "nll",
     "brier",
 )
 SHOWN_METRICS = (*PROPORTIONS, *RANKING_METRICS, "f1", *HEADLINE, *CALIBRATION)
 # Proportions that do not depend on the scarcer class alone.
-ALL_GROUPS = ("specificity", "accuracy")
+ALL_GROUPS = ("specificity", "accuracy", "top_2_accuracy", "top_3_accuracy")
 
 
 def page(

@@ -168,14 +168,15 @@ def clustered_lower_bound(share: ClusteredProportion, confidence: float = LEVEL)
     return lower_bound(share.value * n, n, confidence)
 
 
-def proportion_measure(part: Bools, whole: Bools, codes: Ints) -> Measure:
+def proportion_measure(part: Bools | Floats, whole: Bools, codes: Ints) -> Measure:
     """The share of the cases `whole (N,) bool` that are also in `part`, with its interval.
 
-    Wilson's interval on the effective n; groups are `codes (N,)`. Below
-    `MINIMUM_GROUPS["proportion"]` effective groups there is too little to say.
+    A case may be in `part` by a share in [0, 1], as where a tie is split. Wilson's interval on
+    the effective n; groups are `codes (N,)`. Below `MINIMUM_GROUPS["proportion"]` effective
+    groups there is too little to say.
     """
     inside = whole.astype(np.float64)
-    return share_measure(clustered_proportion((part & whole).astype(np.float64), inside, codes))
+    return share_measure(clustered_proportion(part * inside, inside, codes))
 
 
 def share_measure(share: ClusteredProportion) -> Measure:
