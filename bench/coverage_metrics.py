@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,6 +131,14 @@ def table(found: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+SECTION = """
+## Metrics of several classes
+
+`bench/coverage_metrics.py`, {studies:,} studies a design of seven and of three classes: coverage in
+per cent (intervals above / below the truth). Why: docs/decisions/0320.
+"""
+
+
 def main() -> None:
     """Run what the cache lacks, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -138,6 +147,7 @@ def main() -> None:
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     switch_minima_off()
+    sections = []
     for designs in (DESIGNS, THREE):
         found, true = {}, {}
         for cell in designs:
@@ -147,8 +157,10 @@ def main() -> None:
                 true[key] = true.get(key) or true_values(cell)
                 files.write_json(path, simulate(cell, options.studies, true[key]))
             found[cell.name] = json.loads(path.read_text(encoding="utf-8"))
-            print(f"{cell.name}: done", flush=True)
-        print(f"\nCoverage in per cent (intervals above / below the truth)\n\n{table(found)}\n")
+            print(f"{cell.name}: done", file=sys.stderr, flush=True)
+        sections.append(table(found))
+    print(SECTION.format(studies=options.studies))
+    print("\n\n".join(sections))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,16 @@ def _cell(row: list[int], studies: int, lower_only: bool) -> str:
     return f"{covered:.1f}" + ("" if given > 0.95 * studies else f" ({100 * given / studies:.0f})")
 
 
+SECTION = """
+## Net benefit by threshold
+
+`bench/coverage_net_benefit.py`, {studies:,} studies a design: coverage in per cent, of the first
+edition and now, of net benefit, of its difference from treating everyone, and of the gain over the
+better of treating everyone and nobody. In brackets: per cent of the studies with an interval, where
+fewer than 95. Why: docs/decisions/0321.
+"""
+
+
 def main() -> None:
     """Run what the cache lacks, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -126,11 +137,11 @@ def main() -> None:
         if not path.is_file():
             files.write_json(path, simulate(cell, options.studies))
         found[cell.name] = json.loads(path.read_text(encoding="utf-8"))
-        print(f"{cell.name}: done", flush=True)
-    print("In brackets: per cent of the studies with an interval, where fewer than 95.")
+        print(f"{cell.name}: done", file=sys.stderr, flush=True)
+    print(SECTION.format(studies=options.studies))
     for kind in KINDS:
         print(f"\n{table(found, kind)}")
-    print(f"\n{table(found, 'gain', lower_only=True)}")
+    print(f"\nThe lower limit of the gain alone:\n\n{table(found, 'gain', lower_only=True)}")
 
 
 if __name__ == "__main__":
