@@ -34,7 +34,8 @@ from lesionlab.evaluation.bootstrap import draw_counts
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.decision_curve import decision_curve, net_benefit
 from lesionlab.evaluation.headline import headline
-from lesionlab.evaluation.intervals import MINIMUM_GROUPS, Measure, Spread, wilson
+from lesionlab.evaluation.intervals import MINIMUM_GROUPS, Measure
+from lesionlab.evaluation.limits import Spread, wilson
 from lesionlab.evaluation.measured import Measured, measure_cases
 from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS
 from lesionlab.evaluation.operating_point import choose_operating_point

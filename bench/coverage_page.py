@@ -81,7 +81,7 @@ brackets are below the stated minimum of groups: there the
 product gives no interval and says "too few to say". Groups of unequal size count by their
 effective number, (sum of sizes)^2 / sum of squares.
 
-How the intervals are made: `lesionlab/evaluation/intervals.py`; which metric gets which:
+How the intervals are made: `lesionlab/evaluation/limits.py`; which metric gets which:
 `metric_table.py`. In short: proportions by Wilson's interval on the effective n of the groups
 with a t quantile; ranking metrics, F1, MCC and kappa by a t interval on the logit scale with the
 variance of the clustered bootstrap (of DeLong where every group is one image); means over classes

@@ -19,14 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.evaluation.intervals import (
-    MINIMUM_GROUPS,
-    Limits,
-    clustered_proportion,
-    difference_limits,
-    effective_groups,
-    wilson,
-)
+from lesionlab.evaluation.intervals import MINIMUM_GROUPS, clustered_proportion, effective_groups
+from lesionlab.evaluation.limits import Limits, difference_limits, wilson
 
 Flags = npt.NDArray[np.bool_]
 THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)

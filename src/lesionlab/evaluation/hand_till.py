@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.evaluation.intervals import Spread, effective_groups, spread_of_sums
+from lesionlab.evaluation.intervals import effective_groups
+from lesionlab.evaluation.limits import Spread, spread_of_sums
 from lesionlab.evaluation.paired import placements
 
 NOTABLE = 0.1  # share of the variance from which on a class counts for its degrees of freedom

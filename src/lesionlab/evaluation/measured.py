@@ -13,23 +13,25 @@ from lesionlab.evaluation.bootstrap import bootstrap
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.hand_till import pairwise_auc
 from lesionlab.evaluation.intervals import (
-    LEVEL,
     MINIMUM_GROUPS,
     MOST_UNDEFINED,
     ClusteredProportion,
-    Limits,
     Measure,
-    Spread,
     clustered_proportion,
+    measure,
+    proportion_measure,
+    too_few,
+)
+from lesionlab.evaluation.limits import (
+    LEVEL,
+    Limits,
+    Spread,
     correlations,
     harmonic,
     log_limits,
     logit_limits,
     mean_limits,
-    measure,
-    proportion_measure,
     spread_of_replicates,
-    too_few,
     wilson,
 )
 from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS, Metric, RankingMetric
