@@ -24,14 +24,16 @@ from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
     MOST_UNDEFINED,
     Measure,
-    correlations,
-    difference_limits,
     effective_groups,
-    logit_limits,
     measure,
-    spread_of_replicates,
     too_few,
     weighted_mean_measure,
+)
+from lesionlab.evaluation.limits import (
+    correlations,
+    difference_limits,
+    logit_limits,
+    spread_of_replicates,
 )
 from lesionlab.evaluation.metric_table import RANKING_METRICS
 from lesionlab.evaluation.metrics import decide
