@@ -30,6 +30,7 @@ from lesionlab.data.manifest import (
     write_dataset,
 )
 from lesionlab.data.masks import with_masks
+from lesionlab.data.patients import offered, with_patients
 from lesionlab.data.phash import perceptual_hash
 from lesionlab.data.relabel import regrouped
 from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
@@ -63,13 +64,15 @@ def import_source(
     options: Mapping[str, Any] | None = None,
     label_map: Sequence[str] = (),
     masks: Path | None = None,
+    patient_from: str = "",
     max_rejected: float = 0.05,
     progress: Progress = SILENT,
 ) -> Dataset:
     """Make the dataset folder `to` from `src` (a folder or archive; None for synthetic sets).
 
     `source=None` recognises the data set. `label_map` regroups classes (`old,old=new`); `masks`
-    is a folder or archive of lesion masks that carry the images' ids in their names. Every
+    is a folder or archive of lesion masks that carry the images' ids in their names;
+    `patient_from` is "folder" or an expression (`data.patients.with_patients`). Every
     image is decoded completely; what cannot be is listed in `info.counts["rejected"]` with its
     reason. Raises `BadInput` where nothing usable is found, where more than the share
     `max_rejected` of the images is refused, or where `to` exists. Nothing half-written stays.
@@ -94,6 +97,7 @@ def import_source(
         found = source.find(tree, checked_options(source, options or {}))
         found = regrouped(found, label_map)
         refuse_one_class(found, source, tree, src)
+        found = with_patients(found, patient_from)
         if masks is not None:
             found = with_masks(found, stack.enter_context(open_tree(masks)))
         if why:
@@ -300,6 +304,7 @@ def _info(
             *spelt_apart(table),
             *unread_ages(table),
             *patients_known(table),
+            *offered(found),
         ),
         lesionlab_version=__version__,
     )

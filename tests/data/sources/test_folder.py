@@ -133,3 +133,12 @@ def test_a_table_beside_loose_images_is_named(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("image,label\n1,x\n")
     with pytest.raises(BadInput, match=r"import csv \.\.\. --table 'labels\.csv'"):
         found(tmp_path, ["1.jpg", "2.jpg"])
+
+
+def test_folders_of_patients_above_the_classes_are_no_classes(tmp_path: Path) -> None:
+    names = [f"P{p:02}/{c}/{p}{c}{n}.jpg" for p in range(8) for c in ("ben", "mal") for n in "12"]
+    said = r"8 class folders look like patients.*--classes ben,mal --patient-from folder"
+    with pytest.raises(BadInput, match=said):
+        found(tmp_path, names)
+    seen = found(tmp_path, names, classes="ben,mal")
+    assert seen.rows["label"].value_counts().to_dict() == {"ben": 16, "mal": 16}

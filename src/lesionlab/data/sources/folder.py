@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from lesionlab.data.archive import Tree
 from lesionlab.data.images import SUFFIXES
+from lesionlab.data.patients import levels_of, look_like_patients
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source
 from lesionlab.data.sources.common import listed, stem_of
@@ -36,6 +37,8 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
     if (table["official_split"] == "").all():
         table = table.drop(columns="official_split")
     classes = tuple(sorted(set(table["label"])))
+    if not wanted:
+        _refuse_patients(table, classes, tree.origin)
     return Found(
         rows=table,
         read=tree.read,
@@ -44,6 +47,21 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
         rejected=tuple(rejected),
         notes=tuple(joined),
     )
+
+
+def _refuse_patients(table: pd.DataFrame, classes: tuple[str, ...], where: str) -> None:
+    """Folders of patients above those of the classes are not classes."""
+    if not look_like_patients(list(table["label"])):
+        return
+    for level in levels_of(list(table["file"])):
+        names = sorted(set(level) - {""})
+        words = not any(common.part_word(n) or n in classes for n in names)
+        if words and 2 <= len(names) <= len(classes) // 2:
+            raise BadInput(
+                f"the {len(classes)} class folders look like patients ('{classes[0]}', ...)",
+                where=where,
+                remedy=f"name the classes: --classes {','.join(names)} --patient-from folder",
+            )
 
 
 def _way_on(tree: Tree) -> str:
@@ -64,7 +82,7 @@ def _one_spelling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 def _rows(tree: Tree, wanted: tuple[str, ...]) -> tuple[pd.DataFrame, list[Rejected]]:
     images = {name: name.split("/")[:-1] for name in tree.ending(*SUFFIXES)}
-    place = placing(list(images.values()))
+    place = placing(list(images.values()), wanted)
     keys = {common.spelling_key(w) for w in wanted}
     rows, rejected = [], []
     for name, folders in images.items():
@@ -85,19 +103,21 @@ def _rows(tree: Tree, wanted: tuple[str, ...]) -> tuple[pd.DataFrame, list[Rejec
     return pd.DataFrame(rows, columns=["file", "label", "official_split"]), rejected
 
 
-def placing(folders: list[list[str]]) -> Callable[[list[str]], tuple[str, str]]:
+def placing(
+    folders: list[list[str]], wanted: Sequence[str] = ()
+) -> Callable[[list[str]], tuple[str, str]]:
     """A function from an image's folders to its (part, label), "" where it has none.
 
     `folders` are those of all images. Where most lie below a train, valid or test folder, that
     one names the part and is never a class. The class is the first of the other folders that the
-    images do not share.
+    images do not share, or where that holds none of the classes `wanted`, the first that does.
     """
     levels = _levels_of_parts(folders)
     parted = [path for path in folders if _part_level(path, levels) is not None]
     if 2 * len(parted) < len(folders) or not parted:
         parted, levels = [], {}
     of_interest = [_without(path, _part_level(path, levels)) for path in parted or folders]
-    by_class = _by_class(of_interest, below=min(levels, default=0))
+    by_class = _by_class(of_interest, min(levels, default=0), wanted)
 
     def place(path: list[str]) -> tuple[str, str]:
         level = _part_level(path, levels)
@@ -129,7 +149,9 @@ def _without(path: list[str], level: int | None) -> list[str]:
     return path if level is None else [*path[:level], *path[level + 1 :]]
 
 
-def _by_class(folders: list[list[str]], below: int) -> Callable[[list[str]], str]:
+def _by_class(
+    folders: list[list[str]], below: int, wanted: Sequence[str]
+) -> Callable[[list[str]], str]:
     """A function from folders to the class: the first folder that not all images share.
 
     One folder is a single class where it lies at level `below` or deeper (so not above the
@@ -142,11 +164,23 @@ def _by_class(folders: list[list[str]], below: int) -> Callable[[list[str]], str
     if alone and not common.is_container(inside[0][root - 1]):
         root -= 1
     above = inside[0][:root] if inside else []
+    if wanted and (level := _level_of(wanted, inside, root)) != root:
+        return lambda path: path[level] if len(path) > level else ""
 
     def label(path: list[str]) -> str:
         return path[root] if len(path) > root and path[:root] == above else ""
 
     return label
+
+
+def _level_of(wanted: Sequence[str], folders: list[list[str]], root: int) -> int:
+    """The level at which folders of the classes lie: `root` if any is there, else the first."""
+    keys = {common.spelling_key(w) for w in wanted}
+    levels = range(max(map(len, folders), default=0))
+    for level in (root, *levels):
+        if keys & {common.spelling_key(path[level]) for path in folders if len(path) > level}:
+            return level
+    return root
 
 
 def _refuse_without_images(
