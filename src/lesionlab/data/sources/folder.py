@@ -176,8 +176,9 @@ def _by_class(
 def _level_of(wanted: Sequence[str], folders: list[list[str]], root: int) -> int:
     """The level at which folders of the classes lie: `root` if any is there, else the first."""
     keys = {common.spelling_key(w) for w in wanted}
-    levels = range(max(map(len, folders), default=0))
-    for level in (root, *levels):
+    deepest = max(map(len, folders), default=0)
+    order: list[int] = [root, *range(deepest)]
+    for level in order:
         if keys & {common.spelling_key(path[level]) for path in folders if len(path) > level}:
             return level
     return root
