@@ -30,7 +30,7 @@ from lesionlab.data.manifest import (
     write_dataset,
 )
 from lesionlab.data.masks import with_masks
-from lesionlab.data.patients import offered, with_patients
+from lesionlab.data.patients import offered, with_patients, with_twins
 from lesionlab.data.phash import perceptual_hash
 from lesionlab.data.relabel import regrouped
 from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
@@ -97,7 +97,7 @@ def import_source(
         found = source.find(tree, checked_options(source, options or {}))
         found = regrouped(found, label_map)
         refuse_one_class(found, source, tree, src)
-        found = with_patients(found, patient_from)
+        found = with_twins(with_patients(found, patient_from))
         if masks is not None:
             found = with_masks(found, stack.enter_context(open_tree(masks)))
         if why:

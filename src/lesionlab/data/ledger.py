@@ -32,9 +32,9 @@ TEST_METRICS = "metrics-test.json"
 def append(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Add an entry and return it as written.
 
-    `entry` holds `event` ("opened" for an evaluation on test, "split" for a new deal, "subset" of a
-    parent; default "opened") and, for an opening, `run`, `split` and `result` (a digest); `who` and `when` are
-    filled in. Raises `BadInput` where the chain is broken already.
+    `entry` holds `event` ("opened" for an evaluation on test, "split" for a new deal, "subset" of
+    a parent; default "opened") and, for an opening, `run`, `split` and `result` (a digest);
+    `who` and `when` are filled in. Raises `BadInput` where the chain is broken already.
     """
     event = entry.get("event", "opened")
     if event not in EVENTS:
