@@ -109,7 +109,7 @@ def test_masks_join_by_name(three: Path, tmp_path: Path) -> None:
     assert any("4 images have no mask" in n for n in told["notes"])
     with pytest.raises(BadInput, match="no mask is named"):
         import_dataset("folder", three, tmp_path / "p", masks=three / "nevus" / "nevus0.png",
-                       classes="melanoma")  # fmt: skip
+                       classes="melanoma,seborrheic_keratosis")  # fmt: skip
 
 
 def test_auto_says_why_and_how_to_overrule(three: Path, tmp_path: Path) -> None:
