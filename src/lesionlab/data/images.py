@@ -109,7 +109,17 @@ class UnreadableImage(BadInput):
     def __init__(self, what: str, *, where: str = "", remedy: str = "", status: int = 422) -> None:
         super().__init__(what, where=where, remedy=remedy)
         self.reason = what
+        self.remedy = remedy
         self.status = status
+
+    @property
+    def advice(self) -> str:
+        """The reason, with the remedy if there is one."""
+        return "; ".join(filter(None, (self.reason, self.remedy)))
+
+    def located(self, where: str) -> UnreadableImage:
+        """The same refusal of a named file."""
+        return UnreadableImage(self.reason, where=where, remedy=self.remedy, status=self.status)
 
 
 def open_image(source: Path | bytes, name: str = "", sha256: str = "") -> Image.Image:

@@ -198,7 +198,7 @@ def _copier(read: Callable[[str], bytes], folder: Path) -> Callable[[tuple[str, 
             data = read(name)
             image = open_image(data, name)
         except UnreadableImage as error:
-            return Checked(reason=error.reason)
+            return Checked(reason=error.advice)
         except BadInput as error:
             return Checked(reason=str(error))
         (folder / path).write_bytes(data)

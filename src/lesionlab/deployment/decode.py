@@ -9,7 +9,6 @@ and within `DRAFT_BOUND` grey levels of the full decode. `draft=False` turns it 
 from __future__ import annotations
 
 import io
-import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,6 @@ DRAFT_PIXELS = 4_000_000
 DRAFT_BOUND = 3  # grey levels, of either filter: measured in tests/deployment/test_decode.py
 MAX_BYTES = 512 * 2**20  # of a file; the server's own limit is far below
 MAX_SCANS = 30  # progressive JPEGs have about ten; each costs a pass over all pixels
-DEFLATED = b"1.2.840.10008.1.2.1.99"  # DICOM packed as a whole: no limit to what comes out
 HEADROOM = 3  # the scaled decode is at least this many times the resized side
 _ORIENTATION = 0x0112
 
@@ -75,9 +73,6 @@ def _refuse_scans(data: bytes, name: str) -> None:
 
 
 def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
-    if DEFLATED in data[:4096]:
-        raise UnreadableImage("deflated DICOM is not accepted", where=name)
-    _silence_pydicom()
     try:
         dicom = read_dicom(data, name)
     except UnreadableImage:
@@ -86,12 +81,6 @@ def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
         raise UnreadableImage(str(error), where=name, status=415) from None
     burned = dicom.tags.get("BurnedInAnnotation", "").upper() == "YES"
     return View(prepare(dicom.image, how, roi), "text is burned into the image" if burned else "")
-
-
-def _silence_pydicom() -> None:
-    """Its warnings quote values of tags, which may name a patient: none reaches a log."""
-    logging.getLogger("pydicom").disabled = True  # a level would be undone by its import
-    warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 
 def refuse_pixels(data: bytes, most: int, name: str = "") -> None:

@@ -13,7 +13,6 @@ from lesionlab.data import tables
 from lesionlab.data.archive import Tree
 from lesionlab.data.dicom import is_dicom, read_dicom
 from lesionlab.data.images import SUFFIXES, open_image
-from lesionlab.data.regions import png
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source, columns_test
 from lesionlab.errors import BadInput
@@ -50,7 +49,7 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
     extra = [c for c in rows[0] if c not in table.columns]
     return Found(
         rows=pd.DataFrame(rows)[[*keep, *extra]],
-        read=_reader(tree),
+        read=common.picture_reader(tree),
         classes=("benign", "malignant"),
         malignant=("malignant",),
         rejected=tuple(rejected),
@@ -129,14 +128,6 @@ def _open(tree: Tree, name: str) -> Image.Image:
 def _size(tree: Tree, name: str) -> int:
     image = _open(tree, name)
     return image.width * image.height
-
-
-def _reader(tree: Tree) -> Callable[[str], bytes]:
-    def read(name: str) -> bytes:
-        data = tree.read(name)
-        return png(read_dicom(data, name).image) if is_dicom(data) else data
-
-    return read
 
 
 SOURCE = Source(

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from lesionlab.data import tables
 from lesionlab.data.archive import Tree
+from lesionlab.data.dicom import is_dicom, read_dicom
 from lesionlab.data.images import SUFFIXES, open_image
+from lesionlab.data.regions import png
 from lesionlab.data.sources.base import Rejected
 from lesionlab.errors import BadInput, counted, nearest
 
 PARTS = {"train": "train", "training": "train", "valid": "valid", "val": "valid",
          "validation": "valid", "test": "test", "testing": "test"}  # fmt: skip
 SKIN_TYPES = {"1": "I", "2": "II", "3": "III", "4": "IV", "5": "V", "6": "VI"}
+
+
+def picture_reader(tree: Tree) -> Callable[[str], bytes]:
+    """A `Found.read` that makes a PNG of DICOM files and leaves other images as they are."""
+
+    def read(name: str) -> bytes:
+        data = tree.read(name)
+        return png(read_dicom(data, name).image) if is_dicom(data) else data
+
+    return read
 
 
 def stem_of(name: str) -> str:
