@@ -7,6 +7,7 @@ import io
 import itertools
 import time
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,10 +135,19 @@ def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
     assert caught.value.status == 413
 
 
-def test_deflated_dicom_is_refused_before_it_is_inflated() -> None:
-    data = bytes(128) + b"DICM" + b"\x02\x00\x10\x00UI\x16\x001.2.840.10008.1.2.1.99\x00"
-    with pytest.raises(UnreadableImage, match="deflated DICOM"):
-        read_view(data, HOW)
+def test_a_deflated_dicom_is_inflated_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 kB become 20 MB here; no more than the limit is ever held."""
+    pytest.importorskip("pydicom")
+    from lesionlab.data import dicom
+
+    meta = b"\x02\x00\x10\x00UI\x16\x001.2.840.10008.1.2.1.99"
+    length = b"\x02\x00\x00\x00UL\x04\x00" + len(meta).to_bytes(4, "little")
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = bytes(128) + b"DICM" + length + meta + packer.compress(bytes(20_000_000))
+    monkeypatch.setattr(dicom, "MAX_INFLATED", 1_000_000)
+    with pytest.raises(UnreadableImage, match="deflated DICOM of more than") as caught:
+        read_view(data + packer.flush(), HOW)
+    assert caught.value.status == 413
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM"])

@@ -88,6 +88,8 @@ def _by(plugin: str, stored: Any, layout: Layout) -> Decoded:
     kind = layout.kind
     if syntax.is_encapsulated and plugin != "pydicom":
         kind = _checked_header(_frame(stored), layout)
+        if layout.samples == 3:
+            stored.PlanarConfiguration = 0  # of codestreams: decoders return colours by pixel
     stored.PhotometricInterpretation = kind
     stored.NumberOfFrames = 1
     corrected = plugin in ("pyjpegls", "pylibjpeg")  # by their own codestreams
