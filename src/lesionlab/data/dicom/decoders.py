@@ -17,12 +17,13 @@ import numpy as np
 from PIL import Image
 
 from lesionlab import extras
+from lesionlab.data.dicom.jpeg_lossless import decode_jpeg_lossless
 from lesionlab.data.dicom.layout import Layout, Pixels
 from lesionlab.data.images import UnreadableImage
 
 MAX_SCANS = 30  # of a progressive JPEG; each costs a pass over all pixels
 BY_PYDICOM = ""
-PILLOW = "pillow"
+PILLOW, GDCM = "pillow", "gdcm"
 _START = "1.2.840.10008.1.2"
 # transfer syntax -> the plugin of pydicom that decodes it, and the modules that it imports
 DECODERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -32,8 +33,8 @@ DECODERS: dict[str, tuple[str, tuple[str, ...]]] = {
     f"{_START}.5": ("pydicom", ()),  # RLE
     f"{_START}.4.50": (PILLOW, ()),  # JPEG baseline
     f"{_START}.4.51": (PILLOW, ()),  # JPEG extended, where it has 8 bits
-    f"{_START}.4.57": ("gdcm", ("gdcm",)),  # JPEG lossless
-    f"{_START}.4.70": ("gdcm", ("gdcm",)),  # JPEG lossless, first-order prediction
+    f"{_START}.4.57": (GDCM, ("gdcm",)),  # JPEG lossless
+    f"{_START}.4.70": (GDCM, ("gdcm",)),  # JPEG lossless, first-order prediction
     f"{_START}.4.80": ("pyjpegls", ("jpeg_ls",)),  # JPEG-LS lossless
     f"{_START}.4.81": ("pyjpegls", ("jpeg_ls",)),  # JPEG-LS near-lossless
     f"{_START}.4.90": ("pylibjpeg", ("pylibjpeg", "openjpeg")),  # JPEG 2000 lossless
@@ -71,7 +72,9 @@ def decode(stored: Any, syntax: str, layout: Layout) -> Decoded:
             status=415,
         )
     try:
-        return _by_pillow(stored, layout) if plugin == PILLOW else _by(plugin, stored, layout)
+        if plugin == PILLOW:
+            return _by_pillow(stored, layout)
+        return _by_gdcm(stored, layout) if plugin == GDCM else _by(plugin, stored, layout)
     except UnreadableImage:
         raise
     except Exception as error:  # noqa: BLE001 (decoders raise whatever a hostile file provokes)
@@ -96,8 +99,6 @@ def _by(plugin: str, stored: Any, layout: Layout) -> Decoded:
     options = {} if corrected else {"correct_unused_bits": False}
     options["allow_excess_frames"] = False
     decoder = get_decoder(syntax)
-    if plugin == "gdcm":
-        _silence_gdcm()
     cells, meta = decoder.as_array(
         stored,
         index=0,
@@ -109,13 +110,28 @@ def _by(plugin: str, stored: Any, layout: Layout) -> Decoded:
     return Decoded(cells, str(meta["photometric_interpretation"]), not corrected)
 
 
-def _silence_gdcm() -> None:
-    """It writes warnings to the terminal, which may quote values of elements."""
-    import gdcm
-
-    gdcm.Trace.WarningOff()
-    gdcm.Trace.ErrorOff()
-    gdcm.Trace.DebugOff()
+def _by_gdcm(stored: Any, layout: Layout) -> Decoded:
+    frame = _frame(stored)
+    header = jpeg_header(frame)
+    _same_size(header.columns, header.rows, layout)
+    if header.components != layout.samples or not 2 <= header.precision <= layout.allocated:
+        raise UnreadableImage(
+            f"a JPEG of {header.components} components of {header.precision} bits; the header says "
+            f"{layout.samples} of {layout.allocated} in (0028,0002) and (0028,0100)"
+        )
+    raw = decode_jpeg_lossless(
+        frame,
+        str(stored.file_meta.TransferSyntaxUID),
+        columns=layout.columns,
+        rows=layout.rows,
+        samples=layout.samples,
+        allocated=layout.allocated,
+        bits=layout.bits,
+        signed=layout.signed,
+    )
+    shape = (layout.rows, layout.columns, 3)[: 2 + (layout.samples == 3)]
+    cells = np.frombuffer(raw, f"<{'ui'[layout.signed]}{layout.allocated // 8}").reshape(shape)
+    return Decoded(cells, "RGB" if header.is_rgb else layout.kind, has_unused_bits=True)
 
 
 def _frame(stored: Any) -> bytes:
@@ -174,7 +190,8 @@ class JpegHeader:
     rows: int
     columns: int
     components: int
-    says_colour_space: bool  # by JFIF or Adobe marker, or by components that are named R, G, B
+    says_colour_space: bool  # by JFIF or Adobe marker, or by the names of its components
+    is_rgb: bool  # the components are named R, G, B
 
 
 def jpeg_header(frame: bytes) -> JpegHeader:
@@ -194,8 +211,8 @@ def jpeg_header(frame: bytes) -> JpegHeader:
         )
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             precision, rows, columns, components = struct.unpack(">BHHB", body[:6])
-            told |= body[6::3][:3] == b"RGB"
-            return JpegHeader(precision, rows, columns, components, told)
+            rgb = body[6::3][:3] in (b"RGB", b"rgb")
+            return JpegHeader(precision, rows, columns, components, told or rgb, rgb)
         place += 2 + length
     raise ValueError("no frame header")
 
