@@ -59,7 +59,8 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
 # Named here and not taken from the table of sources, which is slow to load (a test compares).
 SOURCE_NAMES = (
     "ham10000", "isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024", "milk10k",
-    "bcn20000", "isic-archive", "ph2", "pad-ufes-20", "mini-mias", "cbis-ddsm", "medmnist",
+    "bcn20000", "isic-archive", "ph2", "pad-ufes-20", "mini-mias", "cbis-ddsm",
+    "inbreast", "vindr-mammo", "rsna-mammo", "medmnist",
     "dicom", "csv", "folder", "synthetic",
 )  # fmt: skip
 HELP = f"""Import SRC, a folder or an archive, as a dataset folder.

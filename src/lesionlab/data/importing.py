@@ -29,6 +29,7 @@ from lesionlab.data.manifest import (
     write_dataset,
 )
 from lesionlab.data.masks import with_masks
+from lesionlab.data.patients import known_patients
 from lesionlab.data.phash import perceptual_hash
 from lesionlab.data.relabel import regrouped
 from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
@@ -91,12 +92,20 @@ def import_source(
         if why:
             progress.say(f"recognised as {source.name}: {why}")
         found = source.find(tree, checked_options(source, options or {}))
-        found = regrouped(found, label_map)
+        found = _with_known_patients(regrouped(found, label_map))
         if masks is not None:
             found = with_masks(found, stack.enter_context(open_tree(masks)))
         if why:
             found = replace(found, notes=(f"recognised as {source.name}: {why}", *found.notes))
         return _write(source, found, tree.origin, to, max_rejected, progress)
+
+
+def _with_known_patients(found: Found) -> Found:
+    if "patient_id" not in found.rows:
+        return found
+    patients, warnings = known_patients(found.rows["patient_id"])
+    rows = found.rows.assign(patient_id=patients)
+    return replace(found, rows=rows, notes=(*found.notes, *warnings))
 
 
 def _write(

@@ -9,6 +9,7 @@ from lesionlab.data.sources import (
     dicom_folder,
     folder,
     ham10000,
+    inbreast,
     isic_archive,
     isic_challenges,
     isic_later,
@@ -16,7 +17,9 @@ from lesionlab.data.sources import (
     mini_mias,
     pad_ufes,
     ph2,
+    rsna_mammo,
     synthetic,
+    vindr_mammo,
 )
 from lesionlab.data.sources.base import Source
 from lesionlab.errors import BadInput, nearest
@@ -37,6 +40,9 @@ ALL = (
     pad_ufes.SOURCE,
     mini_mias.SOURCE,
     cbis_ddsm.SOURCE,
+    inbreast.SOURCE,
+    vindr_mammo.SOURCE,
+    rsna_mammo.SOURCE,
     medmnist.SOURCE,
     dicom_folder.SOURCE,
     csv_table.SOURCE,
