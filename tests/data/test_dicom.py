@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from helpers.dicom_files import (  # noqa: E402
     IMPLICIT,
     JPEG,
     JPEG_2000_LOSSLESS,
+    JPEG_LOSSLESS,
     JPEG_LS,
     dicom_file,
     encapsulated,
     jpeg_frame,
+    jpeg_lossless_frame,
 )
 from lesionlab.data import dicom as dicom_module  # noqa: E402
 from lesionlab.data.dicom import (  # noqa: E402
@@ -147,6 +150,20 @@ def test_a_missing_decoder_is_named_with_its_command(monkeypatch: pytest.MonkeyP
         read_dicom(data, "x")
 
 
+def test_a_damaged_jpeg_lossless_ends_its_own_process_only(tmp_path: Path) -> None:
+    """Bytes cut out of its Huffman table end GDCM by an exception that nobody catches."""
+    frame = jpeg_lossless_frame(RAMP, JPEG_LOSSLESS, tmp_path)
+    whole = encapsulated(RAMP, frame, JPEG_LOSSLESS)
+    assert (grey(whole) == grey(dicom())).all()
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        damaged = bytearray(frame)
+        table = frame.index(b"\xff\xc4") + 4
+        damaged[table : table + 20] = rng.integers(0, 256, 20, np.uint8).tobytes()
+        with contextlib.suppress(UnreadableImage):
+            read_dicom(encapsulated(RAMP, bytes(damaged), JPEG_LOSSLESS), "x")
+
+
 @pytest.mark.parametrize("colour_space", [{}, {"keep_rgb": True}])
 @pytest.mark.parametrize("kind", ["RGB", "YBR_FULL", "YBR_FULL_422"])
 def test_the_markers_of_a_jpeg_say_its_colour_space(kind: str, colour_space: Any) -> None:
@@ -227,6 +244,15 @@ def test_padding_is_black_in_monochrome1_too() -> None:
     seen = grey(dicom(cells, PixelPaddingValue=0, PhotometricInterpretation="MONOCHROME1"))
     assert (seen[:, :5] == 0).all()
     assert seen[:, 5:].max() == 255
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.int32])
+@pytest.mark.parametrize("scale", [1, 1_000_000])
+def test_greys_of_32_bits(dtype: Any, scale: int) -> None:
+    least = 2**31 + 7 if dtype is np.uint32 else -(2**31)
+    values = (np.arange(16 * 20).reshape(16, 20) * scale + least).astype(dtype)
+    seen = grey(dicom(values))
+    assert np.abs(seen - np.arange(16 * 20).reshape(16, 20) / 319 * 255).max() <= 0.5 + 1e-6
 
 
 def test_a_constant_picture_has_its_place_in_the_range() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import expit
 
 from lesionlab.array_types import Bools, Floats, UInt8
@@ -13,23 +14,41 @@ from lesionlab.data.dicom.layout import Layout, Pixels
 from lesionlab.data.dicom.luts import Lut, lut_of
 from lesionlab.data.images import UnreadableImage
 
+MOST_DISTINCT = 2**17  # above it values are sorted, which takes longer
+
 
 def eight_bit_grey(
     stored: Any, cells: Pixels, values: Pixels, layout: Layout, little: bool
 ) -> UInt8:
     """(H, W) as a screen would show it; padding is black.
 
-    `cells` are the pixel cells as they are stored, `values` the bits of them that count.
+    `cells` are the pixel cells as they are stored, `values` the bits of them that count. What
+    follows is computed once for each distinct value, which spares time and memory.
     """
     padding = _padding(stored, cells, values)
-    if padding.all():
+    distinct, place = _distinct(values)
+    seen = np.zeros(len(distinct), bool)
+    seen[place[~padding]] = True
+    if not seen.any():
         raise refused("PixelPaddingValue", number(stored, "PixelPaddingValue"), "all pixels are")
-    shown = _modality(stored, values, layout, little)
-    grey = _brightness(stored, shown, padding, layout, little) * 255
+    shown = _modality(stored, distinct, layout, little)
+    grey = _brightness(stored, shown, seen, layout, little) * 255
     if layout.kind == "MONOCHROME1" or text(stored, "PresentationLUTShape") == "INVERSE":
         grey = 255 - grey
-    grey[padding] = 0
-    return np.asarray(grey.round(), np.uint8)
+    picture = np.asarray(grey.round(), np.uint8)[place]
+    picture[padding] = 0
+    return picture
+
+
+def _distinct(values: Pixels) -> tuple[Pixels, npt.NDArray[np.int32]]:
+    """The distinct values in ascending order, and (H, W) the place of each pixel's among them."""
+    least, most = int(values.min()), int(values.max())
+    if most - least > MOST_DISTINCT:
+        distinct, place = np.unique(values, return_inverse=True)
+        return distinct, place.reshape(values.shape).astype(np.int32)
+    offset = (values.astype(np.int64 if values.itemsize > 2 else np.int32) - least).astype(np.int32)
+    known = np.bincount(offset.ravel(), minlength=most - least + 1) > 0
+    return (np.flatnonzero(known) + least), (np.cumsum(known, dtype=np.int32) - 1)[offset]
 
 
 def _padding(stored: Any, cells: Pixels, values: Pixels) -> Bools:
@@ -43,10 +62,9 @@ def _padding(stored: Any, cells: Pixels, values: Pixels) -> Bools:
         return np.zeros(values.shape, bool)
     last = number(stored, "PixelPaddingRangeLimit")
     last = first if last is None else last
-    width = 8 * cells.dtype.itemsize
     low, high = sorted((_in_range(first, values), _in_range(last, values)))
     inside = (values >= low) & (values <= high)
-    return np.asarray(inside | (cells.astype(np.int64) % 2**width == int(first) % 2**width))
+    return np.asarray(inside | (cells == _in_range(first, cells)))
 
 
 def _in_range(found: float, values: Pixels) -> int:
@@ -58,7 +76,7 @@ def _in_range(found: float, values: Pixels) -> int:
 
 
 def _modality(stored: Any, values: Pixels, layout: Layout, little: bool) -> Pixels:
-    """(H, W) in the units of the modality: a table, or rescaled (PS3.3 C.11.1)."""
+    """(N,) in the units of the modality: a table, or rescaled (PS3.3 C.11.1)."""
     table = _modality_lut(stored, layout, little)
     if table is not None:
         return table(values)
@@ -84,10 +102,8 @@ def _rescale(stored: Any) -> tuple[float, float]:
     return 1.0, 0.0
 
 
-def _brightness(
-    stored: Any, values: Pixels, padding: Bools, layout: Layout, little: bool
-) -> Floats:
-    """(H, W) from 0 (black) to 1: by VOI table, else by window, else by the range of the image."""
+def _brightness(stored: Any, values: Pixels, seen: Bools, layout: Layout, little: bool) -> Floats:
+    """(N,) from 0 (black) to 1: by VOI table, else by window, else by the range of the image."""
     negative = bool(values.min() < 0)
     for place in places(stored, "FrameVOILUTSequence"):
         for item in items(place, "VOILUTSequence"):
@@ -98,7 +114,7 @@ def _brightness(
         if window is not None:
             function = text(place, "VOILUTFunction").upper() or "LINEAR"
             return windowed(values.astype(np.float64), *window, function)
-    return _stretched(stored, values.astype(np.float64), padding, layout)
+    return _stretched(stored, values.astype(np.float64), seen, layout)
 
 
 def _window(place: Any) -> tuple[float, float] | None:
@@ -133,10 +149,9 @@ def windowed(values: Floats, centre: float, width: float, function: str = "LINEA
     return np.asarray(((values - centre) / width + 0.5).clip(0, 1))
 
 
-def _stretched(stored: Any, values: Floats, padding: Bools, layout: Layout) -> Floats:
+def _stretched(stored: Any, values: Floats, seen: Bools, layout: Layout) -> Floats:
     """Without a window: the lowest value that is no padding is black, the highest white."""
-    seen = values[~padding]
-    low, high = float(seen.min()), float(seen.max())
+    low, high = float(values[seen].min()), float(values[seen].max())
     if low == high:  # nothing to stretch: its place in what the file could hold
         slope, offset = _rescale(stored)
         low, high = sorted((layout.least * slope + offset, layout.most * slope + offset))
