@@ -132,7 +132,7 @@ print(json.dumps([run["notes"], summary["notes"]]))
 def test_a_run_records_that_it_is_not_bit_exact(tmp_path: Path, before: str) -> None:
     notes, stored = _python(before + TRAIN, WORK=str(tmp_path))
     inexact = [note for note in notes if note.startswith("not bit-exact")]
-    assert stored == notes
+    assert inexact == [note for note in stored if note.startswith("not bit-exact")]
     if before:
         assert len(inexact) == 1
         assert "MKL_CBWR" in inexact[0]

@@ -37,7 +37,7 @@ def draw(k: int, n: int = N, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.
 
 Y, PROB, GROUPS = draw(3)
 Y2, PROB2, _ = draw(2)
-OTHER = dict(zip(("y_true", "y_prob", "groups"), draw(3, seed=1), strict=True))
+OTHER = dict(zip(("y_true", "y_prob", "groups"), draw(3, n=320, seed=1), strict=True))
 
 
 def measured(**given: Any) -> ArrayEvaluation:
@@ -83,6 +83,7 @@ def test_the_command_gives_the_same_numbers_for_the_same_data(
          ["--split", "valid", "--policy", "specificity", "--target", "0.8",
           "--prevalence", "0.03"]),
         ({"unit": "patient", "seed": 3}, ["--unit", "patient", "--seed", "3"]),
+        ({"ordered": True}, ["--ordered"]),
     ],
 )  # fmt: skip
 def test_options_mean_what_they_mean_on_the_command_line(
@@ -120,7 +121,11 @@ def test_two_classes_from_one_column_are_those_of_two(tmp_path: Path) -> None:
 
 def test_every_metric_is_an_attribute_with_its_interval() -> None:
     two = measured(y_true=Y2, y_prob=PROB2, classes=("nv", "mel"))
-    assert set(HeadlineMeasures.__annotations__) == set(two.metrics)
+    y, prob, _ = draw(4)
+    grades = measured(y_true=y, y_prob=prob, classes=("g1", "g2", "g3", "g4"), ordered=True)
+    assert set(HeadlineMeasures.__annotations__) == {*two.metrics, *grades.metrics}
+    assert grades.quadratic_kappa is grades.metrics["quadratic_kappa"]
+    assert "quadratic_kappa" not in two.metrics
     assert two.roc_auc is two.metrics["roc_auc"]
     auc = two.roc_auc
     assert auc.value is not None
@@ -280,6 +285,8 @@ def test_a_renamed_table_does_not_calibrate_itself(tmp_path: Path) -> None:
 
 
 def test_how_calib_was_read_is_said() -> None:
-    other = OTHER | {"groups": np.where(np.arange(N) < 10, "nan", OTHER["groups"])}
+    other = OTHER | {
+        "groups": np.where(np.arange(len(OTHER["groups"])) < 10, "nan", OTHER["groups"])
+    }
     notes = measured(positive="mel", calib=other).notes
     assert "calib: patient_id 'nan' in 10 rows is read as not known" in notes

@@ -114,9 +114,90 @@ def test_each_recalibration_mends_overconfidence(tables: tuple[Path, Path], meth
     before = evaluate(test, calib=valid, **FAST)["metrics"]["nll"]["value"]
     result = evaluate(test, calib=valid, calibration=method, **FAST)
     assert result["metrics"]["nll"]["value"] < before - 0.05
-    assert any(f"recalibrated ({method}) on 400 images" in n for n in result["notes"])
+    (note,) = [n for n in result["notes"] if "recalibrated" in n]
+    expected = f"probabilities recalibrated ({method}) on 400 images of --calib"
+    if method in ("isotonic", "dirichlet"):  # lesions of two images, some with both classes
+        expected = (
+            f"probabilities recalibrated ({method}) on 198 images of --calib (99 groups); "
+            "threshold and sets are calibrated on the other 202 (101 groups)"
+        )
+    assert note == expected
     with pytest.raises(BadInput, match="must not be fitted"):
         evaluate(test, calibration=method, **FAST)
+
+
+@pytest.mark.parametrize("method", ["isotonic", "dirichlet"])
+def test_arrays_are_divided_as_their_table_in_whatever_order(
+    tables: tuple[Path, Path], method: str
+) -> None:
+    stored = evaluate(tables[0], calib=tables[1], calibration=method, malignant=["mel"], **FAST)
+    p, other = draw("e", 400, 2, 8.0), draw("v", 400, 1, 8.0)
+    other = other.take(np.random.default_rng(0).permutation(400))
+    found = evaluate(
+        y_true=np.array(CLASSES)[p.y_true], y_prob=p.y_prob, classes=CLASSES,
+        groups={"lesion_id": p.lesion_id},
+        calib={"y_true": np.array(CLASSES)[other.y_true], "y_prob": other.y_prob,
+               "groups": {"lesion_id": other.lesion_id}},
+        calibration=method, positive=["mel"], resamples=20,
+    )  # fmt: skip
+    for name in ("nll", "roc_auc", "accuracy"):
+        theirs = stored["metrics"][name]
+        assert found.metrics[name].value == pytest.approx(theirs["value"], abs=1e-6)
+    ours = [p["chosen"]["positive_groups"] for p in found.operating_points]
+    assert ours == [p["chosen"]["positive_groups"] for p in stored["operating_points"]]
+    (note,) = [n for n in found.notes if "recalibrated" in n]
+    assert note.replace("calib (", "--calib (") in stored["notes"]
+
+
+def test_halves_that_are_too_small_are_refused_with_what_to_do(tables: tuple[Path, Path]) -> None:
+    test, valid = tables
+    p = draw("v", 400, 1)
+    alone = Predictions(p.image_id, p.patient_id, np.array([""] * 400, object), CLASSES, p.y_true,
+                        p.y_prob)  # fmt: skip
+    ill = np.flatnonzero(p.y_true == 0)
+    well = np.flatnonzero(p.y_true == 1)
+    write_predictions(valid, alone.take(np.concatenate([ill[:100], well])))
+    whole = evaluate(test, calib=valid, calibration="platt", **FAST)
+    assert whole["operating_points"][0]["chosen"]["positive_groups"] == 100
+    half = evaluate(test, calib=valid, calibration="isotonic", **FAST)
+    assert half["operating_points"] == []
+    (refusal,) = [n for n in half["notes"] if "needs 59" in n]
+    assert "50 positive groups" in refusal
+    assert "the other half fits the isotonic map; --calibration temperature or platt" in refusal
+    with pytest.raises(BadInput, match=r"needs 59.*only half of the groups of --calib"):
+        evaluate(test, calib=valid, calibration="isotonic", policy="sensitivity_bound", **FAST)
+    write_predictions(valid, alone.take(np.concatenate([ill[:10], well])))
+    found = evaluate(test, calib=valid, calibration="dirichlet", **FAST)["conformal"]
+    assert "'mel' has 5 groups" in found["refused"]
+    assert "--calibration temperature or platt" in found["refused"]
+    with pytest.raises(BadInput, match=r"needs 9.*only half of the groups of --calib"):
+        evaluate(test, calib=valid, calibration="dirichlet", sets="lac", **FAST)
+    write_predictions(valid, alone.take(np.concatenate([ill[:1], well])))
+    with pytest.raises(BadInput, match=r"--calibration: isotonic needs class 'mel' in both halves"):
+        evaluate(test, calib=valid, calibration="isotonic", **FAST)
+
+
+def test_what_a_run_says_of_its_temperature_stands_in_the_notes_and_the_report(runs: Path) -> None:
+    said = "the labels of 30 rows do not determine the temperature: alone they give 0.05"
+    path = runs / "s0" / "calibration.json"
+    files.write_json(path, files.read_json(path) | {"notes": [said]})
+    result = evaluate(runs / "s0", **FAST)
+    assert said in result["notes"]
+    assert said in Path(result["report"]).read_text(encoding="utf-8")
+    assert said not in evaluate(runs / "s1", **FAST)["notes"]  # written by 0.1.0: no notes
+
+
+def test_a_table_whose_labels_are_all_right_is_told_about(tables: tuple[Path, Path]) -> None:
+    test, valid = tables
+    p = draw("v", 30, 1, 8.0)
+    sure = p.y_prob[np.arange(30), p.y_true] > 0.5
+    write_predictions(valid, p.take(np.flatnonzero(sure)))
+    before = evaluate(test, calib=valid, **FAST)["metrics"]["nll"]["value"]
+    result = evaluate(test, calib=valid, calibration="temperature", **FAST)
+    assert any(
+        "do not determine the temperature: alone they give 0.05" in n for n in result["notes"]
+    )
+    assert result["metrics"]["nll"]["value"] < before + 0.1  # 2.4 at 0.05
 
 
 def test_what_calibrates_shares_no_image_and_no_group(tables: tuple[Path, Path]) -> None:

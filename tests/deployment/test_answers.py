@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import csv
+import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pytest
 from pydantic import create_model
 from starlette.testclient import TestClient
 
 from helpers.serving import post
 from lesionlab.api.predict import predict
-from lesionlab.deployment.answers import Answer, CsvColumn, Decision, OodScores
+from lesionlab.deployment.answers import Answer, CsvColumn, Decision, OodScores, answers
 from lesionlab.deployment.batch import ImageResult, as_json
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.inputs import Item
+from lesionlab.deployment.predictor import Outputs, Predictor
 from lesionlab.deployment.server_schema import prediction_shape
 from lesionlab.deployment.table import columns, row
+from lesionlab.evaluation.class_scores import score_of
+from lesionlab.evaluation.operating_point import apply_operating_point
+from lesionlab.evaluation.predictions import Predictions, read_predictions, write_predictions
 
 ANSWER = {
     "logits",
@@ -138,3 +145,33 @@ def test_the_cells_of_a_row() -> None:
     ]
     broken = ImageResult(Item("b", Path("b.png")), None, "the file is empty")
     assert row(broken, COLUMNS) == ["b", "b.png", "the file is empty", *[""] * 17]
+
+
+def test_a_decision_is_that_of_the_report_in_any_order_of_the_classes(
+    bundle_folder: Path, tmp_path: Path
+) -> None:
+    predictor = Predictor(read_bundle(bundle_folder))
+    info = predictor.info
+    generator = np.random.default_rng(0)
+    tenths = [(i / 10, j / 10, (10 - i - j) / 10) for i in range(11) for j in range(11 - i)]
+    random = generator.dirichlet(np.ones(3), 200).astype(np.float32)
+    for prob in (np.array(tenths), random, random.astype(np.float64)):
+        n = len(prob)
+        embedding = np.zeros((n, info.embedding_size), np.float32)
+        outputs = Outputs(np.zeros((n, 3), np.float32), prob, embedding)
+        blank = np.full(n, "", dtype=object)
+        names = np.array([f"i{i}" for i in range(n)], dtype=object)
+        truth = np.full(n, -1)
+        data = Predictions(names, blank, blank, info.classes, truth, prob.astype(np.float64))
+        write_predictions(tmp_path / "p.csv", data)
+        report = read_predictions(tmp_path / "p.csv").y_prob
+        for score in itertools.permutations(info.classes, 2):
+            point = replace(info.operating_points[0], score=score, threshold=0.8)
+            found = [a.decision for a in answers(predictor, outputs, point, "none")]
+            called = apply_operating_point(point, report, info.classes)
+            assert [d.positive for d in found if d] == called.tolist()
+            scores = score_of(report, info.classes, score[::-1])
+            assert [d.score for d in found if d] == scores.tolist()
+            if len(prob) == len(tenths):
+                whole = np.rint(10 * prob[:, [info.classes.index(c) for c in score]]).sum(1)
+                assert called.tolist() == (whole >= 8).tolist()

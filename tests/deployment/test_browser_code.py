@@ -21,6 +21,7 @@ from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.heatmap import overlay
 from lesionlab.deployment.predictor import Outputs, Predictor
 from lesionlab.deployment.web import page_files
+from lesionlab.evaluation.class_scores import score_of
 
 WEB = Path(__file__).parents[2] / "src" / "lesionlab" / "deployment" / "web"
 BROWSER = WEB / "browser"
@@ -201,6 +202,26 @@ def test_answers(bundle_folder: Path, abstain: str, method: str) -> None:
         assert ours["ood"]["score"] == pytest.approx(theirs["ood"]["score"], rel=1e-4)
         for key in ("class_at_dataset_prior", "class_at_uniform_prior"):
             assert ours[key] == theirs[key]
+
+
+def test_scores_are_those_of_python_to_the_last_bit() -> None:
+    generator = np.random.default_rng(0)
+    z = generator.normal(0, 4, (400, 6)).astype(np.float32)
+    single = (np.exp(z) / np.exp(z).sum(1, keepdims=True)).astype(np.float64)
+    tenths = np.array([[0.2, 0.7, 0.1, 0, 0, 0], [0.7, 0, 0.1, 0.2, 0, 0]])
+    ties = np.array([[1001 / 8192, 0, 0, 0, 0, 0], [0, 1003 / 8192, 0, 0, 0, 0]])  # .5 at 12 digits
+    prob = np.concatenate([single, tenths, ties, single * 1e-7])
+    classes = ["a", "b", "c", "d", "e", "f"]
+    for score in (["b", "c"], ["c", "b", "a"], ["e", "a", "f", "b"], ["d"]):
+        found = node(
+            """
+            const { scoreOf } = await import(`${browser}/answers.js`);
+            const { prob, classes, score } = given;
+            console.log(JSON.stringify(prob.map((row) => scoreOf(row, classes, score))));
+            """,
+            {"prob": prob.tolist(), "classes": classes, "score": score},
+        )
+        assert found == score_of(prob, classes, score).tolist()
 
 
 def test_half_floats() -> None:

@@ -150,6 +150,22 @@ def test_a_deflated_dicom_is_inflated_up_to_a_limit(monkeypatch: pytest.MonkeyPa
     assert caught.value.status == 413
 
 
+def test_a_damaged_jpeg_lossless_ends_its_own_process_only(tmp_path: Path) -> None:
+    """A Huffman table of noise ends GDCM by an exception that nobody catches."""
+    pytest.importorskip("gdcm")
+    from helpers.dicom_files import JPEG_LOSSLESS, encapsulated, jpeg_lossless_frame
+
+    pixels = np.add.outer(np.arange(48), np.arange(64)).astype(np.uint16) * 30
+    frame = jpeg_lossless_frame(pixels, JPEG_LOSSLESS, tmp_path)
+    assert read_pixels(encapsulated(pixels, frame, JPEG_LOSSLESS), HOW).max() > 200
+    rng, table = np.random.default_rng(0), frame.index(b"\xff\xc4") + 4
+    for _ in range(4):
+        damaged = bytearray(frame)
+        damaged[table : table + 20] = rng.integers(0, 256, 20, np.uint8).tobytes()
+        with contextlib.suppress(UnreadableImage):
+            read_view(encapsulated(pixels, bytes(damaged), JPEG_LOSSLESS), HOW)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM"])
 def test_damaged_files_are_refused_and_nothing_else(kind: str) -> None:
     """A bounded fuzz of the image reader: an answer or `UnreadableImage`, never another error."""

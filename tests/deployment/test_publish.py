@@ -143,6 +143,16 @@ def test_no_path_of_the_dataset_is_in_the_bundle(bundle_folder: Path, tiny_datas
         assert str(tiny_dataset.folder).encode() not in file.read_bytes(), file.name
 
 
+def test_the_card_says_where_the_labels_do_not_determine_the_temperature(
+    make_bundle: Make, bundle_folder: Path, tmp_path: Path
+) -> None:
+    note = "the labels of 9 rows do not determine the temperature: alone they give 0.05"
+    bundle = make_bundle(tmp_path / "b", calibration_notes=(note,))
+    assert f"- Calibration: {note}." in bundle.card
+    assert read_bundle(tmp_path / "b").info.calibration_notes == (note,)
+    assert "- Calibration:" not in read_bundle(bundle_folder).card
+
+
 def test_without_an_operating_point_nothing_is_decided_and_everything_says_why(
     make_bundle: Make, tiny_dataset: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -288,7 +288,9 @@ def test_a_member_of_several_views_says_so(capsys: pytest.CaptureFixture[str]) -
     from lesionlab.cli.ensemble import _show
 
     result = {"ensemble": "e", "method": "mean", "views": 8, "held_out": "validation", "n": 9,
-              "members": {"r0": {}, "handmade": {}}, "valid": {}, "groups": 9}  # fmt: skip
+              "members": {"r0": {}, "handmade": {}}, "valid": {}, "groups": 9,
+              "notes": ["few rows"]}  # fmt: skip
     _show(result)
     rows = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert rows[1:4] == ["r0, 8 views", "handmade", "together"]
+    assert "note: few rows" in rows

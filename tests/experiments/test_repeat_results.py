@@ -179,7 +179,7 @@ def test_a_crashed_run_is_named_and_the_others_count(
     assert finished(told) == [NAMES[0], *NAMES[2:]]
     assert list(told["out_of_fold"]) == ["1"]  # of seed 0 a fold is missing
     with pytest.raises(
-        BadInput, match=r"1 of 4 runs are not finished, the first is fold1-seed0: .* stays sealed"
+        BadInput, match=r"1 of 4 runs not finished, the first is fold1-seed0: .* stays sealed"
     ):
         refuse_unfinished_runs([{**told, "unfinished": []}, told])
     trainer.crashes = {NAMES[1]: 1}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,18 +55,41 @@ def test_conformal_sets_hold_the_truth(method: str) -> None:
         stats.conformal(Y3[:12], P3[:12])
 
 
+def known_rows(method: str) -> AbstractContextManager[object]:
+    """Isotonic and Dirichlet warn where they meet the rows that they were fitted on."""
+    if method in ("isotonic", "dirichlet"):
+        return pytest.warns(UserWarning, match="cases that the .* map was fitted on")
+    return nullcontext()
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("method", ["temperature", "platt", "isotonic", "dirichlet"])
 def test_calibrations_lower_the_loss_and_keep_the_shape(method: str) -> None:
     sure = softmax(4 * Z3, axis=1)
     fitted = stats.calibrate(Y3, sure, method=method)
-    better = fitted.apply(sure)
+    with known_rows(method):
+        better = fitted.apply(sure)
     assert better.shape == sure.shape
     np.testing.assert_allclose(better.sum(axis=1), 1)
     before, after = (-np.log(p[np.arange(N), Y3].clip(1e-12)).mean() for p in (sure, better))
     assert after < before
-    one = stats.calibrate(Y, P, method=method).apply(torch.tensor(P))
+    with known_rows(method):
+        one = stats.calibrate(Y, P, method=method).apply(torch.tensor(P))
     assert one.shape == (N,)
     assert fitted.to_json()["classes"] == ["0", "1", "2"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_other_rows_raise_no_warning_and_an_open_temperature_has_a_note() -> None:
+    found = stats.calibrate(Y3[:200], P3[:200], method="isotonic")
+    assert found.apply(P3[200:]).shape == (100, 3)
+    with pytest.warns(UserWarning, match="calibration_half"):
+        found.apply(P3[:200][::-1])  # in whatever order
+    with pytest.warns(UserWarning, match="calibration_half"):
+        found.apply(P3)
+    right = stats.calibrate([0, 1] * 5, y_logit=[[9.0, 0.0], [0.0, 9.0]] * 5)
+    assert "do not determine the temperature" in right.notes[0]
+    assert stats.calibrate(Y3, P3).notes == found.notes == ()
 
 
 def test_logits_are_calibrated_as_their_probabilities() -> None:

@@ -14,14 +14,14 @@ from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.split_names import SPLITS
 from lesionlab.data.taxonomy import malignant_if_all_known
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation.foreign import read_any
-from lesionlab.evaluation.predictions import Predictions, read_predictions
-from lesionlab.evaluation.recalibration import (
+from lesionlab.evaluation.calibration_table import (
     how_read,
     read_calibrating,
-    recalibrated,
     refuse_opened_test,
 )
+from lesionlab.evaluation.foreign import read_any
+from lesionlab.evaluation.predictions import Predictions, read_predictions
+from lesionlab.evaluation.recalibration import recalibrated
 from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.truth import join_truth
 from lesionlab.evaluation.units import to_unit
@@ -135,18 +135,20 @@ def of_run(
             remedy="give it with --data DIR",
         )
     names = [n for n in BESIDE[split] if is_current(run, n)]
+    calibration = read_calibration(run)
     return Subject(
         title=folder.resolve().name,
         part=split,
         predictions=_predictions(run, split, found, progress),
         out=folder if out is None else Path(out),
         malignant=run.config.dataset.malignant,
-        prior=read_calibration(run).prior,
+        prior=calibration.prior,
         dataset=dataset,
         run=run,
         beside=tuple((n, read_predictions(run.predictions_path(n))) for n in names),
         chooser=(chooser, _predictions(run, chooser, found, progress)),
         provenance={"run": folder.resolve().name},
+        notes=calibration.notes,
     )
 
 
@@ -211,10 +213,14 @@ def of_table(
     if truth is not None:
         provenance["truth"] = Path(truth).name
     chooser = (split, predictions) if split in ("valid", "calib") else None
+    advice = ""
     if calib is not None:
         other, more = read_calibrating(calib, predictions)
-        predictions, other, said = recalibrated(predictions, other, calibration, option("calib"))
-        chooser, notes = ("calib", other), (*notes, *more, *said)
+        found = recalibrated(
+            predictions, other, calibration, option("calib"), option("calibration")
+        )
+        predictions, advice = found.measured, found.advice
+        chooser, notes = ("calib", found.choosing), (*notes, *more, *found.notes)
         provenance["calib"] = calib.name
     elif calibration is not None:
         raise BadInput(
@@ -230,6 +236,7 @@ def of_table(
         malignant=malignant,
         dataset=dataset,
         chooser=chooser,
+        advice=advice,
         provenance=provenance,
         notes=notes,
     )

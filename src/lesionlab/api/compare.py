@@ -61,14 +61,14 @@ def _names(names: list[str], paths: list[Path]) -> list[str]:
 
 
 def _malignant(found: list[PredictionSource], given: tuple[str, ...]) -> tuple[str, ...]:
-    known = {f.malignant for f in found if f.malignant}
+    known = {frozenset(f.malignant): f.malignant for f in found if f.malignant}
     if given or not known:
         return given
     if len(known) > 1:
         raise BadInput(
             "the runs differ in which classes are malignant", remedy="name them with --malignant"
         )
-    return known.pop()
+    return next(iter(known.values()))
 
 
 def _notes(found: list[PredictionSource], names: list[str]) -> list[str]:

@@ -45,8 +45,9 @@ def ensemble(
     With a single member and `tta` this is plain test-time augmentation.
 
     Returns `{ensemble, method, members: {name: {metric: measure}}, valid: {metric: measure}, n,
-    folds: {name: {metric: measure}}}`. The measures are those of held-out images: validation, or
-    all folds. Raises `BadInput` for members that do not fit together.
+    folds: {name: {metric: measure}}, notes}`. The measures are those of held-out images:
+    validation, or all folds. `notes` says where the labels do not determine the temperature.
+    Raises `BadInput` for members that do not fit together.
     """
     folders, out = [Path(m) for m in members], Path(out)
     _refuse_options(folders, method, tta, handmade, facts)

@@ -16,6 +16,7 @@ from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.arrays import Array, text
 from lesionlab.evaluation.bootstrap import Resampling
+from lesionlab.evaluation.calibration_table import calibrating_rows
 from lesionlab.evaluation.conformal import SetOptions, sets_of
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.from_arrays import (
@@ -27,7 +28,7 @@ from lesionlab.evaluation.from_arrays import (
 from lesionlab.evaluation.locked_points import Choice, operating_points
 from lesionlab.evaluation.policies import DEFAULT_ALPHA
 from lesionlab.evaluation.predictions import Predictions
-from lesionlab.evaluation.recalibration import calibrating_rows, recalibrated
+from lesionlab.evaluation.recalibration import recalibrated
 from lesionlab.evaluation.subject import Subject
 from lesionlab.evaluation.units import Unit
 from lesionlab.evaluation.wording import argument
@@ -61,6 +62,7 @@ def evaluate_arrays(
     prior: Prior | None = None,
     split: Part | None = None,
     unit: Unit = "image",
+    ordered: bool = False,
     policy: str | None = None,
     target: float | None = None,
     threshold: float | None = None,
@@ -77,8 +79,9 @@ def evaluate_arrays(
 ) -> ArrayEvaluation:
     """Measure arrays as the command measures a predictions table; `evaluate` has the arguments."""
     check_options(
-        split=split, unit=unit, policy=policy, target=target, threshold=threshold, calib=calib,
-        calibration=calibration, sets=sets, alpha=alpha, rare=rare, prevalences=prevalences,
+        split=split, unit=unit, ordered=ordered, policy=policy, target=target,
+        threshold=threshold, calib=calib, calibration=calibration, sets=sets, alpha=alpha,
+        rare=rare, prevalences=prevalences,
         title=title, resamples=resamples, seed=seed, progress=progress,
     )  # fmt: skip
     read = predictions_from_arrays(
@@ -89,7 +92,7 @@ def evaluate_arrays(
     points, refusal = operating_points(subject, Choice(policy, target, threshold), unit)
     found = evaluate_predictions(
         subject.predictions, malignant=subject.malignant, prior=subject.prior,
-        operating_points=points, unit=unit, prevalences=prevalences,
+        operating_points=points, unit=unit, ordered=ordered, prevalences=prevalences,
         resampling=Resampling(resamples, seed, progress),
     )  # fmt: skip
     conformal = sets_of(subject, SetOptions(sets, alpha, rare), unit, seed)
@@ -152,15 +155,16 @@ def _with_calibrating(
         return subject
     read = _other(calib, subject)
     other, notes = calibrating_rows(read.predictions, subject.predictions, "calib")
-    predictions, other, said = recalibrated(
-        subject.predictions, other, calibration, argument("calib")
+    found = recalibrated(
+        subject.predictions, other, calibration, argument("calib"), argument("calibration")
     )
     return dataclasses.replace(
         subject,
-        predictions=predictions,
-        chooser=("calib", other),
+        predictions=found.measured,
+        chooser=("calib", found.choosing),
+        advice=found.advice,
         provenance=subject.provenance | {"calib": digest(other)},
-        notes=(*subject.notes, *(f"calib: {note}" for note in read.notes), *notes, *said),
+        notes=(*subject.notes, *(f"calib: {note}" for note in read.notes), *notes, *found.notes),
     )
 
 

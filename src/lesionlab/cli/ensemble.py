@@ -64,6 +64,8 @@ def _show(result: dict[str, Any]) -> None:
         f"on {result['held_out']} (held out), n = {result['n']}, "
         f"{counted(result['groups'], 'group')}."
     )
+    for note in result["notes"]:
+        print(f"note: {note}")
     print(f"next: lesionlab evaluate {result['ensemble']}")
 
 

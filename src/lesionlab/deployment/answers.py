@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lesionlab.deployment.predictor import Outputs, Predictor
 from lesionlab.deployment.schema import BundledConformal, BundleInfo, point_name
 from lesionlab.errors import BadInput, nearest
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.conformal import prediction_sets
 from lesionlab.evaluation.operating_point import OperatingPoint
 
@@ -156,7 +157,7 @@ def _decide(
     ood: OodScores | None,
     sets: dict[str, list[str]],
 ) -> Decision:
-    score = float(sum(float(prob[info.classes.index(c)]) for c in point.score))
+    score = float(score_of(prob[None], info.classes, point.score)[0])
     reason = ""
     if abstain != "none" and ood is not None and ood.flagged:
         reason = "not like the training images"

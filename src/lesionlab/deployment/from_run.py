@@ -63,6 +63,7 @@ def recipe_of(source: FinishedRun, points: Sequence[OperatingPoint], withheld: s
         training=_training(run, source.dataset),
         operating_points=tuple(points),
         no_operating_point=withheld,
+        calibration_notes=calibration.notes,
         facts=run.config.facts,
         leaky=info.leaky,
         leak_reason=info.leak_reason,

@@ -19,6 +19,7 @@ from lesionlab import extras
 from lesionlab.array_types import Float32, Floats
 from lesionlab.errors import BadInput, counted
 from lesionlab.evaluation.bootstrap import bootstrap, group_codes
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.ranking import rank, ranked_counts, roc_auc
 
@@ -90,7 +91,10 @@ def cost(before: Predictions, after: Floats, malignant: Sequence[str]) -> Cost:
             remedy="leave out --int8",
         )
     codes, groups = group_codes(before.groups)
-    ranks = [rank(positive, prob[:, rows].sum(1), codes) for prob in (before.y_prob, after)]
+    ranks = [
+        rank(positive, score_of(prob, before.classes, malignant), codes)
+        for prob in (before.y_prob, after)
+    ]
 
     def areas(counts: Floats) -> dict[str, Floats]:
         first, second = (roc_auc(ranked_counts(r, counts.T)) for r in ranks)

@@ -168,8 +168,9 @@ def _refitted(
 ) -> tuple[Bundle, Outputs]:
     info, labels = small.info, images.predictions(valid, outputs.prob).y_true
     shift = small.log_prior_ratio().astype(np.float64)
-    temperature = fit_temperature(outputs.logits.astype(np.float64), labels, shift)
-    warm = replace(small, info=info.model_copy(update={"temperature": temperature}))
+    fitted = fit_temperature(outputs.logits.astype(np.float64), labels, shift)
+    update = {"temperature": fitted.temperature, "calibration_notes": fitted.notes}
+    warm = replace(small, info=info.model_copy(update=update))
     prob = Predictor(warm).probabilities(outputs.logits)
     after = images.predictions(valid, prob)
     points = tuple(

@@ -55,6 +55,7 @@ class Recipe:
     training: Training
     operating_points: tuple[OperatingPoint, ...] = ()
     no_operating_point: str = ""  # why there is none
+    calibration_notes: tuple[str, ...] = ()
     facts: FactsCoding | None = None
     leaky: bool = False
     leak_reason: str = ""
@@ -180,6 +181,7 @@ def _draft(recipe: Recipe, network: Network) -> Bundle:
         embedding_size=network.width,
         operating_points=recipe.operating_points,
         no_operating_point=recipe.no_operating_point,
+        calibration_notes=recipe.calibration_notes,
         training=recipe.training,
         parity=unmeasured,
         self_test=(0.0,) * len(recipe.classes),

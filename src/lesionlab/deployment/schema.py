@@ -142,6 +142,7 @@ class BundleInfo(Strict):
     malignant: tuple[str, ...] = ()
     preprocessing: InputSettings
     temperature: float = Field(gt=0, allow_inf_nan=False)
+    calibration_notes: tuple[str, ...] = ()  # where the labels did not determine the temperature
     prior: dict[str, float]
     train_prior: dict[str, float]
     facts: FactsCoding | None = None  # of a network that also reads age, sex or site

@@ -121,8 +121,9 @@ def fit_conformal(
     seed: int = 0,
     rare: Literal["refuse", "include"] = "refuse",
 ) -> Conformal:
-    """Calibrate sets on data that neither training nor the temperature nor a threshold has seen.
+    """Calibrate sets on data that training has not seen, nor an isotonic or Dirichlet map.
 
+    A temperature or Platt's map may have been fitted on them (docs/decisions/0311).
     One image a group and class is drawn (by `seed`), since siblings are not independent.
     A class with fewer groups than `groups_needed(alpha)` is refused with `BadInput`, or, with
     `rare="include"`, is in every set; up to twice that number there is a warning (the quantile
@@ -261,9 +262,10 @@ def sets_of(subject: Subject, asked: SetOptions, unit: Unit, seed: int) -> dict[
             rare=asked.rare,
         )  # fmt: skip
     except BadInput as error:
+        refusal = BadInput(str(error), remedy=subject.advice)
         if method is not None:
-            raise
-        return {"calibrated_on": name, "refused": str(error)}
+            raise refusal from None
+        return {"calibrated_on": name, "refused": str(refusal)}
     found = measure_sets(rule, _units(subject.predictions, unit, subject.malignant))
     return {"calibrated_on": name} | found
 

@@ -14,6 +14,7 @@ from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import metrics
 from lesionlab.evaluation.bootstrap import RESAMPLING, Resampling, group_codes
 from lesionlab.evaluation.cases import Cases
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.headline import MALIGNANT, headline, malignant_v_benign, per_class
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.measured import measure_cases
@@ -100,6 +101,7 @@ def evaluate_predictions(
     prior: Floats | None = None,
     operating_points: Sequence[OperatingPoint] = (),
     unit: Unit = "image",
+    ordered: bool = False,
     prevalences: Sequence[float] = (),
     resampling: Resampling = RESAMPLING,
 ) -> Evaluation:
@@ -107,6 +109,7 @@ def evaluate_predictions(
 
     `malignant` names the classes whose probabilities are summed. `prior (K,)` is the prevalence
     at which the probabilities hold; with it, the prior-corrected decision is measured too.
+    `ordered`: the classes are grades, in the order of `predictions.classes`.
     `operating_points` are applied unchanged. `prevalences`: further ones for PPV and NPV.
     Raises `BadInput` without a labelled row, with fewer than two classes, or where a malignant
     class is unknown.
@@ -115,7 +118,7 @@ def evaluate_predictions(
     _check_numbers(resampling.resamples, prevalences)
     known = predictions.labelled()
     data = to_unit(known, unit, malignant)
-    cases = cases_of(data, malignant, prior)
+    cases = cases_of(data, malignant, prior, ordered)
     m = measure_cases(
         cases,
         resamples=resampling.resamples,
@@ -156,7 +159,7 @@ def evaluate_predictions(
         decision_curve=decision_section(cases),
         curves=curves_section(m),
         undefined_replicates=m.undefined,
-        decisions=decisions_section(unit, malignant, named),
+        decisions=decisions_section(unit, malignant, named, data.classes if ordered else ()),
         notes=notes_section(len(predictions) - len(known), cases),
     )
 
@@ -198,7 +201,9 @@ def _positive(classes: tuple[str, ...], malignant: tuple[str, ...]) -> str | Non
     return malignant[0] if malignant else classes[1]
 
 
-def cases_of(data: Predictions, malignant: tuple[str, ...], prior: Floats | None) -> Cases:
+def cases_of(
+    data: Predictions, malignant: tuple[str, ...], prior: Floats | None, ordered: bool = False
+) -> Cases:
     """What is measured of labelled predictions: decisions, groups and scores."""
     codes, n_groups = group_codes(data.groups)
     scores: dict[str, tuple[npt.NDArray[np.bool_], Floats]] = {
@@ -206,7 +211,7 @@ def cases_of(data: Predictions, malignant: tuple[str, ...], prior: Floats | None
     }
     if malignant:
         mask = np.isin(np.array(data.classes, dtype=object), list(malignant))
-        scores[MALIGNANT] = (mask[data.y_true], data.y_prob[:, mask].sum(1))
+        scores[MALIGNANT] = (mask[data.y_true], score_of(data.y_prob, data.classes, malignant))
     positive = _positive(data.classes, malignant)
     full = {name for name in (MALIGNANT if malignant else None, positive) if name}
     return Cases(
@@ -219,4 +224,5 @@ def cases_of(data: Predictions, malignant: tuple[str, ...], prior: Floats | None
         n_groups=n_groups,
         scores={name: s for name, s in scores.items() if s[0].any() and not s[0].all()},
         full=frozenset(full),
+        ordered=ordered,
     )

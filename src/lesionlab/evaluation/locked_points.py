@@ -87,7 +87,9 @@ def operating_points(
     point, refusal = default_operating_point(
         choosing, score=subject.malignant, chosen_on=name, prior=_named_prior(subject)
     )
-    return [] if point is None else [point], refusal
+    if point is None:
+        return [], str(BadInput(refusal, remedy=subject.advice))
+    return [point], ""
 
 
 def _by_unit(subject: Subject, unit: Unit) -> Subject:
@@ -131,7 +133,10 @@ def _chosen(subject: Subject, choice: Choice) -> OperatingPoint:
     name, choosing = subject.chooser
     policy = choice.policy or (DEFAULT_POLICY if choice.threshold is None else "fixed")
     target = choice.target if choice.threshold is None else choice.threshold
-    return _choose(subject, choosing, policy, target, name)
+    try:
+        return _choose(subject, choosing, policy, target, name)
+    except BadInput as error:
+        raise BadInput(str(error), remedy=subject.advice) from None
 
 
 def _choose(

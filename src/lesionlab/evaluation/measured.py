@@ -11,24 +11,27 @@ import numpy as np
 from lesionlab.array_types import Bools, Floats
 from lesionlab.evaluation.bootstrap import bootstrap
 from lesionlab.evaluation.cases import Cases
+from lesionlab.evaluation.hand_till import pairwise_auc
 from lesionlab.evaluation.intervals import (
-    LEVEL,
     MINIMUM_GROUPS,
     MOST_UNDEFINED,
     ClusteredProportion,
-    Limits,
     Measure,
-    Spread,
     clustered_proportion,
+    measure,
+    proportion_measure,
+    too_few,
+)
+from lesionlab.evaluation.limits import (
+    LEVEL,
+    Limits,
+    Spread,
     correlations,
     harmonic,
     log_limits,
     logit_limits,
     mean_limits,
-    measure,
-    proportion_measure,
     spread_of_replicates,
-    too_few,
     wilson,
 )
 from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS, Metric, RankingMetric
@@ -111,8 +114,8 @@ class Measured:
         counts = {key: int(np.isnan(values).sum()) for key, values in drawn.items()}
         return {key: count for key, count in counts.items() if count}
 
-    def share(self, part: Bools, whole: Bools) -> Measure:
-        """The share of the cases `whole` that are also in `part`."""
+    def share(self, part: Bools | Floats, whole: Bools) -> Measure:
+        """The share of the cases `whole` that are also in `part`, or the mean of shares of each."""
         return proportion_measure(part, whole, self.cases.codes)
 
     def predictive(self, part: Bools, whole: Bools, is_class: Bools) -> Measure:
@@ -144,6 +147,18 @@ class Measured:
     def bounded(self, row: Metric) -> Measure:
         """A number of all classes at once, as MCC: logit t."""
         return self._bounded(self.whole_component(row), row.minimum)
+
+    def pairwise(self, row: Metric) -> Measure:
+        """Hand and Till's AUC: logit t, with the variance between groups and no resampling."""
+        c = self.cases
+        found = pairwise_auc(c.y_true, c.y_prob, c.codes)
+        if np.isnan(found.value):
+            return self._absent()
+        limits = logit_limits(found.value, found.spread(), c.scarcest, row.bounds)
+        if c.scarcest < row.needed(c):
+            return too_few(found.value, len(c.y_true), c.scarcest, row.needed(c))
+        method = f"{limits.method}, DeLong over pairs of classes, {c.n_groups} groups"
+        return measure(found.value, limits.low, limits.high, len(c.y_true), method)
 
     def loss(self, row: Metric) -> Measure:
         """NLL or Brier score: log t."""
@@ -204,9 +219,11 @@ class Measured:
     def _class_component(self, key: str, k: int) -> Component:
         return self._replicated(key, k, float(self.cases.class_groups[k]), "logit", (0.0, 1.0))
 
-    def _share_component(self, key: str, k: int | None, part: Bools, whole: Bools) -> Component:
+    def _share_component(
+        self, key: str, k: int | None, part: Bools | Floats, whole: Bools
+    ) -> Component:
         inside = whole.astype(np.float64)
-        share = clustered_proportion((part & whole).astype(np.float64), inside, self.cases.codes)
+        share = clustered_proportion(part * inside, inside, self.cases.codes)
         drawn = self.replicates[key] if k is None else self.replicates[key][:, k]
         return Component(key, share.value, share.effective_groups, drawn, share=share)
 

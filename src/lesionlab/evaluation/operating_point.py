@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,19 @@ import numpy.typing as npt
 from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput, counted, nearest
 from lesionlab.evaluation.bootstrap import group_codes
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.intervals import (
     Measure,
+    clustered_lower_bound,
     clustered_proportion,
-    lower_bound,
+    effective_groups,
     proportion_measure,
 )
 from lesionlab.evaluation.policies import DEFAULT_POLICY, DEFAULT_TARGET, POLICIES
 from lesionlab.evaluation.predictions import Predictions
 
 CONFIDENCE = 0.95
+REMEDY = "use more data, or ask for the point estimate (policy 'sensitivity')"
 
 
 @dataclass(frozen=True)
@@ -79,16 +83,6 @@ class OperatingPoint:
             raise BadInput(f"not an operating point ({error})") from None
 
 
-def score_of(y_prob: Floats, classes: Sequence[str], score: Sequence[str]) -> Floats:
-    """`(N,)` sum of the probabilities of the classes in `score`, in float64."""
-    missing = [c for c in score if c not in classes]
-    if missing or not score:
-        what = f"the score's class '{missing[0]}' is not predicted" if missing else "no class"
-        raise BadInput(what, where="operating point", remedy=nearest("".join(score), classes))
-    columns = [classes.index(c) for c in score]
-    return np.asarray(y_prob[:, columns].astype(np.float64).sum(1))
-
-
 def apply_operating_point(
     point: OperatingPoint, y_prob: Floats, classes: Sequence[str]
 ) -> npt.NDArray[np.bool_]:
@@ -110,8 +104,9 @@ def choose_operating_point(
     `score` names the classes that are summed; the cases labelled so are the positives. `target`:
     the sensitivity or specificity asked for (0.95 where not given), the cost ratio of `cost`
     (needed), or the threshold of `fixed` (needed). Refuses (`BadInput`): to choose on test;
-    without cases of both kinds; and `sensitivity_bound` with too few positive groups for the
-    bound to reach the target at all (59 for 0.95).
+    without cases of both kinds; and `sensitivity_bound` where no threshold that calls a case
+    negative reaches the bound, as with fewer than 59 effective positive groups for 0.95
+    (`intervals.effective_groups`).
     """
     if policy not in POLICIES:
         raise BadInput(f"no policy '{policy}'", remedy=nearest(policy, POLICIES))
@@ -144,8 +139,8 @@ def default_operating_point(
     """The point that holds where nobody chose one; or None, and why it is withheld.
 
     It is withheld where no class is malignant, and where the data cannot keep the promise of the
-    default policy (fewer than 59 positive groups). Report and bundle both ask here, so that a
-    bundle never carries a decision that the report withheld.
+    default policy, as with fewer than 59 effective positive groups. Report and bundle both ask
+    here, so that a bundle never carries a decision that the report withheld.
     """
     if not score:
         return None, "no class is malignant"
@@ -206,7 +201,7 @@ def _described(
 
 
 def groups_needed(target: float, confidence: float = CONFIDENCE) -> int:
-    """How many positive groups, all found, put the lower bound at `target`: 59 for 0.95."""
+    """How many positive groups of equal size, all found, put the bound at `target`: 59 for 0.95."""
     return math.ceil(math.log(1 - confidence) / math.log(target))
 
 
@@ -218,23 +213,41 @@ def _by_sensitivity_bound(
     The stop at the first failure keeps the confidence at 95 % although many thresholds are
     looked at (fixed-sequence testing).
     """
-    found = len(np.unique(codes[positive]))
-    if found < groups_needed(target):
-        raise BadInput(
-            f"{counted(found, 'positive group')}; a lower bound of sensitivity of {target:g} needs"
-            f" {groups_needed(target)}",
-            where="operating point",
-            remedy="use more data, or ask for the point estimate (policy 'sensitivity')",
-        )
     scores, own = values[positive], codes[positive]
-    best = float(scores.min())
-    for threshold in np.unique(scores):
-        share = clustered_proportion((scores >= threshold) * 1.0, np.ones(len(scores)), own)
-        n = share.effective_n
-        if lower_bound(share.value * n, n, CONFIDENCE) < target:
-            break
-        best = float(threshold)
+    _refuse_few(own, target)
+
+    def reached(threshold: float) -> bool:
+        found = (scores >= threshold).astype(np.float64)
+        share = clustered_proportion(found, np.ones(len(scores)), own)
+        return clustered_lower_bound(share, CONFIDENCE) >= target
+
+    best = float(list(takewhile(reached, np.unique(scores)))[-1])
+    if values.min() >= best:
+        raise BadInput(
+            f"a lower bound of sensitivity of {target:g} is reached only where every case is"
+            " called positive",
+            where="operating point",
+            remedy=REMEDY,
+        )
     return between(values, best)
+
+
+def _refuse_few(codes: Ints, target: float) -> None:
+    """`BadInput` where the bound misses the target even if all positives `(N,)` are found.
+
+    k further groups raise the effective number by k at most, so the number named is the least.
+    """
+    size = np.bincount(codes).astype(np.float64)
+    found, worth, needed = int((size > 0).sum()), effective_groups(size), groups_needed(target)
+    if worth >= needed - 1e-9:
+        return
+    equal = "" if worth > found - 1e-9 else f", worth {math.floor(10 * worth) / 10:g} of equal size"
+    raise BadInput(
+        f"{counted(found, 'positive group')}{equal}; a lower bound of sensitivity of {target:g}"
+        f" needs {needed}, at least {math.ceil(needed - worth - 1e-9)} more",
+        where="operating point",
+        remedy=REMEDY,
+    )
 
 
 def _by_sensitivity(

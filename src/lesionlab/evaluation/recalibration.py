@@ -1,4 +1,4 @@
-"""Recalibration: maps from probabilities to better ones, and the table that they are fitted on.
+"""Recalibration: maps from probabilities to better ones, and which rows fit them.
 
 They are fitted on validation, never on test.
 
@@ -9,9 +9,8 @@ others are for those who need them. All take and give `(N, K)` probabilities.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +19,15 @@ from scipy.special import expit, log_softmax, logit
 from sklearn.isotonic import IsotonicRegression
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.errors import BadInput, nearest
+from lesionlab.errors import BadInput, counted, nearest
 from lesionlab.evaluation.calibration import fit_temperature, softmax
-from lesionlab.evaluation.foreign import read_any
+from lesionlab.evaluation.halves import first_half, groups_in, halve
 from lesionlab.evaluation.predictions import Predictions
-from lesionlab.evaluation.same_rows import same_rows
-from lesionlab.run_folder import CONFIG
 
 TINY = 1e-12  # probabilities are kept this far from 0 and 1 before a logarithm
+# Maps that fit their own rows too well for a threshold or sets to be calibrated on them again
+# (bench/coverage_recalibration.py).
+HALVED = ("isotonic", "dirichlet")
 
 
 class Calibrator(Protocol):
@@ -39,12 +39,17 @@ class Calibrator(Protocol):
     def to_json(self) -> dict[str, Any]:
         """What `calibrator_from_json` reads back."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the fit before the map is believed."""
+
 
 @dataclass(frozen=True)
 class Temperature:
     """softmax(log p / T): Guo et al. 2017."""
 
     temperature: float
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def apply(self, y_prob: Floats) -> Floats:
         return softmax(_logs(y_prob) / self.temperature)
@@ -59,6 +64,7 @@ class Platt:
 
     slope: tuple[float, ...]
     intercept: tuple[float, ...]
+    notes: ClassVar[tuple[str, ...]] = ()
 
     def apply(self, y_prob: Floats) -> Floats:
         scores = np.array(self.slope) * _logits(y_prob) + np.array(self.intercept)
@@ -74,6 +80,7 @@ class Isotonic:
 
     x: tuple[tuple[float, ...], ...]
     y: tuple[tuple[float, ...], ...]
+    notes: ClassVar[tuple[str, ...]] = ()
 
     def apply(self, y_prob: Floats) -> Floats:
         columns = [
@@ -96,6 +103,7 @@ class Dirichlet:
 
     weight: tuple[tuple[float, ...], ...]
     intercept: tuple[float, ...]
+    notes: ClassVar[tuple[str, ...]] = ()
 
     def apply(self, y_prob: Floats) -> Floats:
         return softmax(_logs(y_prob) @ np.array(self.weight).T + np.array(self.intercept))
@@ -111,8 +119,9 @@ class Dirichlet:
 def fit_calibrator(method: str, y_prob: Floats, y_true: Ints) -> Calibrator:
     """Fit "temperature", "platt", "isotonic" or "dirichlet" on labelled rows.
 
-    Raises `BadInput` for an unknown method, and where a class does not occur (all but
-    temperature would have to guess for it).
+    No threshold may be chosen and no sets calibrated on the same rows by a map of `HALVED`
+    (`recalibrated` divides them). Raises `BadInput` for an unknown method, and where a class does
+    not occur (all but temperature would have to guess for it).
     """
     if method not in CALIBRATORS:
         raise BadInput(f"no calibration '{method}'", remedy=nearest(method, CALIBRATORS))
@@ -147,7 +156,8 @@ def _tuples(value: Any) -> Any:
 
 
 def _fit_temperature(y_prob: Floats, y_true: Ints) -> Temperature:
-    return Temperature(fit_temperature(_logs(y_prob), y_true))
+    fitted = fit_temperature(_logs(y_prob), y_true)
+    return Temperature(fitted.temperature, fitted.notes)
 
 
 def _fit_platt(y_prob: Floats, y_true: Ints) -> Platt:
@@ -223,93 +233,65 @@ def _normalised(columns: Floats, y_prob: Floats) -> Floats:
     return np.asarray(np.where(total > 0, columns / np.where(total > 0, total, 1), y_prob))
 
 
-def read_calibrating(path: Path, measured: Predictions) -> tuple[Predictions, tuple[str, ...]]:
-    """The labelled predictions of a calibration table, and how it was read."""
-    refuse_opened_test(path)
-    found, notes = read_any(path)
-    kept, said = calibrating_rows(found, measured, str(path))
-    return kept, (*how_read(path, notes), *said)
+@dataclass(frozen=True)
+class Recalibrated:
+    """Both tables with mapped probabilities.
 
-
-def calibrating_rows(
-    found: Predictions, measured: Predictions, where: str
-) -> tuple[Predictions, tuple[str, ...]]:
-    """The labelled rows of data that calibrate, in the classes' order of `measured`; and notes.
-
-    Raises `BadInput` where its classes are others, no row has a label, an image or a group
-    (patient, lesion) stands in both tables, or they hold the same rows by other names.
+    `choosing` holds the cases that a threshold may be chosen on and sets calibrated; `advice` is
+    what to do, too, where they are too few.
     """
-    if set(found.classes) != set(measured.classes):
-        raise BadInput(
-            f"its classes are {', '.join(found.classes)}, not {', '.join(measured.classes)}",
-            where=where,
-        )
-    kept = found.labelled()
-    if not len(kept):
-        raise BadInput("no row has a label", where=where, remedy="add a column 'label'")
-    for what, ours, theirs in (
-        ("image", measured.image_id, kept.image_id),
-        ("group", measured.groups, kept.groups),
-    ):
-        both = sorted(set(ours) & set(theirs))
-        if both:
-            raise BadInput(
-                f"{len(both)} {what}(s) are in both tables, the first is '{both[0]}'",
-                where=where,
-                remedy="calibrate on patients that are not evaluated",
-            )
-    order = [kept.classes.index(c) for c in measured.classes]
-    names = np.array(kept.classes, dtype=object)[kept.y_true]
-    y_true = np.array([measured.classes.index(n) for n in names], np.int64)
-    kept = replace(
-        kept, classes=measured.classes, y_true=y_true, y_prob=kept.y_prob[:, order], logits=None
-    )
-    return kept, _about_same_rows(kept, measured, where)
 
-
-def _about_same_rows(kept: Predictions, measured: Predictions, where: str) -> tuple[str, ...]:
-    """Ids tell nothing where none were given; label and probabilities still do."""
-    overlap = same_rows(kept, measured)
-    if overlap.all:
-        raise BadInput(
-            "it holds the rows that are measured: what is fitted on them looks better than it is",
-            where=where,
-            remedy="calibrate on other cases",
-        )
-    if not overlap.notable:
-        return ()
-    return (
-        f"{overlap.rows} of {overlap.of} measured rows occur in the data that calibrate too, with "
-        "the same label and probabilities: what is measured on them looks better than it is",
-    )
-
-
-def how_read(path: Path, notes: tuple[str, ...]) -> tuple[str, ...]:
-    """One note for all that was said on reading a table."""
-    plain = [n.removeprefix(f"{path}: ") for n in notes]
-    return (f"{path.name}: {'; '.join(plain)}",) if plain else ()
-
-
-def refuse_opened_test(path: Path) -> None:
-    """`BadInput` where nothing may be chosen on a table: it is the test part of a run."""
-    if path.name == "predictions-test.csv" and (path.parent / CONFIG).is_file():
-        raise BadInput(
-            "nothing may be chosen on the test split",
-            where=str(path),
-            remedy="choose on predictions-valid.csv",
-        )
+    measured: Predictions
+    choosing: Predictions
+    notes: tuple[str, ...] = ()
+    advice: str = ""
 
 
 def recalibrated(
-    measured: Predictions, calibrating: Predictions, method: str | None, called: str
-) -> tuple[Predictions, Predictions, tuple[str, ...]]:
-    """Both tables' probabilities by a map that was fitted on the second; and a note on it.
+    measured: Predictions,
+    calibrating: Predictions,
+    method: str | None,
+    called: str,
+    method_called: str = "calibration",
+) -> Recalibrated:
+    """Both tables' probabilities by a map that was fitted on the second.
 
-    `called` is the caller's name for the data that calibrate.
+    A map of `HALVED` is fitted on half of the second table's groups, and only the other half
+    chooses. `called` and `method_called` are the caller's names for the data that calibrate and
+    for the method. Raises `BadInput` where a half would lack a class.
     """
     if method is None:
-        return measured, calibrating, ()
-    fitted = fit_calibrator(method, calibrating.y_prob, calibrating.y_true)
-    both = [replace(p, y_prob=fitted.apply(p.y_prob), logits=None) for p in (measured, calibrating)]
-    note = f"probabilities recalibrated ({method}) on {len(calibrating)} images of {called}"
-    return both[0], both[1], (note,)
+        return Recalibrated(measured, calibrating)
+    fitting, choosing = (calibrating, calibrating)
+    if method in HALVED:
+        refuse_undivided(method, calibrating, called, method_called)
+        fitting, choosing = halve(calibrating)
+    fitted = fit_calibrator(method, fitting.y_prob, fitting.y_true)
+    both = [replace(p, y_prob=fitted.apply(p.y_prob), logits=None) for p in (measured, choosing)]
+    note = f"probabilities recalibrated ({method}) on {counted(len(fitting), 'image')} of {called}"
+    if method not in HALVED:
+        return Recalibrated(both[0], both[1], (note, *fitted.notes))
+    note += (
+        f" ({counted(groups_in(fitting), 'group')}); threshold and sets are calibrated on the "
+        f"other {len(choosing)} ({counted(groups_in(choosing), 'group')})"
+    )
+    advice = (
+        f"only half of the groups of {called} are counted: the other half fits the {method} map; "
+        f"{method_called} temperature or platt uses all of them for both"
+    )
+    return Recalibrated(both[0], both[1], (note,), advice)
+
+
+def refuse_undivided(method: str, data: Predictions, called: str, method_called: str) -> None:
+    """`BadInput` where the two halves of labelled data would not both hold every class."""
+    first = first_half(data)
+    for k, name in enumerate(data.classes):
+        own = data.y_true == k
+        if not (own & first).any() or not (own & ~first).any():
+            raise BadInput(
+                f"{method} needs class '{name}' in both halves of the groups of {called}, one for "
+                f"the map and one for threshold and sets; it occurs in "
+                f"{counted(len(set(data.groups[own])), 'group')}",
+                where=method_called,
+                remedy="use temperature, which needs no halves, or more data",
+            )

@@ -14,6 +14,7 @@ import pandas as pd
 from lesionlab.data.clinical_metadata import AGE_BANDS
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import Resampling, group_codes
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
     Measure,
@@ -223,7 +224,7 @@ def _measured(data: Predictions, level: str, o: _Options) -> Subgroup:
     is_malignant = o.mask[data.y_true]
     kinds = [is_malignant, ~is_malignant] if o.malignant else _classes(data)
     scarcer = min((len(np.unique(codes[rows])) for rows in kinds), default=0)
-    score = data.y_prob[:, o.mask].sum(axis=1)
+    score = score_of(data.y_prob, data.classes, o.malignant) if o.malignant else np.zeros(len(data))
     needed = o.minimum if scarcer >= o.minimum else n_groups + 1  # few of a kind: no interval
     shown = bool(o.malignant) and len(data) > 0
     no_gap = Measure(None, None, None, len(data), "undefined: no malignant class")

@@ -26,6 +26,7 @@ class Subject:
     run: Run | None = None
     beside: tuple[tuple[str, Predictions], ...] = ()
     chooser: tuple[str, Predictions] | None = None  # the part on which a threshold may be chosen
+    advice: str = ""  # what else to do where the chooser holds too few groups
     provenance: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     wording: Wording = option  # how messages call an option: as its caller writes it

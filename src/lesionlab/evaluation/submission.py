@@ -23,6 +23,7 @@ from lesionlab.evaluation.challenge.tables import (
     rows_of,
     submission_problems,
 )
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.predictions import Predictions
 
 # Columns whose own name says nothing to the taxonomy.
@@ -172,8 +173,7 @@ def _positive_classes(
 
 def _values(prob: Floats, classes: tuple[str, ...], taken: Mapping[str, tuple[str, ...]]) -> Floats:
     columns = [
-        prob[:, [classes.index(c) for c in group]].sum(axis=1) if group else np.zeros(len(prob))
-        for group in taken.values()
+        score_of(prob, classes, group) if group else np.zeros(len(prob)) for group in taken.values()
     ]
     return np.asarray(np.clip(np.stack(columns, axis=1), 0.0, 1.0))
 

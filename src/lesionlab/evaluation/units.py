@@ -10,6 +10,7 @@ import numpy as np
 from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.bootstrap import group_codes
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.predictions import Predictions
 
 Unit = Literal["image", "lesion", "patient"]
@@ -95,7 +96,7 @@ def _by_patient(
     p: Predictions, codes: Ints, count: int, first: Ints, malignant: tuple[str, ...]
 ) -> tuple[Ints, Floats]:
     mask = np.isin(np.array(p.classes, dtype=object), list(malignant))
-    score = p.y_prob[:, mask].sum(1)
+    score = score_of(p.y_prob, p.classes, malignant)
     order = np.lexsort((-score, codes))
     speaks = order[np.unique(codes[order], return_index=True)[1]]
     votes = np.zeros((count, len(p.classes)))

@@ -82,6 +82,7 @@ def write_ensemble(
         "n": len(predictions),
         "groups": len(set(united_groups(context.dataset.table.iloc[held.rows]))),
         **_measured(predictions, record, held, fitted.prior, context.dataset.info.malignant),
+        "notes": list(fitted.notes),
     }
     files.write_json(out / "members.json", result)
     return result

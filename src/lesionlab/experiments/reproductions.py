@@ -13,6 +13,7 @@ import numpy as np
 from lesionlab import files
 from lesionlab.array_types import Floats, Ints
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.metrics import roc_auc
 from lesionlab.evaluation.predictions import read_predictions
 from lesionlab.evaluation.repeats import compare_repeats, compare_spreads, compare_unpaired
@@ -109,8 +110,9 @@ def _run(folder: Path, threshold: float | None) -> dict[str, Any]:
 
 def _thresholded(folder: Path, config: Mapping[str, Any], threshold: float) -> dict[str, float]:
     p = read_predictions(folder / "predictions-test.csv")
-    malignant = np.isin(np.array(p.classes, object), config["dataset"]["malignant"])
-    score, positive = p.y_prob[:, malignant].sum(1), malignant[p.y_true]
+    names = config["dataset"]["malignant"]
+    score = score_of(p.y_prob, p.classes, names)
+    positive = np.isin(np.array(p.classes, object), names)[p.y_true]
     told = thresholded_auc(positive.astype(np.int64), score, threshold)
     return {
         "sensitivity": told.sensitivity,

@@ -136,6 +136,7 @@ def _decisions(info: BundleInfo) -> list[str]:
         "Probabilities are calibrated at the prevalence in the table above "
         f"(temperature {info.temperature:.3f}). They do not hold at another prevalence.",
         "",
+        *(f"- Calibration: {plain(note)}." for note in info.calibration_notes),
     ]
     for point in info.operating_points:
         lines += [

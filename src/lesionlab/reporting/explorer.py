@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from lesionlab.array_types import Bools, Floats, Ints
 from lesionlab.evaluation.bootstrap import group_codes
+from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.intervals import Measure, proportion_measure
-from lesionlab.evaluation.operating_point import score_of
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.prevalence import PREVALENCES, ratio_limits
 from lesionlab.reporting.content import Chart, Explorer, Json, ReportContent

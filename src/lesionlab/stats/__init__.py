@@ -10,6 +10,7 @@ from lesionlab.evaluation.conformal import Conformal
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.noninferiority import Noninferiority
 from lesionlab.evaluation.operating_point import OperatingPoint, apply_operating_point
+from lesionlab.stats.halves import calibration_half
 from lesionlab.stats.ranking import (
     PairedDifference,
     auc_interval,
@@ -34,6 +35,7 @@ __all__ = [
     "apply_operating_point",
     "auc_interval",
     "calibrate",
+    "calibration_half",
     "conformal",
     "noninferiority",
     "operating_point",

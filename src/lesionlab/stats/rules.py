@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +26,7 @@ from lesionlab.evaluation.from_arrays import (
 )
 from lesionlab.evaluation.operating_point import OperatingPoint, choose_operating_point
 from lesionlab.evaluation.policies import DEFAULT_ALPHA, DEFAULT_POLICY
-from lesionlab.evaluation.recalibration import Calibrator, fit_calibrator
+from lesionlab.evaluation.recalibration import HALVED, Calibrator, fit_calibrator
 
 Chosen = Literal["valid", "calib", "test"]
 
@@ -45,6 +47,7 @@ def operating_point(
     Parameters
     ----------
     y_true : (N,) labels
+        Of cases on which no isotonic or Dirichlet map was fitted (`calibration_half`).
     y_prob : (N,) or (N, K) probabilities in [0, 1]
     policy : str
         "sensitivity_bound" (the one-sided 95 % lower bound of sensitivity is at least `target`),
@@ -65,13 +68,15 @@ def operating_point(
     Raises
     ------
     BadInput
-        On test; without cases of both kinds; and for "sensitivity_bound" with too few positive
-        groups for the bound to reach the target at all (59 for 0.95).
+        On test; without cases of both kinds; and for "sensitivity_bound" where no threshold that
+        calls a case negative reaches the bound. For 0.95 it takes 59 positive groups of equal
+        size, more where sizes differ; the error says how many more at least.
 
     Notes
     -----
-    The bound is that of Clopper and Pearson (Biometrika 1934) on the effective n; thresholds are
-    tried from the lowest up to the first failure (fixed-sequence testing; docs/decisions/0031).
+    The bound is that of Clopper and Pearson (Biometrika 1934) on the effective n, in which an
+    effective group counts as one case at most (docs/decisions/0300); thresholds are tried from
+    the lowest up to the first failure (fixed-sequence testing; docs/decisions/0031).
 
     Examples
     --------
@@ -112,7 +117,8 @@ def conformal(
     Parameters
     ----------
     y_true : (N,) labels
-        Of cases that neither training nor the temperature nor a threshold has seen.
+        Of cases that training has not seen, and on which no isotonic or Dirichlet map was fitted
+        (`calibration_half`). A temperature or Platt's map may have been.
     y_prob : (N,) or (N, K) probabilities in [0, 1]
     alpha : float in (0, 1)
         The share of each class that its sets may miss.
@@ -202,11 +208,19 @@ class Calibration:
     positive: tuple[str, ...]
     n: int
     fitted: Calibrator
+    rows: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the fit: whether the labels determine a temperature."""
+        return self.fitted.notes
 
     def apply(self, y_prob: Array) -> Floats:
         """Calibrated probabilities, in the shape of `y_prob`: (N,) or (N, K).
 
-        The columns are those that the map was fitted on, a table's by name.
+        The columns are those that the map was fitted on, a table's by name. Warns (`UserWarning`)
+        where an isotonic or Dirichlet map is given the very cases that it was fitted on: no
+        threshold and no sets hold their promise on these (`calibration_half`).
         """
         prob = plain_array(y_prob, "y_prob")
         k = 2 if prob.values.ndim == 1 else prob.values.shape[1]
@@ -214,7 +228,15 @@ class Calibration:
             raise BadInput(
                 f"it has {k} classes, but the calibration has {len(self.classes)}", where="y_prob"
             )
-        found = self.fitted.apply(probability_rows(prob, self.classes, self.positive))
+        rows = probability_rows(prob, self.classes, self.positive)
+        if self.method in HALVED and self.rows and Counter(self.rows) <= Counter(_told(rows)):
+            warnings.warn(
+                f"these are the cases that the {self.method} map was fitted on: a threshold or "
+                "sets that are calibrated on them promise too much; fit the map on one half "
+                "(stats.calibration_half) and calibrate on the other",
+                stacklevel=2,
+            )
+        found = self.fitted.apply(rows)
         if prob.values.ndim == 2:
             return found
         return found[:, 0 if self.positive == self.classes[:1] else 1]
@@ -222,6 +244,11 @@ class Calibration:
     def to_json(self) -> dict[str, Any]:
         """The method and its fitted numbers, with the classes in their order."""
         return {**self.fitted.to_json(), "classes": list(self.classes), "n": self.n}
+
+
+def _told(y_prob: Floats) -> tuple[bytes, ...]:
+    """Each row of (N, K) probabilities, to be told from others."""
+    return tuple(row.tobytes() for row in np.ascontiguousarray(y_prob))
 
 
 def calibrate(
@@ -234,6 +261,11 @@ def calibrate(
     positive: Label | Sequence[Label] | None = None,
 ) -> Calibration:
     """Fit a map from probabilities to calibrated ones, on validation data, never on test.
+
+    Where a threshold or sets are to be calibrated afterwards (`operating_point`, `conformal`),
+    "isotonic" and "dirichlet" need other cases for it: `calibration_half` divides them. On the
+    same cases the sensitivity bound and the coverage of the sets are less than they promise
+    (docs/decisions/0311). "temperature" and "platt" may use the same cases.
 
     Parameters
     ----------
@@ -250,7 +282,8 @@ def calibrate(
     Returns
     -------
     Calibration
-        `apply(y_prob)` gives calibrated probabilities of other cases, in the same shape.
+        `apply(y_prob)` gives calibrated probabilities of other cases, in the same shape; `notes`
+        says where the labels do not determine the temperature.
 
     Raises
     ------
@@ -278,7 +311,8 @@ def calibrate(
     p = read.predictions
     data = p.labelled()
     fitted = fit_calibrator(method, data.y_prob, data.y_true)
-    return Calibration(method, data.classes, read.positive, len(data), fitted)
+    rows = _told(data.y_prob)
+    return Calibration(method, data.classes, read.positive, len(data), fitted, rows)
 
 
 def _softmax(y_logit: Array | None) -> Floats | pd.DataFrame:

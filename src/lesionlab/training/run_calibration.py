@@ -27,6 +27,7 @@ class RunCalibration:
     fitted_on: str
     n: int
     groups: int
+    notes: tuple[str, ...] = ()  # where the labels do not determine the temperature
 
     def apply(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """(N, K) float32 probabilities."""
@@ -46,8 +47,10 @@ def fit_calibration(
 ) -> RunCalibration:
     """Fit the temperature on validation: logits (N, K), y (N,) of `groups` groups."""
     offset = log_prior_ratio(prior, train_prior)
-    temperature = fit_temperature(logits.astype(np.float64), y, offset)
-    return RunCalibration(float(temperature), prior, train_prior, "valid", len(y), groups)
+    fitted = fit_temperature(logits.astype(np.float64), y, offset)
+    return RunCalibration(
+        fitted.temperature, prior, train_prior, "valid", len(y), groups, fitted.notes
+    )
 
 
 def write_calibration(folder: Path, classes: tuple[str, ...], fitted: RunCalibration) -> None:
@@ -60,6 +63,7 @@ def write_calibration(folder: Path, classes: tuple[str, ...], fitted: RunCalibra
         "fitted_on": fitted.fitted_on,
         "n": fitted.n,
         "groups": fitted.groups,
+        "notes": list(fitted.notes),
     }
     files.write_json(folder / CALIBRATION, content)
 
@@ -76,6 +80,7 @@ def read_calibration(run: Run) -> RunCalibration:
         str(raw["fitted_on"]),
         int(raw["n"]),
         int(raw["groups"]),
+        tuple(raw.get("notes", ())),  # 0.1.0 wrote none
     )
 
 

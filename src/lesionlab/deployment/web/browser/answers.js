@@ -39,6 +39,19 @@ export function answer(info, arrays, logits, embedding, point, abstain = "ood") 
   };
 }
 
+// evaluation/class_scores.py: the same order of terms and the same rounding, so the same decision
+export function scoreOf(prob, classes, score) {
+  const terms = prob.filter((_, k) => score.includes(classes[k]));
+  const total = terms.reduce((a, b) => a + b);
+  return terms.length === 1 || total < 1e-6 ? total : halfToEven(total * 1e12) / 1e12;
+}
+
+// Math.round rounds half up, numpy.round to even
+function halfToEven(value) {
+  const up = Math.round(value);
+  return up - value === 0.5 && up % 2 ? up - 1 : up;
+}
+
 export function pointName(point) {
   return point.target === null ? point.policy : `${point.policy} ${general(point.target)}`;
 }
@@ -53,7 +66,7 @@ function general(value) {
 }
 
 function decide(info, prob, point, abstain, ood, sets) {
-  const score = point.score.reduce((sum, c) => sum + prob[info.classes.indexOf(c)], 0);
+  const score = scoreOf(prob, info.classes, point.score);
   let reason = "";
   if (abstain !== "none" && ood?.flagged) reason = "not like the training images";
   else if (abstain === "ood_or_set" && Object.values(sets).some((s) => bothSides(s, point))) {

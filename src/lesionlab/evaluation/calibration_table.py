@@ -1,0 +1,91 @@
+"""The table of other cases that `--calib` names: it is read, and refused where it overlaps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lesionlab.errors import BadInput
+from lesionlab.evaluation.foreign import read_any
+from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.same_rows import same_rows
+from lesionlab.run_folder import CONFIG
+
+
+def read_calibrating(path: Path, measured: Predictions) -> tuple[Predictions, tuple[str, ...]]:
+    """The labelled predictions of a calibration table, and how it was read."""
+    refuse_opened_test(path)
+    found, notes = read_any(path)
+    kept, said = calibrating_rows(found, measured, str(path))
+    return kept, (*how_read(path, notes), *said)
+
+
+def calibrating_rows(
+    found: Predictions, measured: Predictions, where: str
+) -> tuple[Predictions, tuple[str, ...]]:
+    """The labelled rows of data that calibrate, in the classes' order of `measured`; and notes.
+
+    Raises `BadInput` where its classes are others, no row has a label, an image or a group
+    (patient, lesion) stands in both tables, or they hold the same rows by other names.
+    """
+    if set(found.classes) != set(measured.classes):
+        raise BadInput(
+            f"its classes are {', '.join(found.classes)}, not {', '.join(measured.classes)}",
+            where=where,
+        )
+    kept = found.labelled()
+    if not len(kept):
+        raise BadInput("no row has a label", where=where, remedy="add a column 'label'")
+    for what, ours, theirs in (
+        ("image", measured.image_id, kept.image_id),
+        ("group", measured.groups, kept.groups),
+    ):
+        both = sorted(set(ours) & set(theirs))
+        if both:
+            raise BadInput(
+                f"{len(both)} {what}(s) are in both tables, the first is '{both[0]}'",
+                where=where,
+                remedy="calibrate on patients that are not evaluated",
+            )
+    order = [kept.classes.index(c) for c in measured.classes]
+    names = np.array(kept.classes, dtype=object)[kept.y_true]
+    y_true = np.array([measured.classes.index(n) for n in names], np.int64)
+    kept = replace(
+        kept, classes=measured.classes, y_true=y_true, y_prob=kept.y_prob[:, order], logits=None
+    )
+    return kept, _about_same_rows(kept, measured, where)
+
+
+def _about_same_rows(kept: Predictions, measured: Predictions, where: str) -> tuple[str, ...]:
+    """Ids tell nothing where none were given; label and probabilities still do."""
+    overlap = same_rows(kept, measured)
+    if overlap.all:
+        raise BadInput(
+            "it holds the rows that are measured: what is fitted on them looks better than it is",
+            where=where,
+            remedy="calibrate on other cases",
+        )
+    if not overlap.notable:
+        return ()
+    return (
+        f"{overlap.rows} of {overlap.of} measured rows occur in the data that calibrate too, with "
+        "the same label and probabilities: what is measured on them looks better than it is",
+    )
+
+
+def how_read(path: Path, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """One note for all that was said on reading a table."""
+    plain = [n.removeprefix(f"{path}: ") for n in notes]
+    return (f"{path.name}: {'; '.join(plain)}",) if plain else ()
+
+
+def refuse_opened_test(path: Path) -> None:
+    """`BadInput` where nothing may be chosen on a table: it is the test part of a run."""
+    if path.name == "predictions-test.csv" and (path.parent / CONFIG).is_file():
+        raise BadInput(
+            "nothing may be chosen on the test split",
+            where=str(path),
+            remedy="choose on predictions-valid.csv",
+        )
