@@ -12,7 +12,8 @@ from PIL import Image
 from lesionlab.data import tables
 from lesionlab.data.archive import Tree
 from lesionlab.data.dicom import is_dicom, read_dicom
-from lesionlab.data.images import SUFFIXES, open_image
+from lesionlab.data.file_kinds import SUFFIXES
+from lesionlab.data.images import open_image
 from lesionlab.data.regions import png
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source, columns_test
