@@ -27,10 +27,10 @@ from lesionlab.data import dicom as dicom_module  # noqa: E402
 from lesionlab.data.dicom import (  # noqa: E402
     age_in_years,
     decoders,
-    is_dicom,
     read_dicom,
     read_dicom_header,
 )
+from lesionlab.data.file_kinds import is_dicom  # noqa: E402
 from lesionlab.data.images import Preprocessing, UnreadableImage, prepare  # noqa: E402
 from lesionlab.data.importing import import_source  # noqa: E402
 from lesionlab.data.sources.table import source_named  # noqa: E402

@@ -127,6 +127,13 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
         read_pixels(data[:-2] + last * 30 + data[-2:], HOW)
 
 
+def test_what_a_phone_appends_to_a_jpeg_has_no_scans() -> None:
+    """A motion photo ends in a video, in whose bytes the marker of a scan occurs by chance."""
+    data = jpeg(lesion(600, 450))
+    video = b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\x08" * 100
+    assert np.array_equal(read_pixels(data + video, HOW), read_pixels(data, HOW))
+
+
 def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "a.jpg").open("wb") as stream:
         stream.truncate(decode.MAX_BYTES + 1)  # sparse

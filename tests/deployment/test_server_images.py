@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import zlib
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from helpers.picture_files import TURNED_HEIC, multi_picture
 from helpers.serving import encoded, post, refused
 
 
@@ -40,6 +42,8 @@ def picture_files(tmp: Any = None) -> dict[str, tuple[bytes, int]]:
             encoded(image, "WEBP", save_all=True, append_images=[image.rotate(90)]),
             422,
         ),
+        "7 multi-picture JPEG of a phone": (multi_picture(image), 200),
+        "7 AVIF": (encoded(image, "AVIF"), 200),
         "7 pages": (encoded(image, "TIFF", save_all=True, append_images=[image]), 422),
         "8 16-bit": (encoded(Image.fromarray(np.full((40, 40), 40_000, np.uint16)), "PNG"), 200),
         "9 CMYK": (encoded(image.convert("CMYK"), "JPEG"), 200),
@@ -63,6 +67,13 @@ def test_images(web: TestClient, case: str) -> None:
     assert answer.status_code == 200, answer.text
     assert b"<script>" not in answer.content
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_heic_without_its_decoder(web: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    answer = post(web, TURNED_HEIC)
+    refused(answer, 415, "image")
+    assert "extra 'heic'" in answer.text
 
 
 def dicom(preamble: bytes = bytes(128), syntax: str = "1.2.840.10008.1.2.1", **tags: Any) -> bytes:

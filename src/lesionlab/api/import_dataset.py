@@ -27,7 +27,8 @@ def import_dataset(
     `label_map` regroups classes (`["nevus,seborrheic_keratosis=benign"]`), `masks` joins lesion
     masks by image id, and `options` are the source's own, e.g. `lesions=150, seed=0` for
     "synthetic". Returns `{dataset, source, name, images, rows, patients, lesions,
-    classes: {name: n}, rejected: [{path, reason}], malignant, licence, notes}`. Raises
+    classes: {name: n}, rejected: [{path, reason}], left_out: [{suffix, reason, files, first}],
+    malignant, licence, notes}`: `left_out` counts every file of `src` that was not taken. Raises
     `BadInput` for anything that cannot be imported.
     """
     dataset = import_source(

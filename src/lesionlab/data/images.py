@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -23,10 +24,9 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lesionlab.array_types import UInt8
+from lesionlab.data.file_kinds import HEAD, kind_of
 from lesionlab.errors import BadInput
 
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "WEBP")  # PPM reads PGM too
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp")
 MAX_PIXELS = 100_000_000  # 100 megapixels: four times the largest dermatoscope
 MIN_SIDE = 8
 MAX_ASPECT = 20.0
@@ -125,8 +125,9 @@ class UnreadableImage(BadInput):
 def open_image(source: Path | bytes, name: str = "", sha256: str = "") -> Image.Image:
     """Decode one still image completely, upright, as 8-bit "RGB" or "L".
 
-    Raises `UnreadableImage` for what is empty, of no allowed format, truncated, huge by its
-    header, animated or multi-page, tiny or of an extreme aspect. 16-bit greys keep their upper
+    Of a multi-picture JPEG (MPO: phones add previews) the first picture is taken. Raises
+    `UnreadableImage` for what is empty, of no allowed format, truncated, huge by its header,
+    otherwise animated or multi-page, tiny or of an extreme aspect. 16-bit greys keep their upper
     8 bits; alpha is laid over white; palette and CMYK become RGB; EXIF rotation is applied and
     all metadata dropped. `sha256` (hex) is that of the file that was imported; any other file is
     refused.
@@ -141,17 +142,42 @@ def open_image(source: Path | bytes, name: str = "", sha256: str = "") -> Image.
     if sha256:
         _check_same(data, sha256, where)
     with _reading(where):
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = opened(data)
     _check_size(*image.size, where)
     with _reading(where):
         frames = getattr(image, "n_frames", 1)
-    if frames > 1:
+    if frames > 1 and image.format != "MPO":
         raise UnreadableImage("animated or multi-page", where=where)
     _check_shape(*image.size, where)
     with _reading(where):
         image.load()
         upright = ImageOps.exif_transpose(image)
     return _eight_bit(upright, where)
+
+
+def opened(data: bytes) -> Image.Image:
+    """Pillow's image of an allowed format, of which only the header was read.
+
+    Raises what Pillow raises; `UnreadableImage` for HEIC where its decoder is not installed.
+    """
+    kind = kind_of(data[:HEAD])
+    if not kind.is_picture:
+        raise UnidentifiedImageError(kind.reason or kind.format)
+    if kind.reason:
+        raise UnreadableImage(kind.reason, status=415)
+    if kind.format == "HEIF":
+        _register_heif()
+    try:
+        return Image.open(io.BytesIO(data), formats=(kind.format,))
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError(f"a damaged {kind.format} file") from None
+
+
+@cache
+def _register_heif() -> None:
+    import pi_heif
+
+    pi_heif.register_heif_opener(thumbnails=False)
 
 
 @contextmanager
@@ -161,10 +187,11 @@ def _reading(where: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own limit decides, from the header
             yield
-    except UnidentifiedImageError:
-        raise UnreadableImage(
-            "not an image of an allowed format", where=where, status=415
-        ) from None
+    except UnreadableImage as error:
+        raise UnreadableImage(error.reason, where=where, status=error.status) from None
+    except UnidentifiedImageError as error:
+        what = f"not an image of an allowed format ({error})"
+        raise UnreadableImage(what, where=where, status=415) from None
     except Image.DecompressionBombError:
         raise UnreadableImage("more pixels than allowed", where=where, status=413) from None
     except CORRUPT as error:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,9 @@ from PIL import Image
 
 from lesionlab import __version__, files
 from lesionlab.data.archive import Tree, open_tree
-from lesionlab.data.images import SUFFIXES, UnreadableImage, open_image
+from lesionlab.data.file_kinds import FORMATS, SUFFIXES
+from lesionlab.data.images import UnreadableImage, open_image
+from lesionlab.data.left_out import LeftOut, grouped
 from lesionlab.data.manifest import (
     COLUMNS,
     NUMBER_COLUMNS,
@@ -88,16 +90,48 @@ def import_source(
         )
     with contextlib.ExitStack() as stack:
         tree = Tree("synthetic", {}) if src is None else stack.enter_context(open_tree(src))
-        source, why = (source, "") if source else recognised(tree)
-        if why:
-            progress.say(f"recognised as {source.name}: {why}")
-        found = source.find(tree, checked_options(source, options or {}))
+        try:
+            source, why = (source, "") if source else recognised(tree)
+            if why:
+                progress.say(f"recognised as {source.name}: {why}")
+            tree.was_read.clear()  # what other sources looked at is not taken yet
+            found = source.find(tree, checked_options(source, options or {}))
+        except BadInput as error:
+            raise _with_left_out(error, tree) from None
         found = _with_known_patients(regrouped(found, label_map))
         if masks is not None:
             found = with_masks(found, stack.enter_context(open_tree(masks)))
         if why:
             found = replace(found, notes=(f"recognised as {source.name}: {why}", *found.notes))
-        return _write(source, found, tree.origin, to, max_rejected, progress)
+        return _write(source, found, tree, to, max_rejected, progress)
+
+
+def _with_left_out(error: BadInput, tree: Tree) -> BadInput:
+    """The refusal of a tree without any image also says what the tree holds instead."""
+    groups = () if tree.images else grouped(_not_taken(tree, ()))
+    if not groups:
+        return error
+    return BadInput(f"{error}; there are {'; '.join(group.line for group in groups[:5])}")
+
+
+def _not_taken(tree: Tree, rejected: Sequence[Rejected]) -> Iterator[tuple[str, str]]:
+    """`(name, reason)` of each file that was passed over, or that the source never read."""
+    yield from tree.hidden
+    known = {item.path for item in rejected}
+    for name in tree.names:
+        if name not in tree.was_read and name not in known:
+            yield name, _why_not(tree, name)
+
+
+def _why_not(tree: Tree, name: str) -> str:
+    if name.lower().endswith(SUFFIXES):
+        return "an image that is not named or not selected"
+    kind = tree.kind(name)
+    if kind.is_picture:
+        return "an image that is not named or not selected"
+    if kind.format == "DICOM":
+        return "DICOM: lesionlab import dicom"
+    return kind.reason
 
 
 def _with_known_patients(found: Found) -> Found:
@@ -109,35 +143,38 @@ def _with_known_patients(found: Found) -> Found:
 
 
 def _write(
-    source: Source, found: Found, origin: str, to: Path, max_rejected: float, progress: Progress
+    source: Source, found: Found, tree: Tree, to: Path, max_rejected: float, progress: Progress
 ) -> Dataset:
+    origin = tree.origin
     if found.rows.empty:
         raise BadInput(
             "no images were found",
             where=origin,
             remedy=found.rejected[0].reason if found.rejected else "check the path",
         )
-    table = _with_paths(found.rows, origin)
+    table = _with_paths(found.rows, tree)
     with files.stage_folder(to) as aside:
         checked = _copy_images(found, table, aside, progress)
         table, refused = _accepted(table, checked)
         rejected = [*found.rejected, *refused]
         _check_share(rejected, len(table), max_rejected, origin)
-        info = _info(source, found, table, rejected)
+        left_out = grouped(_not_taken(tree, rejected))
+        info = _info(source, found, table, rejected, left_out)
         dataset = Dataset(aside, _manifest(table, source.name), info)
         write_dataset(dataset)
     return Dataset(to, dataset.table, info)
 
 
-def _with_paths(rows: pd.DataFrame, where: str) -> pd.DataFrame:
+def _with_paths(rows: pd.DataFrame, tree: Tree) -> pd.DataFrame:
     """Add `path` (and `mask`) under names of our own; one path for each file."""
+    where = tree.origin
     _refuse_control_characters(rows, where)
     twice = rows.loc[rows["image_id"].duplicated(), "image_id"]
     if not twice.empty:
         raise BadInput(f"image_id '{twice.iloc[0]}' is repeated", where=where)
     ids = rows.drop_duplicates("file").set_index("file")["image_id"]
     taken: set[str] = set()
-    paths = {name: safe_path(IMAGES, i, _suffix(name), taken) for name, i in ids.items()}
+    paths = {name: safe_path(IMAGES, i, _suffix(name, tree), taken) for name, i in ids.items()}
     table = rows.assign(path=rows["file"].map(paths)).reset_index(drop=True)
     if "mask_file" in table:
         masks = {
@@ -162,9 +199,13 @@ def _refuse_control_characters(rows: pd.DataFrame, where: str) -> None:
                 )
 
 
-def _suffix(name: str) -> str:
+def _suffix(name: str, tree: Tree) -> str:
+    """The image's own suffix, else that of its format; PNG is what sources make of other files."""
     suffix = Path(name).suffix.lower()
-    return suffix if suffix in SUFFIXES else ".png"
+    if suffix in SUFFIXES:
+        return suffix
+    kind = tree.kind(name).format if name in tree.entries else ""
+    return FORMATS.get(kind, (".png",))[0]
 
 
 def safe_path(folder: str, image_id: str, suffix: str, taken: set[str]) -> str:
@@ -280,7 +321,11 @@ def _manifest(table: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def _info(
-    source: Source, found: Found, table: pd.DataFrame, rejected: Sequence[Rejected]
+    source: Source,
+    found: Found,
+    table: pd.DataFrame,
+    rejected: Sequence[Rejected],
+    left_out: Sequence[LeftOut],
 ) -> DatasetInfo:
     counts = count(table, found.classes)
     expected = found.expected if found.expected is not None else source.expected
@@ -299,6 +344,7 @@ def _info(
             **counts,
             "expected": dict(expected),
             "rejected": [{"path": r.path, "reason": r.reason} for r in rejected],
+            "left_out": [group.to_json() for group in left_out],
         },
         notes=(*found.notes, *differences(counts, expected), *_twins(table), *spelt_apart(table)),
         lesionlab_version=__version__,

@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import SUFFIXES, Preprocessing, Roi, open_image, prepare
+from lesionlab.data.images import Preprocessing, Roi, open_image, prepare
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.sources.base import Found
 from lesionlab.data.sources.common import stem_of
@@ -25,7 +25,7 @@ ENDING = re.compile(r"[_-](segmentation|lesion|mask|seg)$", re.IGNORECASE)
 
 def _by_id(tree: Tree) -> dict[str, str]:
     """A name that ends as masks do goes before one that may be the photograph's."""
-    names = sorted(tree.ending(*SUFFIXES), key=lambda n: bool(ENDING.search(stem_of(n))))
+    names = sorted(tree.images, key=lambda n: bool(ENDING.search(stem_of(n))))
     return {ENDING.sub("", stem_of(n)): n for n in names}
 
 

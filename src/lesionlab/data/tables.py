@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.file_kinds import SUFFIXES
 from lesionlab.errors import BadInput, counted, nearest
 
 ABSENT = frozenset({"", "na", "n/a", "<na>", "nan", "nat", "none", "null", "unknown", "unk", "-"})

@@ -9,6 +9,7 @@ and within `DRAFT_BOUND` grey levels of the full decode. `draft=False` turns it 
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,10 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from lesionlab.array_types import UInt8
-from lesionlab.data.dicom import is_dicom, read_dicom
+from lesionlab.data.dicom import read_dicom
+from lesionlab.data.file_kinds import is_dicom
 from lesionlab.data.images import (
     FILTERS,
-    FORMATS,
     MAX_PIXELS,
     Preprocessing,
     Roi,
@@ -27,6 +28,7 @@ from lesionlab.data.images import (
     central_square,
     centre,
     open_image,
+    opened,
     prepare,
 )
 from lesionlab.errors import BadInput
@@ -37,6 +39,8 @@ MAX_BYTES = 512 * 2**20  # of a file; the server's own limit is far below
 MAX_SCANS = 30  # progressive JPEGs have about ten; each costs a pass over all pixels
 HEADROOM = 3  # the scaled decode is at least this many times the resized side
 _ORIENTATION = 0x0112
+# Within a scan 0xff is followed by 0 or a restart, so that no marker occurs there by chance.
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd8\xff])", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,21 @@ def read_view(
 
 def _refuse_scans(data: bytes, name: str) -> None:
     """A small JPEG may ask for thousands of passes over all its pixels, minutes of work."""
-    # Within a scan 0xff is followed by 0, so that the marker cannot occur by chance.
-    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
+    if data.startswith(b"\xff\xd8") and _scans(data) > MAX_SCANS:
         raise UnreadableImage(f"a JPEG of more than {MAX_SCANS} scans", where=name)
+
+
+def _scans(data: bytes) -> int:
+    """The scans of a JPEG's first picture: a phone may append others, and a video of any bytes."""
+    at, scans = 2, 0
+    while (found := _MARKER.search(data, at)) and found[1] != b"\xd9":
+        scans += found[1] == b"\xda"
+        at = found.end()
+        if scans > MAX_SCANS:
+            break
+        if found[1] != b"\x01":  # all others have a length; what follows is scanned again
+            at += max(int.from_bytes(data[at : at + 2], "big"), 2)
+    return scans
 
 
 def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
@@ -88,7 +104,7 @@ def refuse_pixels(data: bytes, most: int, name: str = "") -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            width, height = Image.open(io.BytesIO(data), formats=FORMATS).size
+            width, height = opened(data).size
     except Exception:  # noqa: BLE001 (the decode names what is wrong)
         return
     if width * height > most:

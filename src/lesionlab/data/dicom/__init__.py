@@ -24,6 +24,7 @@ from lesionlab.data.dicom.decoders import decode
 from lesionlab.data.dicom.elements import FRAME_GROUPS, items, places, text
 from lesionlab.data.dicom.grey import eight_bit_grey
 from lesionlab.data.dicom.layout import layout_of, stored_values
+from lesionlab.data.file_kinds import is_dicom
 from lesionlab.data.images import UnreadableImage
 
 # What pixels need, and what a model may be told or a reader must know.
@@ -48,7 +49,6 @@ VIEWS = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO
          "R-10224": "ML", "399260004": "ML", "R-10228": "LM", "399352003": "LM"}  # fmt: skip
 DEFLATED, EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 MAX_INFLATED = 512 * 2**20  # bytes: a packed file may ask for far more than it holds
-VRS = b"AE AS AT CS DA DS DT FD FL IS LO LT OB OW PN SH SL SQ SS ST TM UI UL UN US UT".split()
 
 
 @dataclass(frozen=True)
@@ -76,25 +76,6 @@ class DicomHeader:
     tags: dict[str, str]
     identity: Identity
     is_picture: bool
-
-
-def is_dicom(data: bytes) -> bool:
-    """Whether a file is DICOM by its first bytes: with its preamble, or beginning at an element.
-
-    >>> is_dicom(bytes(128) + b"DICM"), is_dicom(b"\\x08\\0\\x16\\0UI\\x02\\x001\\0")
-    (True, True)
-    """
-    return data[128:132] == b"DICM" or data[:4] == b"DICM" or _begins_with_element(data)
-
-
-def _begins_with_element(data: bytes) -> bool:
-    """Group 2 or 8, little endian: with a known VR, or a length that leads to another element."""
-    if data[:2] not in (b"\x02\0", b"\x08\0") or len(data) < 10:
-        return False
-    if data[4:6] in VRS:
-        return True
-    following = 8 + int.from_bytes(data[4:8], "little")
-    return following <= 72 and data[following : following + 2] == data[:2]
 
 
 def read_dicom(data: bytes, where: str) -> DicomImage:

@@ -13,8 +13,9 @@ from PIL import Image
 
 from lesionlab.data import tables
 from lesionlab.data.archive import Tree
-from lesionlab.data.dicom import is_dicom, read_dicom
-from lesionlab.data.images import SUFFIXES, open_image
+from lesionlab.data.dicom import read_dicom
+from lesionlab.data.file_kinds import is_dicom
+from lesionlab.data.images import open_image
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source, columns_test
 from lesionlab.data.sources.mammograms import sides
@@ -94,7 +95,7 @@ def _finder(tree: Tree) -> Callable[[str], list[str]]:
     The archive's: the same path, whatever stands above or the suffix is. The retriever's: any file
     below the folder of the path's case. Kaggle's: any file in a folder of the path's series.
     """
-    names = [n for n in tree.names if n.lower().endswith((".dcm", *SUFFIXES))]
+    names = sorted((*tree.dicoms, *tree.images))
     tails: dict[str, str] = {}
     folders: dict[str, list[str]] = {}
     for name in names:

@@ -10,8 +10,9 @@ import pandas as pd
 
 from lesionlab.data import tables
 from lesionlab.data.archive import Tree
-from lesionlab.data.dicom import is_dicom, read_dicom
-from lesionlab.data.images import SUFFIXES, open_image
+from lesionlab.data.dicom import read_dicom
+from lesionlab.data.file_kinds import is_dicom
+from lesionlab.data.images import open_image
 from lesionlab.data.regions import png
 from lesionlab.data.sources.base import Rejected
 from lesionlab.errors import BadInput, counted, nearest
@@ -43,7 +44,7 @@ def images_by_stem(tree: Tree, names: Sequence[str] | None = None) -> dict[str, 
     Raises `BadInput` where two files that share a stem are different pictures.
     """
     found: dict[str, str] = {}
-    for name in tree.ending(*SUFFIXES) if names is None else names:
+    for name in tree.images if names is None else names:
         other = found.setdefault(stem_of(name), name)
         if other != name and not _same_picture(tree, other, name):
             raise BadInput(
@@ -89,8 +90,7 @@ def match_images(
 
 
 def _relevant(tree: Tree, ignore: str) -> list[str]:
-    names = tree.ending(*SUFFIXES)
-    return [n for n in names if not (ignore and re.search(ignore, stem_of(n)))]
+    return [n for n in tree.images if not (ignore and re.search(ignore, stem_of(n)))]
 
 
 def without_repeats(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:

@@ -9,7 +9,6 @@ import pandas as pd
 
 from lesionlab.data import tables
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import SUFFIXES
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source
 from lesionlab.data.sources.folder import malignant_classes
@@ -118,7 +117,7 @@ def _with_images(
 ) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
     """Find each row's image by its path, the end of its path, or its id."""
     paths = rows["image"].str.strip().str.replace("\\", "/")
-    by_path = {n: n for n in tree.ending(*SUFFIXES)}
+    by_path = {n: n for n in tree.images}
     files = paths.map(by_path)
     if files.isna().any():
         tails = _tails(list(by_path))
@@ -169,7 +168,7 @@ def _said(roles: Mapping[str, str]) -> str:
 
 def recognise(tree: Tree) -> str:
     """Why a tree is a table with images, or ""."""
-    if not tree.ending(*SUFFIXES):
+    if not tree.images:
         return ""
     for name in tree.headers:
         try:

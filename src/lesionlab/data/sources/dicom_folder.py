@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from lesionlab.data.archive import Tree
-from lesionlab.data.dicom import DicomHeader, age_in_years, is_dicom, read_dicom_header
-from lesionlab.data.images import SUFFIXES, UnreadableImage
+from lesionlab.data.dicom import DicomHeader, age_in_years, read_dicom_header
+from lesionlab.data.images import UnreadableImage
 from lesionlab.data.patients import known_patients
 from lesionlab.data.sources.base import Found, Rejected, Source
 from lesionlab.data.sources.common import picture_reader
@@ -21,10 +21,6 @@ from lesionlab.data.sources.folder import malignant_classes, placing, unique_ids
 from lesionlab.errors import BadInput, counted
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
-# Files that are not looked into: pictures of other formats, tables, texts, archives.
-OTHERS = (*SUFFIXES, ".csv", ".tsv", ".tab", ".txt", ".md", ".json", ".jsonl", ".xml", ".html",
-          ".pdf", ".xls", ".xlsx", ".doc", ".docx", ".zip", ".tar", ".gz", ".tgz", ".npz", ".npy",
-          ".hdf5", ".h5", ".db", ".ini", ".py", ".ipynb", ".gif", ".tcia", ".log")  # fmt: skip
 RAW, PRESENTED = "FOR PROCESSING", "FOR PRESENTATION"
 INTENT_WORDS = r"[-_ ]*(for[-_ ]*)?(pres(entation|ented)?|proc(essing)?|raw)(?![a-z])"
 
@@ -45,9 +41,8 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
     Patients are numbered within this import: their ids are read for that, and never kept. Of a
     view that is there FOR PROCESSING and FOR PRESENTATION the latter is kept.
     """
-    names = dicom_names(tree)
-    place = placing([n.split("/")[:-1] for n in names])
-    files, rejected, others = _headers(tree, {n: place(n.split("/")[:-1]) for n in names})
+    place = placing([n.split("/")[:-1] for n in tree.dicoms])
+    files, rejected, others = _headers(tree, {n: place(n.split("/")[:-1]) for n in tree.dicoms})
     if not files:
         raise BadInput(
             "no readable DICOM files in class folders",
@@ -71,15 +66,6 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
         modality="mammography" if set(table["modality"]) == {"MG"} else "",
         forbidden=("burned_in", "intent"),
     )
-
-
-def dicom_names(tree: Tree) -> list[str]:
-    """The files that are DICOM by their content, whatever their name.
-
-    `DICOMDIR` and its references are not followed.
-    """
-    named = [n for n in tree.names if not n.lower().endswith(OTHERS)]
-    return [n for n in named if not n.upper().endswith("DICOMDIR") and is_dicom(tree.read(n))]
 
 
 def _headers(
@@ -210,10 +196,7 @@ def _warnings(table: pd.DataFrame, patients: pd.Series) -> tuple[str, ...]:
 
 def recognise(tree: Tree) -> str:
     """Why a tree is a folder of DICOM files, or ""."""
-    named = [n for n in tree.names if not n.lower().endswith(OTHERS)]
-    likely = sorted(named, key=lambda n: not n.lower().endswith(DICOM_SUFFIXES))[:8]
-    found = [n for n in likely if is_dicom(tree.read(n))]
-    return f"{found[0]} is a DICOM file" if found else ""
+    return f"{tree.dicoms[0]} is a DICOM file" if tree.dicoms else ""
 
 
 SOURCE = Source(

@@ -7,12 +7,10 @@ from collections.abc import Callable
 import pandas as pd
 
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import SUFFIXES
 from lesionlab.data.sources.base import Rejected
 from lesionlab.data.sources.common import stem_of
 from lesionlab.errors import counted
 
-DICOM_SUFFIXES = (".dcm", ".dicom")
 SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
 
 
@@ -33,7 +31,7 @@ def with_pictures(
     Of an image that is there as DICOM and converted the DICOM file is taken. Returns the rows
     with a picture, those without as rejected, and notes.
     """
-    names = [*tree.ending(*DICOM_SUFFIXES), *tree.ending(*SUFFIXES)]
+    names = [*tree.dicoms, *tree.images]
     found: dict[str, str] = {}
     for name in names:
         found.setdefault(id_of(name), name)

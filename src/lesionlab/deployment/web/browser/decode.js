@@ -5,6 +5,8 @@
 import decodeJpeg, { init as initJpeg } from "../vendor/jpeg/decode.js";
 
 export const MAX_PIXELS = 100_000_000;
+// What the command line and the server read and this page does not.
+const ELSEWHERE = { tiff: "TIFF", ppm: "PPM", avif: "AVIF", heic: "HEIC", dicom: "DICOM" };
 const MIN_SIDE = 8, MAX_ASPECT = 20;
 
 export class Unreadable extends Error {}
@@ -19,6 +21,9 @@ export async function decode(file) {
   if (!bytes.length) throw new Unreadable("the file is empty");
   const kind = kindOf(bytes);
   if (!kind) throw new Unreadable("not an image of an allowed format");
+  if (ELSEWHERE[kind]) {
+    throw new Unreadable(`${ELSEWHERE[kind]}: this page cannot read it; save it as PNG`);
+  }
   if (kind === "jpeg") {
     const head = jpegHeader(bytes);
     checkSize(head.width, head.height);
@@ -42,6 +47,14 @@ function kindOf(b) {
   if (text(1, 4) === "PNG") return "png";
   if (text(0, 2) === "BM") return "bmp";
   if (text(0, 4) === "RIFF" && text(8, 12) === "WEBP") return "webp";
+  if (["II*\0", "MM\0*", "II+\0", "MM\0+"].includes(text(0, 4))) return "tiff";
+  if (/^P[1-6]\s/.test(text(0, 3))) return "ppm";
+  if (text(128, 132) === "DICM") return "dicom";
+  if (text(4, 8) === "ftyp") {
+    const brands = text(8, 12) + text(16, Math.min(b[3], 64));
+    if (/avi[fs]/.test(brands)) return "avif";
+    if (/hei[cxms]|hev[cxms]|m[is]f[12]/.test(brands)) return "heic";
+  }
   return null;
 }
 
@@ -57,13 +70,13 @@ function checkSize(width, height) {
 // Size, components and EXIF orientation from the segments before the first scan.
 export function jpegHeader(b) {
   const view = new DataView(b.buffer, b.byteOffset, b.byteLength);
-  const header = { width: 0, height: 0, components: 0, orientation: 1, ended: endsWell(b) };
+  const header = { width: 0, height: 0, components: 0, orientation: 1, ended: false };
   let at = 2;
   while (at + 4 <= b.length) {
     if (b[at] !== 0xff) break;
     const marker = b[at + 1];
     if (marker === 0xff) { at += 1; continue; }
-    if (marker === 0xda) break;
+    if (marker === 0xda) { header.ended = endsWell(b, at); break; }
     const length = view.getUint16(at + 2);
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame && at + 10 <= b.length) {
@@ -78,10 +91,11 @@ export function jpegHeader(b) {
   return header;
 }
 
-// A JPEG cut off in its scan has no end marker; decoders fill the rest with grey.
-function endsWell(b) {
-  for (let i = b.length - 2; i >= Math.max(2, b.length - 65536); i--) {
-    if (b[i] === 0xff && b[i + 1] === 0xd9) return true;
+// A JPEG cut off in its scan has no end marker; decoders fill the rest with grey. A phone appends
+// more pictures or a video, so that the marker may stand far from the end of the file.
+function endsWell(b, from) {
+  for (let i = b.indexOf(0xff, from); i >= 0; i = b.indexOf(0xff, i + 1)) {
+    if (b[i + 1] === 0xd9) return true;
   }
   return false;
 }
