@@ -31,8 +31,8 @@ from lesionlab.data.manifest import (
     write_dataset,
 )
 from lesionlab.data.masks import with_masks
-from lesionlab.data.patients import known_patients
 from lesionlab.data.phash import perceptual_hash
+from lesionlab.data.placeholder_ids import known_patients
 from lesionlab.data.relabel import regrouped
 from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
 from lesionlab.data.sources.table import recognised

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from lesionlab.data.patients import known_patients
+from lesionlab.data.placeholder_ids import known_patients
 
 
 @pytest.mark.parametrize(
