@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tomllib
+import zipfile
 from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
@@ -48,6 +50,15 @@ def _hdf5() -> None:
     open_hdf5(None, "a.hdf5")  # type: ignore[arg-type]
 
 
+def _excel() -> None:
+    from lesionlab.data.workbook import read_rows
+
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("xl/workbook.xml", "")
+    read_rows(stream.getvalue(), "a.xlsx")
+
+
 def _sign() -> None:
     from lesionlab.deployment.signing import sign
 
@@ -78,6 +89,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "dicom": _dicom,
     "hdf5": _hdf5,
     "heic": _heic,
+    "excel": _excel,
     "serve": lambda: lesionlab.serve("bundle"),
     "sign": _sign,
     "figures": _figures,

@@ -24,6 +24,7 @@ MODULES = {
     "dicom": ("pydicom",),
     "hdf5": ("h5py",),
     "heic": ("pi_heif",),
+    "excel": ("openpyxl",),
     "serve": ("fastapi", "starlette", "uvicorn", "multipart", "prometheus_client"),
     "sign": ("cryptography",),
     "figures": ("vl_convert",),

@@ -17,6 +17,7 @@ EPILOG = """\b
 Examples:
   lesionlab import auto archive.zip --to data/ham
   lesionlab import folder photos/ --to data/photos --malignant melanoma,bcc
+  lesionlab import folder slides/ --to data/slides --patient-from folder
   lesionlab import isic2017 isic2017.zip --to data/bm \\
       --map nevus,seborrheic_keratosis=benign melanoma=malignant
   lesionlab import mini-mias mias.zip --to data/mias --roi fixed --roi-size 96
@@ -49,6 +50,7 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
     ),
     "view": ("cbis-ddsm", click.Choice(("crop", "film")), "cropped images or whole films"),
     "table": ("csv", str, "which table, if there are several"),
+    "ignore-column": ("csv", str, "columns to leave out (comma-separated)"),
     **{
         f"{role}-column": ("csv", str, f"the column that holds the {role}")
         for role in ("image", "label", "patient", "lesion", "split", "age", "sex", "site")
@@ -89,6 +91,12 @@ def _source_options(function: Any) -> Any:
     help="Regroup classes. NEW - excludes them.",
 )
 @path_option("--masks", help="A folder or archive of lesion masks, named by image id.")
+@click.option(
+    "--patient-from",
+    default="",
+    metavar="folder|REGEX",
+    help="Patients from the paths: their folders, or the first group of an expression.",
+)
 @_source_options
 @click.option(
     "--max-rejected",
@@ -104,6 +112,7 @@ def command(
     to: Path,
     label_map: tuple[str, ...],
     masks: Path | None,
+    patient_from: str,
     max_rejected: float,
     as_json: bool,
     **options: Any,
@@ -119,6 +128,7 @@ def command(
         to,
         label_map=rules,
         masks=masks,
+        patient_from=patient_from,
         max_rejected=max_rejected,
         progress=Bar(),
         **given,

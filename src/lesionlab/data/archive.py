@@ -24,7 +24,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
-from lesionlab.data import tables
+from lesionlab.data import tables, workbook
 from lesionlab.data.file_kinds import HEAD, SUFFIXES, FileKind, kind_of
 from lesionlab.data.left_out import FINDER_ICON, why_hidden
 from lesionlab.errors import BadInput
@@ -32,6 +32,7 @@ from lesionlab.platforms import is_device
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 CHUNK = 1 << 20
+MOST_OF_A_TABLE = 64 << 20  # bytes of a file without suffix that may be a table
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,22 @@ class Tree:
         return [n for n in self.entries if n.lower().endswith(suffixes)]
 
     @cached_property
+    def tables(self) -> list[str]:
+        """The names of tables and workbooks, by their suffix; without the lock files of Excel."""
+        names = self.ending(".csv", ".tab", ".tsv", *workbook.SUFFIXES)
+        return [n for n in names if not n.rsplit("/", 1)[-1].startswith("~$")]
+
+    @cached_property
     def headers(self) -> dict[str, tuple[str, ...]]:
-        """`{name: (column, ...)}` of every table in the tree, by its first line."""
-        found = {
-            n: tables.header(self.entries[n].read()) for n in self.ending(".csv", ".tab", ".tsv")
-        }
+        """`{name: (column, ...)}` of every table in the tree, by its first line.
+
+        A file without a suffix is a table where it is text with several columns.
+        """
+        found = {n: tables.header(self.entries[n].read()) for n in self.tables}
+        bare = [n for n in self.entries if "." not in n.rsplit("/", 1)[-1]]
+        small = [n for n in bare if self.entries[n].size <= MOST_OF_A_TABLE]
+        of_bare = {n: tables.header(self.entries[n].read()) for n in small}
+        found |= {n: names for n, names in of_bare.items() if len(names) > 2}
         return {name: columns for name, columns in found.items() if columns}
 
     def with_columns(self, *columns: str) -> list[str]:

@@ -20,6 +20,7 @@ from lesionlab import __version__, files
 from lesionlab.data.archive import Tree, open_tree
 from lesionlab.data.file_kinds import FORMATS, SUFFIXES
 from lesionlab.data.images import UnreadableImage, open_image
+from lesionlab.data.import_checks import patients_known, refuse_one_class, unread_ages
 from lesionlab.data.left_out import LeftOut, grouped
 from lesionlab.data.manifest import (
     COLUMNS,
@@ -31,6 +32,7 @@ from lesionlab.data.manifest import (
     write_dataset,
 )
 from lesionlab.data.masks import with_masks
+from lesionlab.data.patients import offered, with_patients
 from lesionlab.data.phash import perceptual_hash
 from lesionlab.data.placeholder_ids import known_patients
 from lesionlab.data.relabel import regrouped
@@ -65,13 +67,15 @@ def import_source(
     options: Mapping[str, Any] | None = None,
     label_map: Sequence[str] = (),
     masks: Path | None = None,
+    patient_from: str = "",
     max_rejected: float = 0.05,
     progress: Progress = SILENT,
 ) -> Dataset:
     """Make the dataset folder `to` from `src` (a folder or archive; None for synthetic sets).
 
     `source=None` recognises the data set. `label_map` regroups classes (`old,old=new`); `masks`
-    is a folder or archive of lesion masks that carry the images' ids in their names. Every
+    is a folder or archive of lesion masks that carry the images' ids in their names;
+    `patient_from` is "folder" or an expression (`data.patients.with_patients`). Every
     image is decoded completely; what cannot be is listed in `info.counts["rejected"]` with its
     reason. Raises `BadInput` where nothing usable is found, where more than the share
     `max_rejected` of the images is refused, or where `to` exists. Nothing half-written stays.
@@ -99,6 +103,8 @@ def import_source(
         except BadInput as error:
             raise _with_left_out(error, tree) from None
         found = _with_known_patients(regrouped(found, label_map))
+        refuse_one_class(found, source, tree, src)
+        found = with_patients(found, patient_from)
         if masks is not None:
             found = with_masks(found, stack.enter_context(open_tree(masks)))
         if why:
@@ -346,7 +352,15 @@ def _info(
             "rejected": [{"path": r.path, "reason": r.reason} for r in rejected],
             "left_out": [group.to_json() for group in left_out],
         },
-        notes=(*found.notes, *differences(counts, expected), *_twins(table), *spelt_apart(table)),
+        notes=(
+            *found.notes,
+            *differences(counts, expected),
+            *_twins(table),
+            *spelt_apart(table),
+            *unread_ages(table),
+            *patients_known(table),
+            *offered(found),
+        ),
         lesionlab_version=__version__,
     )
 

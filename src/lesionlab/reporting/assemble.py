@@ -41,6 +41,7 @@ def data_facts(dataset: Dataset) -> DataFacts:
         groups=len(set(groups)),
         parts=parts,
         split_policy=info.split_policy,
+        patients_unknown=int((table["patient_id"].astype(str) == "").sum()),
         notes=info.notes,
     )
 
