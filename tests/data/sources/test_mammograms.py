@@ -15,6 +15,7 @@ pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 
 from helpers.dicom_files import dicom_file
 from lesionlab.data.importing import import_source
+from lesionlab.data.sources.table import source_named
 from lesionlab.errors import BadInput
 
 RNG = np.random.default_rng(0)
@@ -32,12 +33,13 @@ def png() -> bytes:
 
 @pytest.fixture
 def imported(tmp_path: Path) -> Callable[..., Any]:
-    def make(files: dict[str, bytes | str], **options: Any) -> Any:
+    def make(files: dict[str, bytes | str], source: str = "", **options: Any) -> Any:
         for name, data in files.items():
             path = tmp_path / "src" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data.encode() if isinstance(data, str) else data)
-        return import_source(None, tmp_path / "src", tmp_path / "out", max_rejected=0.5, **options)
+        kind = source_named(source) if source else None
+        return import_source(kind, tmp_path / "src", tmp_path / "out", max_rejected=0.5, **options)
 
     return make
 
@@ -71,6 +73,23 @@ def test_inbreast_as_converted_pictures(imported: Callable[..., Any]) -> None:
     assert list(dataset.table["label"]) == ["1", "4a", "2"]
     assert len(dataset.info.counts["rejected"]) == 1
     assert any("patients are unknown" in n for n in dataset.info.notes)
+
+
+def test_a_table_names_dicom_files(imported: Callable[..., Any]) -> None:
+    """By their paths, with or without a suffix."""
+    table = "id,label\n1.2.77,benign\n2.dcm,malignant\nsub/3.dcm,benign\n"
+    dataset = imported({"t.csv": table, "1.2.77": dicom(), "2.dcm": dicom(), "sub/3.dcm": dicom()},
+                       source="csv")  # fmt: skip
+    assert list(dataset.table["label"]) == ["benign", "malignant", "benign"]
+    assert all(p.endswith(".png") for p in dataset.table["path"])
+
+
+def test_a_table_names_the_beginnings_of_dicom_files(imported: Callable[..., Any]) -> None:
+    table = "id,label\n11,benign\n12,malignant\n"
+    files = {"t.csv": table, "11_ab_MG.dcm": dicom(), "12_cd_MG.dcm": dicom()}
+    dataset = imported(files, source="csv")
+    assert list(dataset.table["image_id"]) == ["11", "12"]
+    assert any("beginnings of file names" in n for n in dataset.info.notes)
 
 
 VINDR = (
