@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from helpers.dicom_files import dicom_file
 from helpers.picture_files import TURNED_HEIC, multi_picture
 from helpers.serving import encoded, post, refused
 
@@ -129,6 +131,29 @@ def test_dicom(
     if case == "20 MONOCHROME1":
         plain = post(web, dicom()).json()["predictions"][0]
         assert answer.json()["predictions"][0]["logits"] != plain["logits"]
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"])
+def test_a_dicom_has_the_pixels_that_import_wrote(
+    web: TestClient, syntax: str, tmp_path: Path
+) -> None:
+    """The PNG that import makes of a file gets the logits that the file itself gets."""
+    pytest.importorskip("pydicom")
+
+    from lesionlab.data.importing import import_source
+    from lesionlab.data.sources.table import source_named
+
+    rng = np.random.default_rng(0)
+    for label in ("benign", "malignant"):
+        (tmp_path / "src" / label).mkdir(parents=True)
+        pixels = rng.integers(0, 255, (40, 48), np.uint8)
+        data = dicom_file(pixels, syntax, WindowCenter=120, WindowWidth=90)
+        (tmp_path / "src" / label / "1.2.3").write_bytes(data)
+    out = import_source(source_named("dicom"), tmp_path / "src", tmp_path / "out")
+    for path, source in zip(out.table["path"], out.table["original_file"], strict=True):
+        one = post(web, (tmp_path / "src" / source).read_bytes())
+        other = post(web, (tmp_path / "out" / path).read_bytes())
+        assert one.json()["predictions"][0]["logits"] == other.json()["predictions"][0]["logits"]
 
 
 def test_17_a_dicomdir_that_points_elsewhere(web: TestClient) -> None:

@@ -56,7 +56,8 @@ def layout_of(stored: Any) -> Layout:
     if "PixelData" not in stored:
         raise UnreadableImage("no pixel data in (7FE0,0010): this DICOM file holds no picture")
     _one_frame(stored)
-    kind, samples = text(stored, "PhotometricInterpretation"), integer(stored, "SamplesPerPixel", 1)
+    kind = text(stored, "PhotometricInterpretation").upper()
+    samples = integer(stored, "SamplesPerPixel", 1)
     if samples not in (1, 3):
         raise refused("SamplesPerPixel", samples, "neither grey nor RGB")
     if kind not in KINDS:
