@@ -113,7 +113,12 @@ def test_only_allowed_tags_are_read() -> None:
         (dicom(COLOURS, PhotometricInterpretation="YBR_PARTIAL_420"), "YBR_PARTIAL_420 in"),
         (dicom(COLOURS, PhotometricInterpretation="CMYK"), "CMYK in"),
         (dicom(COLOURS, PlanarConfiguration=None), r"no planar configuration in \(0028,0006\)"),
+        (dicom(COLOURS, PlanarConfiguration=7), r"planar configuration 7 in \(0028,0006\)"),
         (dicom(COLOURS, PixelRepresentation=1), "pixel representation 1"),
+        (dicom(WindowCenter=90000, WindowWidth=400),
+         r"window center 90000 in \(0028,1050\): with width 400 it shows none of the values, 0 to"),
+        (dicom(WindowCenter="1000", WindowWidth="500")
+         .replace(b"DS\x04\x001000", b"DS\x04\x00abcd"), r"window center abcd in \(0028,1050\)"),
         (dicom(PhotometricInterpretation="PALETTE COLOR"), r"no palette in \(0028,1101\)"),
         (dicom(WindowCenter=100, WindowWidth=0), r"window width 0 in \(0028,1051\)"),
         (dicom(WindowCenter=100, WindowWidth=0.5), r"window width 0.5 in \(0028,1051\)"),

@@ -113,8 +113,18 @@ def _brightness(stored: Any, values: Pixels, seen: Bools, layout: Layout, little
         window = _window(place)
         if window is not None:
             function = text(place, "VOILUTFunction").upper() or "LINEAR"
-            return windowed(values.astype(np.float64), *window, function)
+            shown = windowed(values.astype(np.float64), *window, function)
+            _refuse_blank(values[seen], *window)
+            return shown
     return _stretched(stored, values.astype(np.float64), seen, layout)
+
+
+def _refuse_blank(values: Pixels, centre: float, width: float) -> None:
+    """A window that shows none of the values was meant for others: the picture would be blank."""
+    low, high = float(values.min()), float(values.max())
+    if low < high and (high < centre - width / 2 or low > centre + width / 2):
+        why = f"with width {width:g} it shows none of the values, {low:g} to {high:g}"
+        raise refused("WindowCenter", centre, why)
 
 
 def _window(place: Any) -> tuple[float, float] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionlab.data.dicom.elements import integer, refused, text, value
+from lesionlab.data.dicom.elements import integer, refused, text
 from lesionlab.data.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE, UnreadableImage
 
 Pixels = npt.NDArray[Any]  # integers of the width and sign that the file declares
@@ -77,8 +77,8 @@ def layout_of(stored: Any) -> Layout:
     shift = max(integer(stored, "HighBit", bits - 1) + 1 - bits, 0)
     if bits + shift > allocated:
         raise refused("HighBit", bits + shift - 1, f"only {allocated} bits are allocated")
-    if samples == 3 and value(stored, "PlanarConfiguration") is None:
-        raise UnreadableImage("no planar configuration in (0028,0006)")
+    if samples == 3 and integer(stored, "PlanarConfiguration") not in (0, 1):
+        raise refused("PlanarConfiguration", integer(stored, "PlanarConfiguration"))
     return Layout(rows, columns, kind, samples, allocated, bits, shift, bool(signed))
 
 
