@@ -14,6 +14,7 @@ from lesionlab.data.archive import Tree
 from lesionlab.data.dicom import is_dicom, read_dicom
 from lesionlab.data.file_kinds import SUFFIXES
 from lesionlab.data.images import open_image
+from lesionlab.data.mask_geometry import binary, read_mask, same_aspect
 from lesionlab.data.regions import png
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source, columns_test
@@ -113,13 +114,27 @@ def _placed(tree: Tree, files: Mapping[str, str], view: str) -> dict[str, Any]:
     if not pair:
         raise BadInput("its mask is missing")
     mask = max(pair, key=lambda name: _size(tree, name))
-    box = _open(tree, mask).convert("L").point(lambda v: 255 * (v > 127)).getbbox()
+    return {"file": files["film"], **_region(tree, mask, files["film"])}
+
+
+def _region(tree: Tree, mask_name: str, film_name: str) -> dict[str, float]:
+    """The bounding square of a mask in pixels of its film: some masks are larger than the film."""
+    mask, film = _mask(tree, mask_name), _open(tree, film_name)
+    box = mask.getbbox()
     if box is None:
-        raise BadInput("its mask is empty", where=mask)
+        raise BadInput("its mask is empty", where=mask_name)
+    if not same_aspect(mask.size, film.size):
+        shapes = [f"{picture.width} x {picture.height}" for picture in (mask, film)]
+        raise BadInput(f"its mask of {shapes[0]} does not fit its film of {shapes[1]}")
     left, top, right, bottom = box
-    side = max(right - left, bottom - top)
-    return {"file": files["film"], "roi_x": (left + right) / 2, "roi_y": (top + bottom) / 2,
-            "roi_size": side}  # fmt: skip
+    x, y = film.width / mask.width, film.height / mask.height
+    side = max((right - left) * x, (bottom - top) * y)
+    return {"roi_x": (left + right) / 2 * x, "roi_y": (top + bottom) / 2 * y, "roi_size": side}
+
+
+def _mask(tree: Tree, name: str) -> Image.Image:
+    data = tree.read(name)
+    return binary(read_dicom(data, name).image) if is_dicom(data) else read_mask(data, name)
 
 
 def _open(tree: Tree, name: str) -> Image.Image:
