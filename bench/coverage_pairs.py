@@ -35,7 +35,7 @@ from lesionlab.evaluation.difference import (
     simultaneous,
 )
 from lesionlab.evaluation.evaluate import cases_of
-from lesionlab.evaluation.intervals import Limits, correlations, mean_limits, t_quantile
+from lesionlab.evaluation.limits import Limits, correlations, mean_limits, t_quantile
 from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.paired import delong_difference
 from lesionlab.evaluation.predictions import Predictions

@@ -133,6 +133,7 @@ def test_parts_of_the_picture_and_lesion_numbers(trained: Path, explained: dict)
     table = pd.read_csv(trained / "run" / "abcd-valid.csv")
     assert list(table.columns) == ["image_id", *NAMES, "label"]
     assert len(table) == explained["n"]
+    assert parts["whole"]["chance"] == 1 / table["label"].nunique()
     assert table["area"].notna().all()
     assert explained["masks"]["images"] == explained["n"]
 

@@ -17,7 +17,7 @@ from lesionlab.evaluation.difference import (
     difference_test,
     simultaneous,
 )
-from lesionlab.evaluation.intervals import wilson
+from lesionlab.evaluation.limits import wilson
 from lesionlab.evaluation.paired import delong
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.primary import PRIMARIES, measured, primary_of

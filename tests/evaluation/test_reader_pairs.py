@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lesionlab.evaluation.bootstrap import bootstrap
-from lesionlab.evaluation.intervals import Measure, wilson
+from lesionlab.evaluation.intervals import Measure
+from lesionlab.evaluation.limits import wilson
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.reader_pairs import (
     AT_SPECIFICITY,

@@ -43,6 +43,7 @@ def evaluate_stored(
     split: str | None = None,
     malignant: Sequence[str] = (),
     unit: Unit = "image",
+    ordered: bool = False,
     policy: str | None = None,
     target: float | None = None,
     threshold: float | None = None,
@@ -76,7 +77,8 @@ def evaluate_stored(
     dirichlet) refits the probabilities of a CSV there (the last two on half of the groups; only
     the other half chooses). `sets` (lac, aps, raps, none) and `alpha`:
     conformal sets, calibrated on the same data and measured on another part; a class with too
-    few lesions there is refused, or with `rare="include"` in every set.
+    few lesions there is refused, or with `rare="include"` in every set. `ordered`: the classes are
+    grades, in their order in the table or the run; only then is quadratic weighted kappa given.
     `data` is the dataset folder where it has moved, or for a CSV. `readers` are CSVs of readers'
     votes on the same images, laid beside the model; `published` adds published readers (of
     other images, for orientation). `on` is another dataset folder: model, temperature and
@@ -101,6 +103,7 @@ def evaluate_stored(
         choice=Choice("sensitivity" if point else policy, target, threshold),
         sets=SetOptions(sets, alpha, rare),
         unit=unit,
+        ordered=ordered,
         prevalences=tuple(prevalences),
         data=None if data is None else Path(data),
         on=None if on is None else Path(on),
@@ -135,6 +138,7 @@ class Options:
     choice: Choice
     sets: SetOptions
     unit: Unit
+    ordered: bool
     prevalences: tuple[float, ...]
     data: Path | None
     on: Path | None
@@ -223,7 +227,8 @@ def _measured(
 ) -> dict[str, Any]:
     return evaluate_predictions(
         predictions, malignant=subject.malignant, prior=subject.prior, operating_points=points,
-        unit=asked.unit, prevalences=asked.prevalences, resampling=asked.resampling,
+        unit=asked.unit, ordered=asked.ordered, prevalences=asked.prevalences,
+        resampling=asked.resampling,
     ).to_json()  # fmt: skip
 
 

@@ -24,7 +24,8 @@ from lesionlab.evaluation.difference import (
     mcnemar_of,
     simultaneous,
 )
-from lesionlab.evaluation.intervals import LEVEL, Measure, too_few
+from lesionlab.evaluation.intervals import Measure, too_few
+from lesionlab.evaluation.limits import LEVEL
 from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.noninferiority import (
     Noninferiority,

@@ -12,9 +12,9 @@ from lesionlab.array_types import Floats
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.curves import counts_by_threshold
-from lesionlab.evaluation.intervals import (
+from lesionlab.evaluation.intervals import MOST_UNDEFINED
+from lesionlab.evaluation.limits import (
     LEVEL,
-    MOST_UNDEFINED,
     Limits,
     correlations,
     difference_limits,

@@ -14,7 +14,7 @@ from typing import Any
 
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.difference import Difference, simultaneous
-from lesionlab.evaluation.intervals import LEVEL
+from lesionlab.evaluation.limits import LEVEL
 from lesionlab.evaluation.primary import Primary
 
 STEPS = 60  # halvings of the level when a p-value is sought

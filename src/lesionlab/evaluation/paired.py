@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.evaluation.intervals import Spread, spread_of_sums
+from lesionlab.evaluation.limits import Spread, spread_of_sums
 
 Flags = npt.NDArray[np.bool_]
 CHUNK_CELLS = 1 << 22  # signs (permutations x groups) held at once

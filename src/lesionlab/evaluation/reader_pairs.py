@@ -24,14 +24,16 @@ from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
     MOST_UNDEFINED,
     Measure,
-    correlations,
-    difference_limits,
     effective_groups,
-    logit_limits,
     measure,
-    spread_of_replicates,
     too_few,
     weighted_mean_measure,
+)
+from lesionlab.evaluation.limits import (
+    correlations,
+    difference_limits,
+    share_limits,
+    spread_of_replicates,
 )
 from lesionlab.evaluation.metric_table import RANKING_METRICS
 from lesionlab.evaluation.metrics import decide
@@ -220,7 +222,7 @@ def difference_measure(data: Paired, values: Floats, drawn: Floats) -> Measure:
     if fewest < needed - 1e-9 or defined.sum() < (1 - MOST_UNDEFINED) * len(drawn):
         return too_few(value, n, fewest, needed)
     model, reader = (
-        logit_limits(float(v), spread_of_replicates(d), fewest)
+        share_limits(float(v), spread_of_replicates(d), fewest)
         for v, d in zip(values, drawn.T, strict=True)
     )
     correlation = float(correlations(drawn)[0, 1])

@@ -15,9 +15,7 @@ import numpy as np
 
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import RESAMPLING, Resampling, bootstrap
-from lesionlab.evaluation.intervals import (
-    Measure,
-)
+from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.reader_pairs import (
     AT_SPECIFICITY,

@@ -178,7 +178,7 @@ def _about(data: DataFacts, words: Language) -> Table:
     ]
     if data.split_policy:
         policy = words("list.semicolon").join(
-            f"{k}: {_flat(v)}" for k, v in data.split_policy.items()
+            f"{k}: {_flat(v)}" for k, v in data.split_policy.items() if v is not None
         )
         rows.append((words("about.split"), policy))
     rows += [(words("about.note"), note) for note in data.notes]
@@ -188,7 +188,7 @@ def _about(data: DataFacts, words: Language) -> Table:
 
 def _flat(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
+        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items() if v is not None)
     if isinstance(value, list | tuple):
         return ", ".join(_flat(v) for v in value)
     if isinstance(value, float | np.floating):
