@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image, ImageCms
 
 from helpers.colour_profiles import SRGB, WIDE, converted, profile
 from helpers.picture_files import noise, saved
-from lesionlab.data.images import LEGACY, Preprocessing, open_image
+from lesionlab.data.images import LEGACY, Preprocessing, UnreadableImage, open_image
 from lesionlab.deployment.decode import read_view
 
 LOSSLESS: dict[str, dict[str, Any]] = {
@@ -88,3 +89,19 @@ def test_data_sets_of_0_1_0_keep_their_pixels() -> None:
     image = noise(3)
     data = saved(image, "PNG", icc_profile=profile(*WIDE["Display P3"], "Display P3"))
     assert np.array_equal(np.asarray(open_image(data, reading=LEGACY)), np.asarray(image))
+
+
+@pytest.mark.parametrize(("number", "name"), [(12, "Display P3"), (9, "Rec. 2020"), (22, "22")])
+@pytest.mark.parametrize("form", ["AVIF", "PNG"])
+def test_a_wide_gamut_by_number_alone_is_refused(form: str, number: int, name: str) -> None:
+    plain = saved(noise(3), form)
+    if form == "AVIF":
+        marked = plain.replace(b"colrnclx\0\1", b"colrnclx\0" + bytes([number]))
+    else:
+        body = b"cICP" + bytes([number, 13, 0, 1])
+        chunk = (4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+        marked = plain[:33] + chunk + plain[33:]
+    assert marked != plain
+    open_image(plain)
+    with pytest.raises(UnreadableImage, match=f"colours of .*{name} without a profile"):
+        open_image(marked)

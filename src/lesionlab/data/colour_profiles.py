@@ -15,7 +15,24 @@ from PIL import Image, ImageCms
 
 SPACES = {"RGB": "RGB", "CMYK": "CMYK"}  # the profile's own word -> the mode of Pillow
 SAME = 2  # grey levels: a profile that is so near to sRGB over a grid of colours is sRGB
+LIKE_SRGB = (1, 2, 5, 6, 7)  # BT.709, not stated, and the old television systems near to it
+PRIMARIES = {9: "Rec. 2020", 11: "DCI-P3", 12: "Display P3"}
+NUMBERED = 65536  # bytes within which the number stands, before the pixels
 PROFILES = 64  # that are kept, with their conversion
+
+
+def wide_by_number(data: bytes, image: Image.Image) -> str:
+    """The colour space that a file names by its number (ITU-T H.273) where it is not that of sRGB.
+
+    AVIF, HEIC and PNG may do so in place of a profile, and Pillow does not say. "" otherwise.
+    """
+    mark = {"AVIF": b"colrnclx", "HEIF": b"colrnclx", "PNG": b"cICP"}.get(image.format or "")
+    at = data[:NUMBERED].find(mark) if mark else -1
+    if mark is None or at < 0 or image.info.get("icc_profile"):
+        return ""
+    start, length = at + len(mark), 1 if image.format == "PNG" else 2
+    number = int.from_bytes(data[start : start + length], "big")
+    return "" if number in LIKE_SRGB else PRIMARIES.get(number, f"primaries {number}")
 
 
 def to_srgb(image: Image.Image) -> Image.Image:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from lesionlab.array_types import UInt8
-from lesionlab.data.colour_profiles import to_srgb
+from lesionlab.data.colour_profiles import to_srgb, wide_by_number
 from lesionlab.data.depth import NotShowable, eight_bit_float, eight_bit_grey
 from lesionlab.data.file_kinds import HEAD, kind_of
 from lesionlab.errors import BadInput
@@ -177,6 +177,8 @@ def decoded(source: Path | bytes, where: str, sha256: str = "") -> Image.Image:
     _check_shape(*image.size, where)
     with _reading(where):
         image.load()
+    if space := wide_by_number(data, image):
+        raise UnreadableImage(f"colours of {space} without a profile: save it as sRGB", where=where)
     return image
 
 

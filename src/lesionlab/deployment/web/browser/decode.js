@@ -3,7 +3,7 @@
 // grey level can move a probability. The rest is lossless or decoded by the browser.
 
 import { toSrgb, UnknownProfile } from "./colour.js";
-import { deepGreys, profileOf } from "./png.js";
+import { chunksOf, deepGreys, profileOf } from "./png.js";
 import decodeJpeg, { init as initJpeg } from "../vendor/jpeg/decode.js";
 
 export const MAX_PIXELS = 100_000_000;
@@ -40,6 +40,9 @@ export async function decode(file, depth = 16) {
     return { image, orientation: head.orientation || 1 };
   }
   if (kind === "png" && bytes[24] === 16) return { image: await deep(bytes, depth), orientation: 1 };
+  if (kind === "png" && isWide(bytes)) {
+    throw new Unreadable("colours of a wide gamut without a profile: save it as sRGB");
+  }
   const image = await byBrowser(file, kind, bytes);
   if (kind === "png" && ![0, 4].includes(bytes[25])) coloured(image, await profileOf(bytes));
   if (kind === "webp") coloured(image, webpProfile(bytes));
@@ -73,6 +76,13 @@ async function deep(bytes, depth) {
   const rgba = new Uint8Array(4 * values.length).fill(255);
   values.forEach((value, i) => rgba.fill(value >> (depth - 8), 4 * i, 4 * i + 3));
   return { width, height, rgba };
+}
+
+// A colour space by its number (cICP), as data/colour_profiles.py:wide_by_number.
+function isWide(bytes) {
+  const chunks = chunksOf(bytes), named = chunks.find((c) => c.kind === "cICP");
+  const profile = chunks.some((c) => c.kind === "iCCP");
+  return Boolean(named) && !profile && ![1, 2, 5, 6, 7].includes(named.data[0]);
 }
 
 function webpProfile(bytes) {
