@@ -12,6 +12,7 @@ pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installe
 from PIL import Image  # noqa: E402
 from pydicom.dataset import Dataset  # noqa: E402
 
+from helpers.colour_profiles import SRGB, WIDE, converted, profile  # noqa: E402
 from helpers.dicom_files import (  # noqa: E402
     DEFLATED,
     EXPLICIT,
@@ -304,6 +305,17 @@ def test_deflated_files_are_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(UnreadableImage, match="deflated DICOM of more than") as caught:
         read_dicom(data, "x")
     assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_colours_by_the_profile_of_the_file(name: str) -> None:
+    """C.11.15: dermoscopy carries an ICC profile; one of sRGB leaves every pixel."""
+    data = dicom(COLOURS, ICCProfile=profile(*WIDE[name], name))
+    image = read_dicom(data, "x").image
+    assert np.abs(np.asarray(image) - converted(COLOURS, *WIDE[name])).max() <= 2
+    assert image.info == {}  # no second conversion, nor a profile in the PNG of import
+    same = read_dicom(dicom(COLOURS, ICCProfile=profile(SRGB, 0.0, "sRGB")), "x").image
+    assert (np.asarray(same) == COLOURS).all()
 
 
 def test_side_and_view_from_codes() -> None:

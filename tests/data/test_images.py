@@ -158,4 +158,4 @@ def test_a_bug_of_ours_is_not_told_as_a_corrupt_image(
 def test_a_pixel_format_that_cannot_be_converted_is_refused() -> None:
     premultiplied = Image.new("LA", (16, 16)).convert("La")
     with pytest.raises(images.UnreadableImage, match="pixel format not supported"):
-        images._eight_bit(premultiplied, "a.tif")
+        images._eight_bit(premultiplied, images.USUAL, "a.tif")

@@ -15,6 +15,7 @@ from lesionlab.evaluation.limits import (
     logit_limits,
     lower_bound,
     mean_limits,
+    share_limits,
     spread_of_replicates,
     spread_of_sums,
     wilson,
@@ -94,10 +95,13 @@ def test_the_spread_of_sums_is_the_variance_between_groups() -> None:
     assert 300 < found.df <= 499  # kurtosis 3: about the number of groups
 
 
-def test_a_variance_that_hangs_on_one_group_is_worth_two_degrees_of_freedom() -> None:
+def test_a_variance_that_hangs_on_one_group_is_worth_the_least_degrees_of_freedom() -> None:
     off = np.zeros(200)
     off[7] = 1.0
-    assert spread_of_sums(off).df == pytest.approx(2 * 200 / 198, abs=0.02)
+    assert spread_of_sums(off).df == LEAST_DF
+    off[:20] = 1.0  # kurtosis (1 - 3 p q) / (p q)
+    kurtosis = (1 - 3 * 0.1 * 0.9) / (0.1 * 0.9)
+    assert spread_of_sums(off).df == pytest.approx(2 * 200 / (kurtosis - 1))
     assert spread_of_sums(np.zeros(5)).variance == 0
     assert spread_of_sums(np.zeros(0)).df >= 1
 
@@ -155,3 +159,11 @@ def test_newcombes_example_of_paired_proportions() -> None:
     found = difference_limits((1.0, 1.0), both, both, 0.0)
     assert found.high == pytest.approx(-found.low)
     assert found.high > 0.11
+
+
+def test_share_limits_are_wilsons_on_the_effective_n() -> None:
+    found = share_limits(0.9, Spread(0.9 * 0.1 / 70, 4.0), 30)
+    assert (found.low, found.high) == pytest.approx(wilson(0.9, 70, df=29))
+    for value in (0.0, 1.0):
+        border = share_limits(value, Spread(0.0, 4.0), 30)
+        assert (border.low, border.high) == pytest.approx(wilson(value, 30))

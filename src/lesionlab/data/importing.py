@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 
 from lesionlab import __version__, files
 from lesionlab.data.archive import Tree, open_tree
 from lesionlab.data.file_kinds import FORMATS, SUFFIXES
-from lesionlab.data.images import UnreadableImage, open_image
+from lesionlab.data.image_check import Checked, at_their_depth, check_image
+from lesionlab.data.images import Reading
 from lesionlab.data.import_checks import patients_known, refuse_one_class, unread_ages
 from lesionlab.data.left_out import LeftOut, grouped
 from lesionlab.data.manifest import (
@@ -31,9 +29,9 @@ from lesionlab.data.manifest import (
     printable,
     write_dataset,
 )
+from lesionlab.data.mask_import import MASKS, import_masks
 from lesionlab.data.masks import with_masks
 from lesionlab.data.patients import offered, with_patients
-from lesionlab.data.phash import perceptual_hash
 from lesionlab.data.placeholder_ids import known_patients
 from lesionlab.data.relabel import regrouped
 from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
@@ -43,20 +41,8 @@ from lesionlab.platforms import is_device, usable_cpus
 from lesionlab.progress import SILENT, Progress
 
 IMAGES = "images"
-MASKS = "masks"
 CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 WORKERS = max(2, usable_cpus())
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What one image file turned out to be, or why it was refused (`reason`)."""
-
-    width: int = 0
-    height: int = 0
-    sha256: str = ""
-    phash: str = ""
-    reason: str = ""
 
 
 def import_source(
@@ -161,11 +147,18 @@ def _write(
     table = _with_paths(found.rows, tree)
     with files.stage_folder(to) as aside:
         checked = _copy_images(found, table, aside, progress)
-        table, refused = _accepted(table, checked)
-        rejected = [*found.rejected, *refused]
+        paths = {name: aside / path for name, path in table[["file", "path"]].to_numpy()}
+        checked, reading, notes = at_their_depth(checked, paths)
+        table, rejected = _accepted(table, checked)
+        if "mask" in table:
+            turns = {name: one.orientation for name, one in checked.items()}
+            table, unfit, told = import_masks(found.read, table, aside, turns, progress)
+            rejected, notes = [*rejected, *unfit], [*notes, *told]
+        rejected = [*found.rejected, *rejected]
         _check_share(rejected, len(table), max_rejected, origin)
         left_out = grouped(_not_taken(tree, rejected))
-        info = _info(source, found, table, rejected, left_out)
+        found = replace(found, notes=(*found.notes, *notes))
+        info = _info(source, found, table, rejected, left_out, reading)
         dataset = Dataset(aside, _manifest(table, source.name), info)
         write_dataset(dataset)
     return Dataset(to, dataset.table, info)
@@ -242,8 +235,6 @@ def _copy_images(
                 strict=True,
             )
         )
-        if "mask" in table:
-            _copy_masks(found.read, table, folder, checked, pool, progress)
     return checked
 
 
@@ -252,42 +243,14 @@ def _copier(read: Callable[[str], bytes], folder: Path) -> Callable[[tuple[str, 
         name, path = pair
         try:
             data = read(name)
-            image = open_image(data, name)
-        except UnreadableImage as error:
-            return Checked(reason=error.advice)
         except BadInput as error:
-            return Checked(reason=str(error))
-        (folder / path).write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        return Checked(image.width, image.height, digest, perceptual_hash(image))
+            return Checked(reason=getattr(error, "advice", str(error)))
+        checked = check_image(data, name)
+        if not checked.reason:
+            (folder / path).write_bytes(data)
+        return checked
 
     return copy
-
-
-def _copy_masks(
-    read: Callable[[str], bytes],
-    table: pd.DataFrame,
-    folder: Path,
-    checked: Mapping[str, Checked],
-    pool: ThreadPoolExecutor,
-    progress: Progress,
-) -> None:
-    """Write each mask as a PNG of 0 and 255, nearest-neighbour at the size of its image."""
-    (folder / MASKS).mkdir()
-    usable = np.array([checked[name].reason == "" for name in table["file"]])
-    rows = table[(table["mask"] != "") & usable].drop_duplicates("mask")
-
-    def copy(row: Any) -> None:
-        size = checked[row.file].width, checked[row.file].height
-        mask = open_image(read(row.mask_file), row.mask_file).convert("L")
-        if mask.size != size:
-            mask = mask.resize(size, Image.Resampling.NEAREST)
-        stream = io.BytesIO()
-        mask.point(lambda v: 255 if v > 127 else 0).save(stream, "PNG")
-        (folder / row.mask).write_bytes(stream.getvalue())
-
-    for _ in progress(pool.map(copy, rows.itertuples()), "importing masks", len(rows)):
-        pass
 
 
 def _accepted(
@@ -332,6 +295,7 @@ def _info(
     table: pd.DataFrame,
     rejected: Sequence[Rejected],
     left_out: Sequence[LeftOut],
+    reading: Reading,
 ) -> DatasetInfo:
     counts = count(table, found.classes)
     expected = found.expected if found.expected is not None else source.expected
@@ -343,6 +307,7 @@ def _info(
         citation=source.citation,
         classes=found.classes,
         malignant=found.malignant,
+        **asdict(reading),
         modality=found.modality or source.modality,
         synthetic=source.synthetic,
         forbidden_inputs=tuple(known),

@@ -17,17 +17,22 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from lesionlab.array_types import UInt8
+from lesionlab.data.colour_profiles import to_srgb
+from lesionlab.data.depth import depth_needed, peak_of
 from lesionlab.data.dicom import read_dicom
 from lesionlab.data.file_kinds import is_dicom
 from lesionlab.data.images import (
     FILTERS,
     MAX_PIXELS,
+    ORIENTATION,
     Preprocessing,
+    Reading,
     Roi,
     UnreadableImage,
+    as_shown,
     central_square,
     centre,
-    open_image,
+    decoded,
     opened,
     prepare,
 )
@@ -38,7 +43,7 @@ DRAFT_BOUND = 3  # grey levels, of either filter: measured in tests/deployment/t
 MAX_BYTES = 512 * 2**20  # of a file; the server's own limit is far below
 MAX_SCANS = 30  # progressive JPEGs have about ten; each costs a pass over all pixels
 HEADROOM = 3  # the scaled decode is at least this many times the resized side
-_ORIENTATION = 0x0112
+FEW_BITS = 4  # fewer by so many make at most 16 greys of 256
 # Within a scan 0xff is followed by 0 or a restart, so that no marker occurs there by chance.
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd8\xff])", re.DOTALL)
 
@@ -58,15 +63,30 @@ def read_view(
     *,
     name: str = "",
     draft: bool = True,
+    depth: int = 16,
 ) -> View:
-    """The network's view of an image or DICOM file; `UnreadableImage` if it is none."""
+    """The network's view of an image or DICOM file; `UnreadableImage` if it is none.
+
+    `depth` is that of the 16-bit greys that the model learnt from.
+    """
     data = _bytes(source, name)
     name = name or (str(source) if isinstance(source, Path) else "image")
     if is_dicom(data):
         return _dicom(data, how, roi, name)
     _refuse_scans(data, name)
     pixels = _drafted(data, how) if draft and roi is None else None
-    return View(prepare(open_image(data, name), how, roi) if pixels is None else pixels)
+    if pixels is not None:
+        return View(pixels)
+    stored = decoded(data, name)
+    image = as_shown(stored, Reading(depth), name)
+    return View(prepare(image, how, roi), _dark(peak_of(stored), depth))
+
+
+def _dark(peak: int | None, depth: int) -> str:
+    """What a reader must know of an image whose values use few of the bits that are read."""
+    if peak is None or depth_needed(peak) > depth - FEW_BITS:
+        return ""
+    return f"its values use {depth_needed(peak)} of {depth} bits: the model sees it dark"
 
 
 def _refuse_scans(data: bytes, name: str) -> None:
@@ -132,15 +152,16 @@ def _drafted(data: bytes, how: Preprocessing) -> UInt8 | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=("JPEG",))
-            width, height = image.size
-            if not _worth_it(image, how):
+            stored = Image.open(io.BytesIO(data), formats=("JPEG",))
+            width, height = stored.size
+            if not _worth_it(stored, how):
                 return None
             wanted = HEADROOM * how.resized_side
-            image.draft(None, (wanted, wanted))
-            scale = round(width / image.width)
-            image.load()
-            orientation = image.getexif().get(_ORIENTATION, 1)
+            stored.draft(None, (wanted, wanted))
+            scale = round(width / stored.width)
+            stored.load()
+            orientation = stored.getexif().get(ORIENTATION, 1)
+            image = to_srgb(stored)
     except Exception:  # noqa: BLE001 (the full decode names what is wrong)
         return None
     return _shrunk(image, (width, height), scale, orientation, how)
@@ -181,6 +202,6 @@ def _shrunk(
     side = how.resized_side
     small = image.resize((side, side), FILTERS[how.interpolation], box)
     if orientation != 1:
-        small.getexif()[_ORIENTATION] = orientation
+        small.getexif()[ORIENTATION] = orientation
         small = ImageOps.exif_transpose(small)
     return centre(small, how)  # upright first: an odd margin is no mirror image of itself

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import special
@@ -16,8 +17,9 @@ from scipy.special import expit, logit, stdtrit
 
 from lesionlab.array_types import Floats
 
+Scale = Literal["logit", "log", "share"]  # on which an interval is made
 LEVEL = 0.95
-LEAST_DF = 2.0  # a variance seen in a single group is worth no less
+LEAST_DF = 4.0  # fewer widen the interval much and cover hardly more (docs/decisions/0331)
 TINY = 1e-30  # a variance below is rounding
 
 
@@ -82,7 +84,7 @@ def spread_of_sums(off: Floats) -> Spread:
 
     >>> round(spread_of_sums(np.array([1.0, -1.0] * 20)).df), round(
     ...     spread_of_sums(np.array([0.0] * 39 + [1.0])).df, 1)
-    (39, 2.2)
+    (39, 4.0)
     """
     m = len(off)
     centred = off - off.mean() if m else off
@@ -133,6 +135,20 @@ def logit_limits(
     half = t_quantile(min(spread.df, fewest - 1), level) * math.sqrt(v) / (x * (1 - x))
     a, b = (float(expit(logit(x) + sign * half)) for sign in (-1, 1))
     return Limits(low + a * (high - low), low + b * (high - low), "logit t")
+
+
+def share_limits(value: float, spread: Spread, fewest: float, level: float = LEVEL) -> Limits:
+    """Limits of a share whose spread came from resamples: Wilson's, on its effective n.
+
+    As of a sensitivity at a threshold that was itself estimated. Its skewness near 0 and 1 is
+    that of a binomial, which Wilson's interval knows; heavy tails do not come on top.
+    """
+    if not (0 < value < 1 and spread.variance > 0):
+        low, high = wilson(min(max(value, 0.0), 1.0), fewest, level)
+        return Limits(low, high, "Wilson on groups")
+    effective = value * (1 - value) / spread.variance
+    low, high = wilson(value, effective, level, df=fewest - 1)
+    return Limits(low, high, "Wilson on the effective n")
 
 
 def log_limits(value: float, spread: Spread, fewest: float, level: float = LEVEL) -> Limits:

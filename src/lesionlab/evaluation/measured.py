@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
@@ -25,12 +24,14 @@ from lesionlab.evaluation.intervals import (
 from lesionlab.evaluation.limits import (
     LEVEL,
     Limits,
+    Scale,
     Spread,
     correlations,
     harmonic,
     log_limits,
     logit_limits,
     mean_limits,
+    share_limits,
     spread_of_replicates,
     wilson,
 )
@@ -39,7 +40,6 @@ from lesionlab.evaluation.paired import delong
 from lesionlab.evaluation.statistics import Statistics
 from lesionlab.progress import SILENT, Progress
 
-Scale = Literal["logit", "log"]
 NOTHING_KNOWN = Spread(0.0, 1.0)
 
 
@@ -89,6 +89,8 @@ class Component:
             return Limits(low, high, "Wilson")
         if self.scale == "log":
             return log_limits(self.value, self.spread, self.groups, level)
+        if self.scale == "share":
+            return share_limits(self.value, self.spread, self.groups, level)
         return logit_limits(self.value, self.spread, self.groups, self.bounds, level)
 
 
@@ -207,7 +209,7 @@ class Measured:
     def ranked_component(self, row: RankingMetric, name: str) -> Component:
         """A ranking metric of one score; of DeLong's variance for an AUC of independent cases."""
         part = self._replicated(
-            f"{row.name}:{name}", None, self.cases.scarcer_groups(name), "logit", row.bounds
+            f"{row.name}:{name}", None, self.cases.scarcer_groups(name), row.scale, row.bounds
         )
         if row.name != "roc_auc" or not self.cases.independent:
             return part

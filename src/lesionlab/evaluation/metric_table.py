@@ -22,6 +22,7 @@ from lesionlab.evaluation import confusion, metrics, ranking
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.confusion import Mask
 from lesionlab.evaluation.intervals import MINIMUM_GROUPS, Measure
+from lesionlab.evaluation.limits import Scale
 from lesionlab.evaluation.reliability import ECE_METHOD, expected_calibration_error
 
 Decision = Literal["argmax", "prior_corrected"]
@@ -92,6 +93,7 @@ class RankingMetric:
     minimum_mixed: int | None = None  # where groups hold cases of several classes
     bounds: tuple[float, float] = (0.0, 1.0)
     every_score: bool = False  # of each class too, not of the positive and malignant score alone
+    scale: Scale = "logit"
 
     def needed(self, mixed: bool) -> int:
         """The effective groups of the scarcer side; `mixed`: groups hold both kinds of cases."""
@@ -198,6 +200,7 @@ def _sensitivity_at(specificity: int, minimum: int) -> RankingMetric:
         f"sensitivity_at_specificity_{specificity}",
         lambda c: ranking.sensitivity_at_specificity(c, specificity / 100),
         minimum,
+        scale="share",
     )
 
 
@@ -206,6 +209,7 @@ def _specificity_at(sensitivity: int, minimum: int) -> RankingMetric:
         f"specificity_at_sensitivity_{sensitivity}",
         lambda c: ranking.specificity_at_sensitivity(c, sensitivity / 100),
         minimum,
+        scale="share",
     )
 
 

@@ -32,7 +32,7 @@ from lesionlab.evaluation.intervals import (
 from lesionlab.evaluation.limits import (
     correlations,
     difference_limits,
-    logit_limits,
+    share_limits,
     spread_of_replicates,
 )
 from lesionlab.evaluation.metric_table import RANKING_METRICS
@@ -222,7 +222,7 @@ def difference_measure(data: Paired, values: Floats, drawn: Floats) -> Measure:
     if fewest < needed - 1e-9 or defined.sum() < (1 - MOST_UNDEFINED) * len(drawn):
         return too_few(value, n, fewest, needed)
     model, reader = (
-        logit_limits(float(v), spread_of_replicates(d), fewest)
+        share_limits(float(v), spread_of_replicates(d), fewest)
         for v, d in zip(values, drawn.T, strict=True)
     )
     correlation = float(correlations(drawn)[0, 1])

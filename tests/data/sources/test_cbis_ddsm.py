@@ -102,7 +102,7 @@ def test_a_larger_mask_is_scaled(imported: Callable[..., Any]) -> None:
 
 
 def test_a_mask_of_another_shape_is_refused(imported: Callable[..., Any]) -> None:
-    with pytest.raises(Exception, match="its mask of 80 x 80 pixels has another shape than its"):
+    with pytest.raises(Exception, match="its mask of 80 x 80 does not fit its film of 60 x 80"):
         imported(ARCHIVE, (film(), CROP, mask(shape=(80, 80))), "film")
 
 

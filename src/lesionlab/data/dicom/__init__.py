@@ -19,9 +19,10 @@ from typing import Any
 from PIL import Image
 
 from lesionlab import extras
+from lesionlab.data.colour_profiles import to_srgb
 from lesionlab.data.dicom.colour import eight_bit_colour, eight_bit_palette
 from lesionlab.data.dicom.decoders import decode
-from lesionlab.data.dicom.elements import FRAME_GROUPS, items, places, text
+from lesionlab.data.dicom.elements import FRAME_GROUPS, items, places, text, value
 from lesionlab.data.dicom.grey import eight_bit_grey
 from lesionlab.data.dicom.layout import layout_of, stored_values
 from lesionlab.data.file_kinds import is_dicom
@@ -33,7 +34,7 @@ PIXEL_TAGS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "Photometr
               "PlanarConfiguration", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
               "PixelPaddingValue", "PixelPaddingRangeLimit",
               "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
-              "PresentationLUTShape", *FRAME_GROUPS,
+              "PresentationLUTShape", "ICCProfile", *FRAME_GROUPS,
               *(f"{channel}PaletteColorLookupTable{what}" for channel in ("Red", "Green", "Blue")
                 for what in ("Descriptor", "Data")),
               *(f"Segmented{channel}PaletteColorLookupTableData"
@@ -88,7 +89,7 @@ def read_dicom(data: bytes, where: str) -> DicomImage:
     with _reading(data, where):
         stored = _elements(data, (*PIXEL_TAGS, *ALLOWED, *PLACES))
         picture = Image.fromarray(_eight_bits(stored))  # refuses an array that is no picture
-        return DicomImage(picture, _told(stored))
+        return DicomImage(_in_srgb(picture, stored), _told(stored))
 
 
 def read_dicom_header(data: bytes, where: str) -> DicomHeader:
@@ -173,6 +174,17 @@ def _eight_bits(stored: Any) -> Any:
     if layout.kind == "PALETTE COLOR":
         return eight_bit_palette(stored, values, layout.signed, little)
     return eight_bit_grey(stored, decoded.cells, values, layout, little)
+
+
+def _in_srgb(picture: Image.Image, stored: Any) -> Image.Image:
+    """Colours by the file's ICC profile (PS3.3 C.11.15), which dermoscopy must carry."""
+    profile = value(stored, "ICCProfile")
+    if picture.mode != "RGB" or profile is None:
+        return picture
+    picture.info["icc_profile"] = bytes(profile)
+    changed = to_srgb(picture)
+    changed.info.pop("icc_profile", None)
+    return changed
 
 
 def _told(stored: Any) -> dict[str, str]:

@@ -16,6 +16,7 @@ from lesionlab.data.archive import Tree
 from lesionlab.data.dicom import read_dicom
 from lesionlab.data.file_kinds import is_dicom
 from lesionlab.data.images import open_image
+from lesionlab.data.mask_geometry import binary, read_mask, same_aspect
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source, columns_test
 from lesionlab.data.sources.mammograms import sides
@@ -26,7 +27,6 @@ COLUMNS = ("patient_id", "left or right breast", "image view", "abnormality id",
            "abnormality type", "pathology", "image file path", "cropped image file path",
            "ROI mask file path")  # fmt: skip
 UID = re.compile(r"\d+(\.\d+)+")
-SAME_SHAPE = 0.02  # by how much the two scales of a mask may differ
 PATHS = {"film": "image file path", "crop": "cropped image file path", "mask": "ROI mask file path"}
 
 
@@ -135,6 +135,11 @@ class _Pictures:
         self.sizes[name] = image.size
         return image
 
+    def mask(self, name: str) -> Image.Image:
+        """Black and white."""
+        data = self.tree.read(name)
+        return binary(read_dicom(data, name).image) if is_dicom(data) else read_mask(data, name)
+
     def size(self, name: str) -> tuple[int, int]:
         """(width, height) in pixels."""
         return self.sizes.get(name) or self.open(name).size
@@ -167,30 +172,21 @@ def _placed(pictures: _Pictures, files: Mapping[str, list[str]], view: str) -> d
     return {"file": film, **_region(pictures, film, max(masks, key=pictures.area))}
 
 
-def _region(pictures: _Pictures, film: str, mask: str) -> dict[str, float]:
-    """The bounding square of a mask, in pixels of the film.
-
-    Some masks have another size than their film: of the same shape they are scaled, else
-    refused, as nobody knows which part of the film they cover.
-    """
-    box = pictures.open(mask).convert("L").point(lambda v: 255 * (v > 127)).getbbox()
+def _region(pictures: _Pictures, film: str, mask_name: str) -> dict[str, float]:
+    """The bounding square of a mask in pixels of its film: some masks are larger than the film."""
+    mask = pictures.mask(mask_name)
+    box = mask.getbbox()
     if box is None:
-        raise BadInput("its mask is empty", where=mask)
-    (width, height), (columns, rows) = pictures.size(film), pictures.size(mask)
-    across, down = width / columns, height / rows
-    if abs(across / down - 1) > SAME_SHAPE:
+        raise BadInput("its mask is empty", where=mask_name)
+    width, height = pictures.size(film)
+    if not same_aspect(mask.size, (width, height)):
         raise BadInput(
-            f"its mask of {columns} x {rows} pixels has another shape than its film of "
-            f"{width} x {height}",
-            where=mask,
+            f"its mask of {mask.width} x {mask.height} does not fit its film of {width} x {height}"
         )
     left, top, right, bottom = box
-    side = max((right - left) * across, (bottom - top) * down)
-    return {
-        "roi_x": (left + right) / 2 * across,
-        "roi_y": (top + bottom) / 2 * down,
-        "roi_size": side,
-    }
+    x, y = width / mask.width, height / mask.height
+    side = max((right - left) * x, (bottom - top) * y)
+    return {"roi_x": (left + right) / 2 * x, "roi_y": (top + bottom) / 2 * y, "roi_size": side}
 
 
 SOURCE = Source(

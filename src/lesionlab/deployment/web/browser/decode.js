@@ -2,6 +2,8 @@
 // decoders that Pillow uses), because browsers differ by a grey level here and there, and one
 // grey level can move a probability. The rest is lossless or decoded by the browser.
 
+import { toSrgb, UnknownProfile } from "./colour.js";
+import { chunksOf, deepGreys, profileOf } from "./png.js";
 import decodeJpeg, { init as initJpeg } from "../vendor/jpeg/decode.js";
 
 export const MAX_PIXELS = 100_000_000;
@@ -15,8 +17,9 @@ export async function start(wasmUrl) {
   await initJpeg(await WebAssembly.compileStreaming(fetch(wasmUrl)));
 }
 
-// file: Blob -> { image: {width, height, rgba}, orientation }
-export async function decode(file) {
+// file: Blob -> { image: {width, height, rgba}, orientation }; depth: of the 16-bit greys that the
+// model learnt from
+export async function decode(file, depth = 16) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (!bytes.length) throw new Unreadable("the file is empty");
   const kind = kindOf(bytes);
@@ -32,9 +35,66 @@ export async function decode(file) {
     // false: the pixels as stored; prepare.js turns them
     const jpeg = await decodeJpeg(bytes.buffer, { preserveOrientation: false }).catch(() => null);
     if (!jpeg) throw new Unreadable("truncated or corrupt");
-    return { image: plain(jpeg.width, jpeg.height, jpeg.data), orientation: head.orientation };
+    const image = plain(jpeg.width, jpeg.height, jpeg.data);
+    if (head.components === 3) coloured(image, joined(head.profile));
+    return { image, orientation: head.orientation || 1 };
   }
-  return { image: await byBrowser(file, kind, bytes), orientation: 1 };
+  if (kind === "png" && bytes[24] === 16) return { image: await deep(bytes, depth), orientation: 1 };
+  if (kind === "png" && isWide(bytes)) {
+    throw new Unreadable("colours of a wide gamut without a profile: save it as sRGB");
+  }
+  const image = await byBrowser(file, kind, bytes);
+  if (kind === "png" && ![0, 4].includes(bytes[25])) coloured(image, await profileOf(bytes));
+  if (kind === "webp") coloured(image, webpProfile(bytes));
+  return { image, orientation: 1 };
+}
+
+function coloured(image, profile) {
+  if (!profile) return;
+  try {
+    toSrgb(image.rgba, profile);
+  } catch (error) {
+    if (!(error instanceof UnknownProfile)) throw error;
+    throw new Unreadable(`${error.message}: this page cannot convert it; save it as sRGB`);
+  }
+}
+
+function joined(parts) {
+  return parts.length ? new Uint8Array(parts.flatMap((part) => [...part])) : null;
+}
+
+// The upper 8 of `depth` bits, as data/depth.py.
+async function deep(bytes, depth) {
+  if (bytes[25] !== 0) throw new Unreadable("16 bits a channel in colour: convert it to 8");
+  if (bytes[28] !== 0) throw new Unreadable("16 bits and interlaced: save it without interlacing");
+  const view = new DataView(bytes.buffer), width = view.getUint32(16), height = view.getUint32(20);
+  checkSize(width, height);
+  const values = await deepGreys(bytes, width, height).catch(() => null);
+  if (!values) throw new Unreadable("truncated or corrupt");
+  const most = values.reduce((a, b) => Math.max(a, b), 0);
+  if (most >= 2 ** depth) throw new Unreadable(`values up to ${most} need more than ${depth} bits`);
+  const rgba = new Uint8Array(4 * values.length).fill(255);
+  values.forEach((value, i) => rgba.fill(value >> (depth - 8), 4 * i, 4 * i + 3));
+  return { width, height, rgba };
+}
+
+// A colour space by its number (cICP), as data/colour_profiles.py:wide_by_number.
+function isWide(bytes) {
+  const chunks = chunksOf(bytes), named = chunks.find((c) => c.kind === "cICP");
+  const profile = chunks.some((c) => c.kind === "iCCP");
+  return Boolean(named) && !profile && ![1, 2, 5, 6, 7].includes(named.data[0]);
+}
+
+function webpProfile(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 12; at + 8 <= bytes.length;) {
+    const length = view.getUint32(at + 4, true);
+    if (String.fromCharCode(...bytes.subarray(at, at + 4)) === "ICCP") {
+      return bytes.subarray(at + 8, at + 8 + length);
+    }
+    at += 8 + length + (length % 2);
+  }
+  return null;
 }
 
 function plain(width, height, data) {
@@ -70,7 +130,7 @@ function checkSize(width, height) {
 // Size, components and EXIF orientation from the segments before the first scan.
 export function jpegHeader(b) {
   const view = new DataView(b.buffer, b.byteOffset, b.byteLength);
-  const header = { width: 0, height: 0, components: 0, orientation: 1, ended: false };
+  const header = { width: 0, height: 0, components: 0, orientation: 0, ended: false, profile: [] };
   let at = 2;
   while (at + 4 <= b.length) {
     if (b[at] !== 0xff) break;
@@ -84,7 +144,11 @@ export function jpegHeader(b) {
       header.width = view.getUint16(at + 7);
       header.components = b[at + 9];
     }
-    if (marker === 0xe1) header.orientation = exifOrientation(b, at + 4, at + 2 + length);
+    // The first that says so: another APP1 segment may hold XMP.
+    if (marker === 0xe1) header.orientation ||= exifOrientation(b, at + 4, at + 2 + length);
+    if (marker === 0xe2 && isProfile(b, at + 4)) {
+      header.profile[b[at + 16] - 1] = b.subarray(at + 18, at + 2 + length);
+    }
     at += 2 + length;
   }
   if (!header.width || !header.height) throw new Unreadable("truncated or corrupt");
@@ -100,8 +164,13 @@ function endsWell(b, from) {
   return false;
 }
 
+function isProfile(b, at) {
+  return String.fromCharCode(...b.subarray(at, at + 11)) === "ICC_PROFILE";
+}
+
+// 0 where the segment does not say.
 function exifOrientation(b, from, to) {
-  if (to > b.length || String.fromCharCode(...b.subarray(from, from + 4)) !== "Exif") return 1;
+  if (to > b.length || String.fromCharCode(...b.subarray(from, from + 4)) !== "Exif") return 0;
   const base = from + 6, view = new DataView(b.buffer, b.byteOffset, b.byteLength);
   const little = b[base] === 0x49;
   try {
@@ -112,11 +181,10 @@ function exifOrientation(b, from, to) {
       if (view.getUint16(entry, little) === 0x0112) return view.getUint16(entry + 8, little);
     }
   } catch { /* a damaged EXIF block turns nothing */ }
-  return 1;
+  return 0;
 }
 
 async function byBrowser(file, kind, bytes) {
-  if (kind === "png" && bytes[24] === 16) throw new Unreadable("16 bits a channel: convert it to 8");
   if (kind === "png" && findsText(bytes, "acTL")) throw new Unreadable("animated or multi-page");
   if (kind === "webp" && findsText(bytes, "ANIM")) throw new Unreadable("animated or multi-page");
   const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
