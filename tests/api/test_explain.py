@@ -49,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `data` and `run`, trained for one epoch: nothing is learned."""
     folder = tmp_path_factory.mktemp("explain")
     import_dataset("synthetic", None, folder / "data", lesions=60)
-    split(folder / "data", test=0.2, valid=0.4)
+    split(folder / "data", test=0.2, valid=0.4, search=False)
     train(folder / "data", "demo", folder / "run", overrides=SETTINGS, threads=1)
     (folder / "run" / "report.html").write_text("<p>x</p>\n<!-- explanations -->\n")
     return folder

@@ -97,7 +97,7 @@ def test_every_line_is_a_command_that_its_verb_takes() -> None:
         if words[1] == "import":  # which reads its source first
             continue
         verb = import_module(f"lesionlab.cli.{words[1]}").command
-        parameters = {o for p in verb.params for o in p.opts}
+        parameters = {o for p in verb.params for o in (*p.opts, *p.secondary_opts)}
         assert {w for w in words if w.startswith("--")} <= parameters, words
 
 

@@ -62,6 +62,11 @@ def _warnings(content: ReportContent, words: Language) -> list[Paragraph]:
         found.append(Paragraph(words("data.leaky", reason=data.leak_reason or "–"), "danger"))
     if data is not None and data.synthetic:
         found.append(Paragraph(words("data.synthetic"), "warning"))
+    if data is not None and data.patients_unknown:
+        n, of = f"{data.patients_unknown:,}", f"{data.images:,}"
+        found.append(Paragraph(words("data.no_patients", n=n, of=of), "warning"))
+    if data is not None and _near_duplicates(data).get("from") == "not searched":
+        found.append(Paragraph(words("data.not_searched"), "warning"))
     unlabelled = content.focus.evaluation.get("unlabelled", 0)
     if unlabelled:
         found.append(Paragraph(words("data.unlabelled", n=f"{unlabelled:,}"), "note"))
@@ -70,6 +75,11 @@ def _warnings(content: ReportContent, words: Language) -> list[Paragraph]:
     if content.focus.name == "valid" and content.config is not None:
         found.append(Paragraph(words("data.on_valid"), "note"))
     return found
+
+
+def _near_duplicates(data: DataFacts) -> Json:
+    known = (data.split_policy or {}).get("near_duplicates")
+    return known if isinstance(known, dict) else {}
 
 
 def _seal(content: ReportContent, words: Language) -> list[Block]:
