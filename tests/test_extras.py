@@ -38,6 +38,12 @@ def _dicom() -> None:
     read_dicom(b"", "a.dcm")
 
 
+def _heic() -> None:
+    from lesionlab.data.images import open_image
+
+    open_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+
+
 def _hdf5() -> None:
     from lesionlab.data.sources.isic_later import open_hdf5
 
@@ -82,6 +88,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "train": lambda: lesionlab.train("data", "fast", "run"),
     "dicom": _dicom,
     "hdf5": _hdf5,
+    "heic": _heic,
     "excel": _excel,
     "serve": lambda: lesionlab.serve("bundle"),
     "sign": _sign,

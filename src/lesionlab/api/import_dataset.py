@@ -29,8 +29,9 @@ def import_dataset(
     masks by image id, `patient_from` finds patients in the paths ("folder", or a regular
     expression whose first group is the id), and `options` are the source's own, e.g.
     `lesions=150, seed=0` for "synthetic". Returns `{dataset, source, name, images, rows,
-    patients, lesions, classes: {name: n}, rejected: [{path, reason}], malignant, licence,
-    notes}`. Raises `BadInput` for anything that cannot be imported.
+    patients, lesions, classes: {name: n}, rejected: [{path, reason}],
+    left_out: [{suffix, reason, files, first}], malignant, licence, notes}`: `left_out` counts
+    every file of `src` that was not taken. Raises `BadInput` for anything that cannot be imported.
     """
     dataset = import_source(
         None if source == "auto" else source_named(source),

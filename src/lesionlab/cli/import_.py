@@ -71,8 +71,8 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
 SOURCE_NAMES = (
     "ham10000", "isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024", "milk10k",
     "bcn20000", "isic-archive", "ph2", "pad-ufes-20", "ddi", "fitzpatrick17k", "derm7pt",
-    "mini-mias", "cbis-ddsm", "medmnist", "dicom", "roboflow", "coco", "fiftyone", "imagefolder",
-    "csv", "folder", "synthetic",
+    "mini-mias", "cbis-ddsm", "inbreast", "vindr-mammo", "rsna-mammo", "medmnist", "dicom",
+    "roboflow", "coco", "fiftyone", "imagefolder", "csv", "folder", "synthetic",
 )  # fmt: skip
 HELP = f"""Import SRC, a folder or an archive, as a dataset folder.
 
@@ -155,6 +155,8 @@ def _words(words: tuple[str, ...], rules: tuple[str, ...]) -> tuple[Path | None,
 
 
 def _show(result: dict[str, Any]) -> None:
+    from lesionlab.data.left_out import LeftOut, grouped
+
     console = Console()
     regions = result["rows"] != result["images"]
     told = f"{counted(result['rows'], 'region')} of {counted(result['images'], 'image')}"
@@ -169,9 +171,14 @@ def _show(result: dict[str, Any]) -> None:
     console.print(f"patients {result['patients']:,}, lesions {result['lesions']:,} (0 = not given)")
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
-    for item in result["rejected"][:10]:
-        console.print(f"excluded: {item['path']}: {item['reason']}", markup=False)
-    if len(result["rejected"]) > 10:
-        console.print(f"... and {len(result['rejected']) - 10} more (dataset.json lists all)")
+    excluded = result["rejected"]
+    if len(excluded) <= 10:
+        for item in excluded:
+            console.print(f"excluded: {item['path']}: {item['reason']}", markup=False)
+    else:
+        for group in grouped((item["path"], item["reason"]) for item in excluded):
+            console.print(f"excluded: {group.line}", markup=False, soft_wrap=True)
+    for found in result["left_out"]:
+        console.print(f"left out: {LeftOut(**found).line}", markup=False, soft_wrap=True)
     console.print(f"licence: {result['licence']}", markup=False)
     console.print(f"next: lesionlab split {result['dataset']}", markup=False)

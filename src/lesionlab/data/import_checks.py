@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.file_kinds import SUFFIXES
 from lesionlab.data.sources.base import Found, Source
 from lesionlab.data.sources.common import AS_WRITTEN, part_word, spelling_key
 from lesionlab.errors import BadInput, counted

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data import workbook
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.file_kinds import SUFFIXES
 from lesionlab.errors import BadInput, counted, nearest
 
 ABSENT = frozenset({

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,10 @@ import pandas as pd
 
 from lesionlab.data import tables
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import SUFFIXES, open_image
+from lesionlab.data.dicom import read_dicom
+from lesionlab.data.file_kinds import is_dicom
+from lesionlab.data.images import open_image
+from lesionlab.data.regions import png
 from lesionlab.data.sources.base import Rejected
 from lesionlab.errors import BadInput, counted, nearest
 
@@ -74,6 +77,22 @@ def one_spelling(labels: pd.Series) -> pd.Series:
     return keys.map(most).astype(object)
 
 
+def pictures(tree: Tree) -> list[str]:
+    """The images of a tree, and the DICOM files that no image of the same name stands for."""
+    stems = {stem_of(n) for n in tree.images}
+    return sorted((*tree.images, *(n for n in tree.dicoms if stem_of(n) not in stems)))
+
+
+def picture_reader(tree: Tree) -> Callable[[str], bytes]:
+    """A `Found.read` that makes a PNG of DICOM files and leaves other images as they are."""
+
+    def read(name: str) -> bytes:
+        data = tree.read(name)
+        return png(read_dicom(data, name).image) if is_dicom(data) else data
+
+    return read
+
+
 def stem_of(name: str) -> str:
     """The last part of a `/`-separated name, without its suffix."""
     last = name.rsplit("/", 1)[-1]
@@ -86,7 +105,7 @@ def images_by_stem(tree: Tree, names: Sequence[str] | None = None) -> dict[str, 
     Raises `BadInput` where two files that share a stem are different pictures.
     """
     found: dict[str, str] = {}
-    for name in tree.ending(*SUFFIXES) if names is None else names:
+    for name in tree.images if names is None else names:
         other = found.setdefault(stem_of(name), name)
         if other != name and not _same_picture(tree, other, name):
             raise BadInput(
@@ -107,14 +126,18 @@ def _same_picture(tree: Tree, a: str, b: str) -> bool:
 
 
 def match_images(
-    table: pd.DataFrame, tree: Tree, table_name: str, ignore: str = ""
+    table: pd.DataFrame,
+    tree: Tree,
+    table_name: str,
+    ignore: str = "",
+    names: Sequence[str] | None = None,
 ) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
-    """Add `file` to the rows of a metadata table by `image_id`.
+    """Add `file` to the rows of a metadata table by `image_id`; `names` are all images.
 
     Returns the rows that have an image, the rows that have none as rejected, and notes on
     images that the table does not name (but those whose stem matches `ignore`).
     """
-    images = images_by_stem(tree, _relevant(tree, ignore))
+    images = images_by_stem(tree, _relevant(tree, ignore) if names is None else names)
     files = table["image_id"].map(images)
     rejected = [
         Rejected(str(i), f"named in {table_name} but there is no such image")
@@ -132,8 +155,7 @@ def match_images(
 
 
 def _relevant(tree: Tree, ignore: str) -> list[str]:
-    names = tree.ending(*SUFFIXES)
-    return [n for n in names if not (ignore and re.search(ignore, stem_of(n)))]
+    return [n for n in tree.images if not (ignore and re.search(ignore, stem_of(n)))]
 
 
 def without_repeats(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:

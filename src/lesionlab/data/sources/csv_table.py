@@ -10,7 +10,6 @@ import pandas as pd
 
 from lesionlab.data import tables
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import SUFFIXES
 from lesionlab.data.manifest import COLUMNS, ORIGINAL
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source
@@ -70,7 +69,7 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
     given = common.listed(options.get("malignant"))
     return Found(
         rows=rows,
-        read=tree.read,
+        read=common.picture_reader(tree),
         classes=classes,
         malignant=malignant_classes(classes, given) or malignant_of(classes),
         rejected=tuple(rejected),
@@ -141,7 +140,7 @@ def _with_lost_zeros(rows: pd.DataFrame, tree: Tree) -> tuple[pd.DataFrame, list
             where=tree.origin,
             remedy="export the table again with the ids as text",
         )
-    stems = [common.stem_of(n) for n in tree.ending(*SUFFIXES)]
+    stems = [common.stem_of(n) for n in common.pictures(tree)]
     by_number: dict[int, set[str]] = {}
     for stem in stems:
         if stem.isascii() and stem.isdecimal():
@@ -161,7 +160,7 @@ def _with_lost_zeros(rows: pd.DataFrame, tree: Tree) -> tuple[pd.DataFrame, list
 def _refuse_no_match(rows: pd.DataFrame, name: str, tree: Tree, where: str) -> None:
     if not rows.empty:
         return
-    images = tree.ending(*SUFFIXES)
+    images = common.pictures(tree)
     there = f"there is '{images[0]}'" if images else "there are no images"
     raise BadInput(
         f"no row names an image of the source: the first names '{name}', but {there}",
@@ -276,7 +275,8 @@ def _with_images(
 ) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
     """Find each row's image by its path, the end of its path, or its id."""
     paths = rows["image"].str.strip().str.replace("\\", "/")
-    by_path = {n: n for n in tree.ending(*SUFFIXES)}
+    names = common.pictures(tree)
+    by_path = {n: n for n in names}
     files = paths.map(by_path)
     if files.isna().any():
         ends = tails(list(by_path))
@@ -296,8 +296,27 @@ def _with_images(
         return rows, rejected, [note] * (extra > 0) + repeats
     ids, notes = tables.clean_ids(rows["image"], where)
     rows, repeats = common.without_repeats(rows.assign(image_id=ids).drop(columns="image"), where)
-    rows, rejected, more = common.match_images(rows, tree, where)
+    known = set(map(common.stem_of, names))
+    if not rows["image_id"].isin(known).any():
+        rows, rejected, more = _by_beginning(rows, names)
+    else:
+        rows, rejected, more = common.match_images(rows, tree, where, names=names)
     return rows, rejected, [*notes, *repeats, *more]
+
+
+def _by_beginning(
+    rows: pd.DataFrame, names: list[str]
+) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
+    """Images whose names only begin with an id (`22678622_..._CC_ANON.dcm`), one for each."""
+    begun: dict[str, list[str]] = {}
+    for name in names:
+        begun.setdefault(common.stem_of(name).split("_")[0], []).append(name)
+    only = {i: files[0] for i, files in begun.items() if len(files) == 1}
+    files = rows["image_id"].map(only)
+    lost = [Rejected(str(i), "there is no such image") for i in rows.loc[files.isna(), "image_id"]]
+    found = rows.assign(file=files)[files.notna()].reset_index(drop=True)
+    note = "ids are the beginnings of file names, up to the first '_'"
+    return found, lost, [note] * (not found.empty)
 
 
 def tails(names: list[str]) -> dict[str, str]:
@@ -330,7 +349,7 @@ def _said(roles: Mapping[str, str]) -> str:
 
 def recognise(tree: Tree) -> str:
     """Why a tree is a table with images, or ""."""
-    if not tree.ending(*SUFFIXES):
+    if not (tree.images or tree.dicoms):
         return ""
     for name, columns in tree.headers.items():
         if _has_roles(columns, {}, name):

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import SUFFIXES
 from lesionlab.data.patients import levels_of, look_like_patients
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source
@@ -81,7 +80,7 @@ def _one_spelling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _rows(tree: Tree, wanted: tuple[str, ...]) -> tuple[pd.DataFrame, list[Rejected]]:
-    images = {name: name.split("/")[:-1] for name in tree.ending(*SUFFIXES)}
+    images = {name: name.split("/")[:-1] for name in tree.images}
     place = placing(list(images.values()), wanted)
     keys = {common.spelling_key(w) for w in wanted}
     rows, rejected = [], []
@@ -222,11 +221,15 @@ def unique_ids(names: list[str]) -> list[str]:
     >>> unique_ids(["a/1.jpg", "a/2.jpg"]), unique_ids(["a/1.jpg", "b/1.jpg"])
     (['1', '2'], ['a-1', 'b-1'])
     """
-    for way in (stem_of, lambda n: n.rpartition(".")[0].replace("/", "-"), str):
+    for way in (stem_of, _path_id, str):
         ids = [way(name) for name in names]
         if len(set(map(str.casefold, ids))) == len(ids):
             return ids
     return names
+
+
+def _path_id(name: str) -> str:
+    return "-".join([*name.split("/")[:-1], stem_of(name)])
 
 
 def malignant_classes(classes: tuple[str, ...], given: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -245,7 +248,7 @@ def malignant_classes(classes: tuple[str, ...], given: tuple[str, ...] = ()) -> 
 
 def recognise(tree: Tree) -> str:
     """Why a tree is a folder per class, or ""."""
-    images = [n.split("/")[:-1] for n in tree.ending(*SUFFIXES)]
+    images = [n.split("/")[:-1] for n in tree.images]
     place = placing(images)
     labels = {common.spelling_key(place(path)[1]) for path in images} - {""}
     if len(labels) < 2:

@@ -13,7 +13,6 @@ import pandas as pd
 from lesionlab import extras
 from lesionlab.data import tables
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import SUFFIXES
 from lesionlab.data.sources import common, csv_table
 from lesionlab.data.sources.base import Found, Rejected, Source
 from lesionlab.data.sources.folder import malignant_classes, unique_ids
@@ -29,7 +28,7 @@ def _found(
     notes: Iterable[str] = (),
 ) -> Found:  # fmt: skip
     """Rows of `image` (the path as the table writes it), `label` and `official_split`."""
-    paths, tails = set(tree.ending(*SUFFIXES)), csv_table.tails(tree.ending(*SUFFIXES))
+    paths, tails = set(common.pictures(tree)), csv_table.tails(common.pictures(tree))
     files = [
         p if p in paths else tails.get(p, tails.get(p.split("/", 1)[-1], "")) for p in rows["image"]
     ]
@@ -48,7 +47,14 @@ def _found(
         rows = rows.drop(columns="official_split")
     classes = tuple(sorted(set(rows["label"])))
     malignant = malignant_classes(classes, common.listed(options.get("malignant")))
-    return Found(rows, tree.read, classes, malignant, (*rejected, *lost), (*notes, *repeats))
+    return Found(
+        rows,
+        common.picture_reader(tree),
+        classes,
+        malignant,
+        (*rejected, *lost),
+        (*notes, *repeats),
+    )
 
 
 def _beside(name: str, image: str) -> str:
@@ -144,7 +150,7 @@ def _frame(rows: list[tuple[str, str, str]], tree: Tree) -> pd.DataFrame:
 def _fiftyone(tree: Tree, options: Mapping[str, Any]) -> Found:
     """FiftyOne: `labels.json` beside `data/`, or `samples.json` with one label field."""
     rows: list[tuple[str, str, str]] = []
-    by_stem = {p.rpartition(".")[0]: p for p in tree.ending(*SUFFIXES)}
+    by_stem = {p.rpartition(".")[0]: p for p in common.pictures(tree)}
     for name, stored in _jsons(tree, "classes", "labels").items():
         for key, value in dict(stored["labels"]).items():
             stem = _beside(name, f"data/{key}")
@@ -232,14 +238,14 @@ def _metadata(tree: Tree, name: str) -> tuple[pd.DataFrame, list[str]]:
 def _imagefolder_why(tree: Tree) -> str:
     for name in tree.named(METADATA):
         known = tree.headers.get(name, ())
-        if "file_name" in known or (not name.lower().endswith(".csv") and tree.ending(*SUFFIXES)):
+        if "file_name" in known or (not name.lower().endswith(".csv") and common.pictures(tree)):
             return f"{name} beside images, as Hugging Face imagefolder has it"
     return ""
 
 
 def _json_why(what: str, *keys: tuple[str, ...]) -> Callable[[Tree], str]:
     def recognise(tree: Tree) -> str:
-        if not tree.ending(*SUFFIXES):
+        if not common.pictures(tree):
             return ""
         names = (n for some in keys for n in _jsons(tree, *some))
         first = next(names, "")

@@ -11,6 +11,7 @@ from lesionlab.data.sources import (
     dicom_folder,
     folder,
     ham10000,
+    inbreast,
     isic_archive,
     isic_challenges,
     isic_later,
@@ -19,8 +20,10 @@ from lesionlab.data.sources import (
     mini_mias,
     pad_ufes,
     ph2,
+    rsna_mammo,
     skin_tables,
     synthetic,
+    vindr_mammo,
 )
 from lesionlab.data.sources.base import Source
 from lesionlab.errors import BadInput, nearest
@@ -46,6 +49,9 @@ ALL = (
     skin_tables.DERM7PT_SOURCE,
     mini_mias.SOURCE,
     cbis_ddsm.SOURCE,
+    inbreast.SOURCE,
+    vindr_mammo.SOURCE,
+    rsna_mammo.SOURCE,
     medmnist.SOURCE,
     dicom_folder.SOURCE,
     *LAYOUTS,
