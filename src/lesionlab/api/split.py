@@ -140,7 +140,7 @@ def _searched(dataset: Dataset, progress: Progress, limit: int) -> list[tuple[st
         raise BadInput(
             f"near-duplicates cannot be searched: {error}", remedy="or split with --no-search"
         ) from None
-    limit = _longest(dataset)
+    sizes = chains([(p.a, p.b) for p in pairs])
     stored = [p for p, n in zip(pairs, sizes, strict=True) if n <= limit]
     if not (dataset.folder / "duplicates.csv").exists():  # that of audit says more
         files.write_json(dataset.folder / "duplicates.json", to_json(stored))
