@@ -189,3 +189,12 @@ def test_a_workbook_holds_the_labels(find: Find) -> None:
     book.save(stream)
     found = find("csv", {"labels.xlsx": stream.getvalue(), "~$labels.xlsx": b"lock", **IMAGES})
     assert list(found.rows["label"]) == ["nevus", "melanoma"]
+
+
+def test_one_column_for_each_class(find: Find) -> None:
+    text = "image,nevus,melanoma,age\n0,1,0,50\n1,0.0,1.0,60\n2,1,0,70\n"
+    found = find("csv", {"t.csv": text, **IMAGES}, auto=False)
+    assert list(found.rows["label"]) == ["nevus", "melanoma", "nevus"]
+    assert any("labels from the columns nevus, melanoma" in n for n in found.notes)
+    with pytest.raises(BadInput, match="column of the labels"):
+        find("csv", {"t.csv": text.replace("1,0,70", "1,1,70"), **IMAGES}, auto=False)
