@@ -67,8 +67,9 @@ class LesionMasks:
     readers: tuple[Callable[[], bytes] | None, ...]
     sizes: tuple[tuple[int, int] | None, ...]  # (width, height) of the images in pixels, if known
     rois: tuple[Roi | None, ...]
-    turns: tuple[Callable[[], int], ...]  # what gives the EXIF orientation of each image
     how: Preprocessing
+    # What gives the EXIF orientation of each image; empty where import has turned the masks.
+    turns: tuple[Callable[[], int], ...] = ()
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
@@ -94,7 +95,7 @@ class LesionMasks:
         if reader is None:
             raise BadInput(f"row {row} has no mask")
         mask, size = read_mask(reader(), "mask"), self.sizes[row]
-        return mask if size is None else fitted(mask, size, self.turns[row]())
+        return mask if size is None else fitted(mask, size, self.turns[row]() if self.turns else 1)
 
 
 def masks_of(
@@ -115,12 +116,12 @@ def masks_of(
     else:
         paths = table["mask"] if "mask" in table else [""] * len(table)
         readers = [(dataset.folder / p).read_bytes if p else None for p in paths]
-        turns = (lambda: 1,) * len(readers)  # import has turned them
+        turns = ()
     places = table[["roi_x", "roi_y", "roi_size"]].itertuples(index=False)
     rois = tuple(None if np.isnan(list(p)).any() else Roi(*p) for p in places)
     sides = table[["width", "height"]].itertuples(index=False)
     sizes = tuple(None if np.isnan([w, h]).any() else (int(w), int(h)) for w, h in sides)
-    return LesionMasks(tuple(readers), sizes, rois, turns, how)
+    return LesionMasks(tuple(readers), sizes, rois, how, turns)
 
 
 def _orientation(path: Path) -> int:

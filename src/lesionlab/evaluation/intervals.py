@@ -147,11 +147,16 @@ def share_measure(share: ClusteredProportion) -> Measure:
     """A clustered share with Wilson's interval on its effective n, as `proportion_measure`."""
     if not share.groups:
         return Measure(None, None, None, 0, "undefined: no case")
-    if share.effective_groups < MINIMUM_GROUPS["proportion"] - 1e-9:
+    if not enough(share.effective_groups, MINIMUM_GROUPS["proportion"]):
         return too_few(share.value, share.n, share.effective_groups, MINIMUM_GROUPS["proportion"])
     low, high = wilson(share.value, share.effective_n, df=share.df)
     method = f"Wilson, effective n {share.effective_n:.1f}, {share.groups} groups"
     return measure(share.value, low, high, share.n, method)
+
+
+def enough(groups: float, needed: float) -> bool:
+    """Whether there are the groups that an interval needs; a hair below counts as reached."""
+    return groups >= needed - 1e-9
 
 
 def too_few(value: float, n: float, groups: float, needed: int) -> Measure:
@@ -177,7 +182,7 @@ def weighted_mean_measure(
 
     The variance is that of a ratio of group sums (`codes (N,)` are the groups), so images of one
     patient stay together. Values may be fractions, such as shares of votes; cases of weight 0 do
-    not count. Fewer than `needed` groups give the value alone.
+    not count. Fewer than `needed` effective groups give the value alone.
 
     >>> m = weighted_mean_measure(np.array([1.0, 0.5] * 20), np.ones(40), np.arange(40), needed=10)
     >>> m.value, round(m.low, 3), round(m.high, 3)
@@ -187,9 +192,9 @@ def weighted_mean_measure(
     groups, total, n = int((d > 0).sum()), float(d.sum()), int((weight > 0).sum())
     if not groups:
         return Measure(None, None, None, 0, "undefined: no case")
-    value = float(a.sum()) / total
-    if groups < max(needed, 2):
-        return too_few(value, n, groups, max(needed, 2))
+    value, worth = float(a.sum()) / total, effective_groups(d.astype(np.float64))
+    if not enough(worth, max(needed, 2)):
+        return too_few(value, n, worth, max(needed, 2))
     spread = spread_of_sums((a - value * d)[d > 0] / total)
-    limits = logit_limits(value, spread, groups, bounds)
+    limits = logit_limits(value, spread, worth, bounds)
     return measure(value, limits.low, limits.high, n, f"{limits.method}, {groups} groups")

@@ -17,6 +17,7 @@ from lesionlab.evaluation.intervals import (
     ClusteredProportion,
     Measure,
     clustered_proportion,
+    enough,
     measure,
     proportion_measure,
     too_few,
@@ -129,7 +130,7 @@ class Measured:
         found = self.share(part, whole)
         fewest = min(self.cases.worth(is_class), self.cases.worth(~is_class))
         needed = MINIMUM_GROUPS["proportion"]
-        if found.value is None or fewest >= needed - 1e-9:
+        if found.value is None or enough(fewest, needed):
             return found
         return too_few(found.value, found.n, fewest, needed)
 
@@ -249,7 +250,7 @@ class Measured:
         self, key: str, value: float, limits: Limits, fewest: float, needed: int
     ) -> Measure:
         n = len(self.cases.y_true)
-        if fewest < needed:
+        if not enough(fewest, needed):
             return too_few(value, n, fewest, needed)
         method = f"{limits.method}, {self._source(key)}, {self.cases.n_groups} groups"
         if self.undefined.get(key, 0) > MOST_UNDEFINED * self._resamples:
