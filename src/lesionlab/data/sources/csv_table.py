@@ -59,7 +59,7 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
     first = next(iter(rows["image"]), "")
     rows, rejected, extra = _with_images(rows, tree, name)
     _refuse_no_match(rows, first, tree, name)
-    rows, unlabelled = _labelled(rows)
+    rows, unlabelled = _labelled(rows, name)
     columns = {TARGETS.get(r, r): c for r, c in roles.items() if r not in ("image", "label")}
     rows = common.standard(rows, columns, name)
     _refuse_no_age(rows, options.get("age_column"), name)
@@ -132,6 +132,14 @@ def _named(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 def _with_lost_zeros(rows: pd.DataFrame, tree: Tree) -> tuple[pd.DataFrame, list[str]]:
     """Ids that a spreadsheet took for numbers ("1", "1.0") as their only image writes them."""
+    rounded = rows["image"].str.fullmatch(r"\d(\.\d+)?E\+\d+", case=False)
+    if rounded.any():
+        raise BadInput(
+            f"'{rows.loc[rounded, 'image'].iloc[0]}' is a number that a spreadsheet shortened: the "
+            "id is lost",
+            where=tree.origin,
+            remedy="export the table again with the ids as text",
+        )
     stems = [common.stem_of(n) for n in common.pictures(tree)]
     by_number: dict[int, set[str]] = {}
     for stem in stems:
@@ -324,9 +332,13 @@ def tails(names: list[str]) -> dict[str, str]:
     return {tail: name for tail, name in found.items() if tail not in twice}
 
 
-def _labelled(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def _labelled(rows: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:
     absent = rows["label"].str.lower().isin(tables.ABSENT - {"unk", "unknown"})
     lost = int(absent.sum())
+    if lost == len(rows):
+        raise BadInput(
+            "no row has a label", where=where, remedy="name the column with --label-column"
+        )
     note = f"{counted(lost, 'row')} without a label left out"
     return rows[~absent].reset_index(drop=True), [note] * (lost > 0)
 

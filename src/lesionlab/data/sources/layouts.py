@@ -28,7 +28,7 @@ def _found(
     notes: Iterable[str] = (),
 ) -> Found:  # fmt: skip
     """Rows of `image` (the path as the table writes it), `label` and `official_split`."""
-    paths, tails = set(tree.images), csv_table.tails(list(tree.images))
+    paths, tails = set(common.pictures(tree)), csv_table.tails(common.pictures(tree))
     files = [
         p if p in paths else tails.get(p, tails.get(p.split("/", 1)[-1], "")) for p in rows["image"]
     ]
@@ -47,7 +47,14 @@ def _found(
         rows = rows.drop(columns="official_split")
     classes = tuple(sorted(set(rows["label"])))
     malignant = malignant_classes(classes, common.listed(options.get("malignant")))
-    return Found(rows, tree.read, classes, malignant, (*rejected, *lost), (*notes, *repeats))
+    return Found(
+        rows,
+        common.picture_reader(tree),
+        classes,
+        malignant,
+        (*rejected, *lost),
+        (*notes, *repeats),
+    )
 
 
 def _beside(name: str, image: str) -> str:
@@ -143,7 +150,7 @@ def _frame(rows: list[tuple[str, str, str]], tree: Tree) -> pd.DataFrame:
 def _fiftyone(tree: Tree, options: Mapping[str, Any]) -> Found:
     """FiftyOne: `labels.json` beside `data/`, or `samples.json` with one label field."""
     rows: list[tuple[str, str, str]] = []
-    by_stem = {p.rpartition(".")[0]: p for p in tree.images}
+    by_stem = {p.rpartition(".")[0]: p for p in common.pictures(tree)}
     for name, stored in _jsons(tree, "classes", "labels").items():
         for key, value in dict(stored["labels"]).items():
             stem = _beside(name, f"data/{key}")
@@ -231,14 +238,14 @@ def _metadata(tree: Tree, name: str) -> tuple[pd.DataFrame, list[str]]:
 def _imagefolder_why(tree: Tree) -> str:
     for name in tree.named(METADATA):
         known = tree.headers.get(name, ())
-        if "file_name" in known or (not name.lower().endswith(".csv") and tree.images):
+        if "file_name" in known or (not name.lower().endswith(".csv") and common.pictures(tree)):
             return f"{name} beside images, as Hugging Face imagefolder has it"
     return ""
 
 
 def _json_why(what: str, *keys: tuple[str, ...]) -> Callable[[Tree], str]:
     def recognise(tree: Tree) -> str:
-        if not tree.images:
+        if not common.pictures(tree):
             return ""
         names = (n for some in keys for n in _jsons(tree, *some))
         first = next(names, "")

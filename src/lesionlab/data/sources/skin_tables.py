@@ -67,7 +67,7 @@ def _derm7pt(tree: Tree, options: Mapping[str, Any]) -> Found:
     table = table.assign(label=table["diagnosis"].map(_class_of), lesion_id=table["case_num"])
     columns = {"sex": "sex", "site": "location"}
     table = common.standard(table.assign(image=table["derm"]), columns, name)
-    paths = {p.lower(): p for p in tree.ending(".jpg", ".jpeg", ".png")}
+    paths = {p.lower(): p for p in tree.images}
     ends = {"/".join(p.split("/")[-2:]): full for p, full in paths.items()}
     table["file"] = table["image"].str.strip().str.lower().map(ends)
     lost = int(table["file"].isna().sum())
