@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab.array_types import Floats, Ints
+from lesionlab.data.id_matching import match_ids
 from lesionlab.data.taxonomy import counterparts, malignant_of
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import ranking
@@ -89,6 +90,7 @@ class ReaderComparison:
     statement: str
     individuals: tuple[ReaderPoint, ...]
     beaten: tuple[int, int] | None
+    notes: tuple[str, ...] = ()  # ids that the votes spell otherwise
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object without NaN."""
@@ -106,6 +108,7 @@ class ReaderComparison:
             "statement": self.statement,
             "individuals": [p.to_json() for p in self.individuals],
             "beaten": self.beaten,
+            "notes": list(self.notes),
         }
 
 
@@ -217,6 +220,7 @@ def compare_with_readers(
         statement(name, reader["specificity"], difference[AT_SPECIFICITY]),
         individuals,
         beaten,
+        match_ids(predictions.image_id.tolist(), votes.image_id.tolist()).notes(),
     )
 
 
@@ -227,12 +231,15 @@ def pair(p: Predictions, votes: Votes, malignant: tuple[str, ...], name: str) ->
         what = f"malignant class '{unknown[0]}' is not predicted" if unknown else "no class"
         remedy = nearest(unknown[0], p.classes) if unknown else "name the malignant classes"
         raise BadInput(what, where=name, remedy=remedy)
-    place = {image: row for row, image in enumerate(votes.image_id)}
-    rows = np.flatnonzero([i in place for i in p.image_id] & (p.is_labelled))
+    match = match_ids(p.image_id.tolist(), votes.image_id.tolist())
+    rows = np.flatnonzero(match.found & p.is_labelled)
     if not len(rows):
-        raise BadInput("no labelled image has votes", where=name, remedy="check the image ids")
-    shared = p.take(rows)
-    at = np.array([place[i] for i in shared.image_id], np.int64)
+        raise BadInput(
+            "no labelled image has votes",
+            where=name,
+            remedy=f"compare '{p.image_id[0]}' with '{votes.image_id[0]}'",
+        )
+    shared, at = p.take(rows), match.places[rows]
     counts, theirs = votes.counts[at], votes.y_true[at]
     mask = np.isin(np.array(p.classes, dtype=object), list(malignant))
     columns, answer = vote_columns(votes.classes, p.classes, malignant)

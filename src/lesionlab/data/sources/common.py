@@ -12,10 +12,9 @@ from lesionlab.data import tables
 from lesionlab.data.archive import Tree
 from lesionlab.data.images import SUFFIXES, open_image
 from lesionlab.data.sources.base import Rejected
+from lesionlab.data.split_names import PARTS
 from lesionlab.errors import BadInput, counted, nearest
 
-PARTS = {"train": "train", "training": "train", "valid": "valid", "val": "valid",
-         "validation": "valid", "test": "test", "testing": "test"}  # fmt: skip
 SKIN_TYPES = {"1": "I", "2": "II", "3": "III", "4": "IV", "5": "V", "6": "VI"}
 
 
@@ -33,7 +32,7 @@ def images_by_stem(tree: Tree, names: Sequence[str] | None = None) -> dict[str, 
     found: dict[str, str] = {}
     for name in tree.ending(*SUFFIXES) if names is None else names:
         other = found.setdefault(stem_of(name), name)
-        if other != name and not _same_picture(tree, other, name):
+        if other != name and not is_same_picture(tree, other, name):
             raise BadInput(
                 f"'{other}' and '{name}' are different files for one image",
                 where=tree.origin,
@@ -42,7 +41,8 @@ def images_by_stem(tree: Tree, names: Sequence[str] | None = None) -> dict[str, 
     return found
 
 
-def _same_picture(tree: Tree, a: str, b: str) -> bool:
+def is_same_picture(tree: Tree, a: str, b: str) -> bool:
+    """Whether two files are the same bytes, or the same pixels in two formats."""
     one, two = tree.read(a), tree.read(b)
     if one == two:
         return True

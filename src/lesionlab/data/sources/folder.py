@@ -11,7 +11,8 @@ import pandas as pd
 from lesionlab.data.archive import Tree
 from lesionlab.data.images import SUFFIXES
 from lesionlab.data.sources.base import Found, Rejected, Source
-from lesionlab.data.sources.common import PARTS, stem_of
+from lesionlab.data.sources.common import stem_of
+from lesionlab.data.split_names import PARTS
 from lesionlab.data.taxonomy import malignant_of
 from lesionlab.errors import BadInput, nearest
 
