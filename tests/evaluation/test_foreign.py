@@ -164,7 +164,9 @@ def test_numbered_columns_in_the_order_that_is_named(tmp_path: Path, names: str)
     found = read(tmp_path, text, classes=("bcc", "mel", "nv")).predictions
     assert found.classes == ("bcc", "mel", "nv")
     assert found.y_true.tolist() == [2, 0, 1]
-    by_number = text.replace("nv", "2").replace("bcc", "0.0").replace("mel", "1")
+    first = int(names[-1]) - 2  # labels are numbered as the columns are
+    by_number = text.replace("nv", f"{first + 2}").replace("bcc", f"{first}.0")
+    by_number = by_number.replace("mel", f"{first + 1}")
     numbered = read(tmp_path, by_number, classes=("bcc", "mel", "nv")).predictions
     assert numbered.y_true.tolist() == [2, 0, 1]
 
@@ -246,8 +248,48 @@ def test_the_command_of_a_refusal_is_accepted(tmp_path: Path) -> None:
     text = "id,dx,p_mel,p_nv\na,mel,0.9,0.8\nb,nv,0.2,0.7\n"
     with pytest.raises(BadInput) as caught:
         read(tmp_path, text)
-    words = shlex.split(str(caught.value).split("against the rest: ")[1].split(";")[0])
+    words = shlex.split(str(caught.value).split("against the rest: ")[1])
     assert words[3:] == ["--score-column", "p_mel"]
     found = read(tmp_path, text, score_column="p_mel").predictions
     assert found.classes == ("nv", "mel")
     assert found.y_prob[:, 1].tolist() == [0.9, 0.2]
+
+
+def test_answers_of_a_hugging_face_pipeline_in_one_cell(tmp_path: Path) -> None:
+    cell = "[{{'label': '{}', 'score': {}}}, {{'label': '{}', 'score': {}}}]"
+    rows = [cell.format("mel", 0.75, "nv", 0.25), cell.format("nv", 0.9, "mel", 0.1)]
+    text = "".join(
+        f'{k},{dx},"{row}"\n' for k, dx, row in zip("ab", ("mel", "nv"), rows, strict=True)
+    )
+    found = read(tmp_path, f"id,dx,output\n{text}").predictions
+    assert found.classes == ("mel", "nv")
+    assert found.y_prob.tolist() == [[0.75, 0.25], [0.1, 0.9]]
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "message"),
+    [
+        ("id,dx,0,1,2\na,mel,.1,.2,.7\n", {"classes": ("mel", "nv")}, "--classes names mel, nv"),
+        ("id,dx,p_mel,p_nv\na,mel,.3,.7\n", {"classes": ("mel", "bcc")}, "are of mel, nv"),
+        ("id,dx,a,b\ni,1,.3,.7\nj,0,.3,.7\n", {}, "no column of probabilities"),
+        ("id,dx,p_a,p_b\ni,1,.3,.7\nj,0,.3,.7\n", {}, r"which class is 1: .*--positive b"),
+        ("id,dx,pred\na,mel,nv\n", {}, r"'pred' holds answers only.*save the probability"),
+        ("id,dx,pred\na,mel,nv\n", {"score_column": "pred"}, "'pred' holds no numbers"),
+    ],
+)
+def test_what_was_named_has_to_fit(
+    tmp_path: Path, text: str, how: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        read(tmp_path, text, **how)
+
+
+def test_the_positive_class_says_what_1_means(tmp_path: Path) -> None:
+    text = "id,dx,p_a,p_b\ni,1,.3,.7\nj,0,.3,.7\n"
+    assert read(tmp_path, text, positive="b").predictions.y_true.tolist() == [1, 0]
+    assert read(tmp_path, text, positive="a").predictions.y_true.tolist() == [0, 1]
+    answers = "id,y_true,y_pred,y_prob\na,1,1,.7\nb,0,0,.2\n"
+    found = read(tmp_path, answers)
+    assert found.predictions.classes == ("negative", "positive")
+    assert found.predictions.y_true.tolist() == [1, 0]
+    assert found.mapping[-1] == "probability of positive: y_prob"

@@ -211,9 +211,12 @@ def of_table(
         raise BadInput(
             "no row has a label",
             where=str(path),
-            remedy=f"give the labels: {how.command(path, truth=Path('truth.csv'))}",
+            remedy=f"give the labels: {how.command(path, truth=Path('truth.csv'))}; or name their "
+            "column with --label-column",
         )
     dataset = None if data is None else read_dataset(data)
+    if how.positive is not None and not malignant:
+        malignant = (how.positive,)
     words = classes_of_words(malignant, predictions.classes)
     malignant = tuple(words.get(c, c) for c in malignant)
     if not malignant and dataset is not None:

@@ -48,6 +48,7 @@ def compare(
     """
     from lesionlab.api._inputs import open_source
     from lesionlab.evaluation.compare import compare_predictions
+    from lesionlab.evaluation.plausibility import SWAPPED
     from lesionlab.evaluation.table_reading import TableReading, refuse_absent_columns
 
     paths = [Path(s) for s in sources]
@@ -71,6 +72,11 @@ def compare(
     )
     result = comparison.to_json()
     said = [*_notes(found, names), *(note for f in found for note in f.notes), *result["notes"]]
+    said += [
+        f"{m['name']}: the whole interval of the AUC lies below 0.5: {SWAPPED}"
+        for m in result["models"]
+        if comparison.primary.endswith("roc_auc") and (m["measure"]["high"] or 1) < 0.5
+    ]
     mapping = {name: list(f.mapping) for name, f in zip(names, found, strict=True) if f.mapping}
     return result | {"notes": said, "mapping": mapping}
 

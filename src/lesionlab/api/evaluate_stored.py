@@ -12,6 +12,7 @@ from lesionlab import files
 from lesionlab.api._inputs import Beside, is_current, of_run, of_table, report_content
 from lesionlab.api.outside import of_outside
 from lesionlab.data import ledger
+from lesionlab.data.id_matching import match_ids
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.conformal import SetOptions, sets_of
@@ -312,9 +313,11 @@ def _subgroups(
     """By image, at the locked threshold; nothing where the data set's rows are not known."""
     if subject.dataset is None:
         return ()
-    metadata = subject.dataset.table.set_index("image_id")
-    if not set(subject.predictions.image_id) <= set(metadata.index):
+    rows, ids = subject.dataset.table, subject.predictions.image_id
+    match = match_ids(ids.tolist(), rows["image_id"].tolist())
+    if not match.found.all():
         return ()
+    metadata = rows.iloc[match.places].set_index(ids).rename_axis("image_id")
     found = subgroups(
         subject.predictions, metadata, malignant=subject.malignant,
         threshold=_threshold(subject, evaluation),

@@ -210,8 +210,10 @@ def _ignored(a: str, b: str, forms: _Forms) -> tuple[str, ...]:
     names = []
     if unicodedata.normalize("NFC", a) == unicodedata.normalize("NFC", b):
         return (UNICODE,)
+    if unicodedata.is_normalized("NFC", a) != unicodedata.is_normalized("NFC", b):
+        names.append(UNICODE)
     if forms.parts[a] == forms.parts[b]:
-        return (SEPARATORS,)
+        return (*names, SEPARATORS)
     if forms.parts[a][-1:] != forms.bare[a][-1:] or forms.parts[b][-1:] != forms.bare[b][-1:]:
         names += [SUFFIXED] * (_suffix(a) != _suffix(b))
     if len(forms.low[a]) != len(forms.low[b]) or forms.low[a][:-1] != forms.low[b][:-1]:

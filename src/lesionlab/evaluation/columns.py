@@ -11,6 +11,7 @@ import pandas as pd
 
 from lesionlab.data.taxonomy import diagnosis
 from lesionlab.errors import BadInput, nearest
+from lesionlab.evaluation.class_words import same_classes
 from lesionlab.evaluation.predictions import as_numbers
 from lesionlab.evaluation.table_reading import TableReading
 
@@ -34,11 +35,10 @@ ANSWER = re.compile(
     r"(_(label|labels|class|name|category|diagnosis|dx|target|idx|index|id|y))?$|^y_?hat$"
 )
 WORD = r"(?:probability|probabilities|proba|prob|softmax|score|conf|confidence|pred|p)"
-PREFIX = re.compile(rf"^{WORD}(?:[ _.:-]*[(\[]|[ _.:-]+(?:of[ _.:-]+)?)(.+?)[)\]]?$", re.I)
+_OF = r"(?:[ _.:-]*\((.+)\)|[ _.:-]*\[(.+)\]|[ _.:-]+(?:of[ _.:-]+)?(.+))$"  # (mel), [mel], _mel
+PREFIX = re.compile(rf"^{WORD}{_OF}", re.I)
 AFTER = re.compile(rf"^(.+?)[ _.:-]+{WORD}$", re.I)  # mel_prob
-LOGIT = re.compile(
-    r"^logits?(?:[ _.:-]*[(\[]|[ _.:-]+(?:of[ _.:-]+)?)(.+?)[)\]]?$|^(.+?)[ _.:-]+logits?$", re.I
-)
+LOGIT = re.compile(rf"^logits?{_OF}|^(.+?)[ _.:-]+logits?$", re.I)
 NUMBERED = re.compile(
     r"^(|class|cls|c|prob|proba|probability|p|score|softmax|logit|logits|output|out|pred|y_pred|"
     r"label|target)_?(\d+)$"
@@ -83,6 +83,7 @@ class Roles:
     scores: dict[str, str]
     lone: tuple[str, str] | None
     are_logits: bool  # by their names
+    numbers: dict[str, str]  # what a class is called that a label only numbers, if that is said
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -118,12 +119,13 @@ def roles_of(table: pd.DataFrame, how: TableReading, path: Path) -> Roles:
     rest = [c for c in numeric if c not in {*answers, *found.values()}]
     words = set(table[found["label"]]) - {""} if found["label"] else set()
     scores, are_logits = _scores(rest, words, how)
+    scores, numbers = _by_order(scores, how, path)
     lone = None if scores else _lone(rest, fractional, how)
     if lone is not None:
         are_logits = bool(re.search(r"logit", lone[0], re.I))
     return Roles(
         image, found["label"], answers[0] if answers else None, found["patient_id"],
-        found["lesion_id"], scores, lone, are_logits,
+        found["lesion_id"], scores, lone, are_logits, numbers,
     )  # fmt: skip
 
 
@@ -165,15 +167,37 @@ def _scores(rest: Sequence[str], words: set[str], how: TableReading) -> tuple[di
     if how.score_column is not None:
         return {}, False
     prefixed = {c: name for c in rest if (name := class_in(c))}
-    logits = {c: m.group(1) or m.group(2) for c in rest if (m := LOGIT.match(c))}
+    logits = {c: name for c in rest if (name := _group(LOGIT.match(c)))}
     named = {c: c for c in rest if c in how.classes or c in words}
     known = {c: c for c in rest if diagnosis(c) is not None}
-    ways = (_numbered(rest, how.classes), named, prefixed, known, logits)
+    ways = (_numbered(rest), named, prefixed, known, logits)
     for found in ways:
         if len(found) > 1:
             are_logits = found is logits or all(c.casefold().startswith("logit") for c in found)
             return found, are_logits
     return {}, False
+
+
+def _by_order(
+    scores: dict[str, str], how: TableReading, path: Path
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The classes of numbered columns in the order that the user named, and of numbered labels."""
+    if not how.classes:
+        return scores, {}
+    names = list(scores.values())
+    numbered = bool(names) and all(name.isdecimal() for name in names)
+    words = same_classes(how.classes, names)
+    if len(how.classes) != (len(names) or 2) or (not numbered and names and words is None):
+        raise BadInput(
+            f"--classes names {', '.join(how.classes)}, but the columns are of "
+            f"{', '.join(names) or 'two classes'}",
+            where=str(path),
+            remedy="name each class once, in the order of the numbers",
+        )
+    start = int(names[0]) if numbered else 0
+    if numbered:
+        scores = dict(zip(scores, how.classes, strict=True))
+    return scores, {str(start + k): name for k, name in enumerate(how.classes)}
 
 
 def class_in(column: str) -> str:
@@ -182,15 +206,21 @@ def class_in(column: str) -> str:
     >>> class_in("p_mel"), class_in("P(nv)"), class_in("mel_prob"), class_in("pred_label")
     ('mel', 'nv', 'mel', '')
     """
-    match = PREFIX.match(column) or AFTER.match(column)
-    name = match.group(1) if match else ""
-    after = bool(match) and match.re is AFTER  # type: ignore[union-attr]
-    odd = plain(name) in NO_CLASS or plain(column) in ONE or (after and diagnosis(name) is None)
-    return "" if odd else name
+    if column.startswith("prob_"):  # ours: whatever follows is the class
+        return column.removeprefix("prob_")
+    before, after = PREFIX.match(column), AFTER.match(column)
+    name = _group(before) or (after.group(1) if after else "")
+    odd = plain(name) in NO_CLASS or plain(column) in ONE
+    return "" if odd or (not before and diagnosis(name) is None) else name
 
 
-def _numbered(rest: Sequence[str], classes: tuple[str, ...]) -> dict[str, str]:
-    """Columns `0 1 2`, `class_0 class_1` in the order of their numbers, as `classes` or numbers."""
+def _group(match: re.Match[str] | None) -> str:
+    """The one group that matched, or ""."""
+    return next((g for g in match.groups() if g), "") if match else ""
+
+
+def _numbered(rest: Sequence[str]) -> dict[str, str]:
+    """Columns `0 1 2`, `class_0 class_1` in the order of their numbers."""
     by_prefix: dict[str, dict[int, str]] = {}
     for column in rest:
         if match := NUMBERED.match(plain(column)):
@@ -198,8 +228,7 @@ def _numbered(rest: Sequence[str], classes: tuple[str, ...]) -> dict[str, str]:
     for found in by_prefix.values():
         numbers = sorted(found)
         if len(numbers) > 1 and numbers[0] in (0, 1) and numbers[-1] - numbers[0] < len(numbers):
-            names = classes if len(classes) == len(numbers) else [str(n) for n in numbers]
-            return {found[n]: name for n, name in zip(numbers, names, strict=True)}
+            return {found[n]: str(n) for n in numbers}
     return {}
 
 
@@ -221,8 +250,7 @@ def class_of_lone(column: str) -> str:
     >>> [class_of_lone(c) for c in ("malignancy", "p_melanoma", "melanoma", "score")]
     ['malignant', 'melanoma', 'melanoma', '']
     """
-    logit = LOGIT.match(column)
-    name = (logit.group(1) or logit.group(2)) if logit else class_in(column) or column
+    name = _group(LOGIT.match(column)) or class_in(column) or column
     if plain(name) in MALIGNANT_ONE:
         return "malignant"
     known = diagnosis(name) is not None or name != column

@@ -7,7 +7,10 @@ names that the taxonomy knows (`MEL`, `melanoma`), numbered columns (`class_0`),
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +20,13 @@ from lesionlab.array_types import Floats
 from lesionlab.data import tables
 from lesionlab.data.taxonomy import diagnosis
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.class_words import in_words_of
-from lesionlab.evaluation.columns import Roles, roles_of
+from lesionlab.evaluation.class_words import NO, YES, classes_of_marks, in_words_of
+from lesionlab.evaluation.columns import Roles, is_numeric, roles_of
 from lesionlab.evaluation.lone_score import lone_score
 from lesionlab.evaluation.predictions import (
     ID_COLUMNS,
     Predictions,
+    as_numbers,
     from_table,
     read_predictions,
     without_absent_ids,
@@ -30,13 +34,18 @@ from lesionlab.evaluation.predictions import (
 from lesionlab.evaluation.score_values import ScoreColumns, probabilities_of
 from lesionlab.evaluation.table_reading import NOTHING_SAID, TableReading
 
+LIST = re.compile(r"^(?:tensor|array)?\(?\s*\[([^\[\]{}]+)\]")
+NO_NUMBERS: Mapping[str, str] = {}
+PROBABILITIES = "save the probability of every class, as columns prob_<class>: prob_mel,prob_nv"
+
 
 @dataclass(frozen=True)
 class ReadTable:
     """Predictions, how they were read, and which column was taken for what.
 
     `rest` is the class that stands for every other one, where one class is measured against the
-    rest; `positive` the class of a lone column; both are "" elsewhere.
+    rest; `positive` the class of a lone column; both are "" elsewhere. `numbers` names the
+    classes that a label only numbers, where the user has said them.
     """
 
     predictions: Predictions
@@ -44,6 +53,7 @@ class ReadTable:
     mapping: tuple[str, ...] = ()
     rest: str = ""
     positive: str = ""
+    numbers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,7 @@ def read_any(path: Path, how: TableReading = NOTHING_SAID) -> ReadTable:
     label = None if scores.answer is not None and scores.answer == roles.label else roles.label
     renamed = {c: ours for c, ours in roles.renamed.items() if ours != "label" or c == label}
     named = _renamed(table, renamed, scores)
-    words = _labels(named, scores, how, path)
+    words = _labels(named, scores, roles.numbers, how, path)
     found, absent = without_absent_ids(from_table(named, path))
     pairs = [f"'{a}' as {b}" for a, b in (renamed | scores.columns).items() if a != b]
     read = [f"columns read: {', '.join(pairs)}"] if pairs else []
@@ -93,6 +103,7 @@ def read_any(path: Path, how: TableReading = NOTHING_SAID) -> ReadTable:
         (f"image: {roles.image_id}", *groups, *truth, *scores.mapping),
         scores.rest,
         scores.positive,
+        roles.numbers,
     )
 
 
@@ -117,27 +128,35 @@ def _several(table: pd.DataFrame, roles: Roles, how: TableReading, path: Path) -
 
 def _lone(table: pd.DataFrame, roles: Roles, how: TableReading, path: Path) -> _Scores:
     if roles.lone is None:
-        raise BadInput(
-            "no column of probabilities can be told",
-            where=str(path),
-            remedy="name them prob_<class>, e.g. prob_mel,prob_nv; or say which one it is: "
-            + how.command(path, score_column=str(table.columns[-1]), positive="malignant"),
-        )
+        raise _no_scores(table, roles, how, path)
     column = roles.lone[0]
+    if not is_numeric(table[column]):
+        raise BadInput(f"'{column}' holds no numbers", where=str(path), remedy=PROBABILITIES)
     found = lone_score(roles, ScoreColumns(table, (column,), roles.are_logits, path, how))
-    names = [_by_number(name, how.classes) for name in (found.negative, found.positive)]
+    names = [
+        roles.numbers.get(name, mark if name.casefold() in (*YES, *NO) else name)
+        for name, mark in ((found.negative, "negative"), (found.positive, "positive"))
+    ]
     y_prob = np.stack([1 - found.y_prob, found.y_prob], axis=1)
     what = f"probability of {names[1]}"
-    said = f"answer: {found.answer}; its confidence" if found.answer else what
+    said = f"answer: {found.answer}; its confidence" if found.of_answer else what
     return _Scores(
         {column: f"prob_{names[1]}"}, tuple(names), y_prob, found.notes, (f"{said}: {column}",),
         found.answer, names[0] if found.against_rest else "", names[1],
     )  # fmt: skip
 
 
-def _by_number(name: str, classes: tuple[str, ...]) -> str:
-    """A class that the table only numbers, by the order that the user named."""
-    return classes[int(name)] if name.isdecimal() and int(name) < len(classes) else name
+def _no_scores(table: pd.DataFrame, roles: Roles, how: TableReading, path: Path) -> BadInput:
+    """What to do about a table without scores: name one of its numbers, or save them."""
+    rest = [c for c in table.columns if c not in {*roles.renamed, roles.answer}]
+    able = [c for c in rest if is_numeric(table[c]) and as_numbers(table[c]).between(0, 1).all()]
+    command = how.command(path, score_column=able[-1], positive="malignant") if able else ""
+    only = f" ('{roles.answer}' holds answers only)" if roles.answer and not able else ""
+    return BadInput(
+        f"no column of probabilities can be told{only}",
+        where=str(path),
+        remedy=PROBABILITIES + (f"; or say which one it is: {command}" if able else ""),
+    )
 
 
 def _renamed(table: pd.DataFrame, renamed: dict[str, str], scores: _Scores) -> pd.DataFrame:
@@ -157,14 +176,16 @@ def _renamed(table: pd.DataFrame, renamed: dict[str, str], scores: _Scores) -> p
     return named
 
 
-def _labels(named: pd.DataFrame, scores: _Scores, how: TableReading, path: Path) -> list[str]:
+def _labels(
+    named: pd.DataFrame, scores: _Scores, numbers: Mapping[str, str], how: TableReading, path: Path
+) -> list[str]:
     """Labels by the words of the classes, in place; said."""
     if "label" not in named.columns:
         return []
     refuse_numbered(scores.classes, set(named["label"]), how, path)
     named["label"], notes = labels_as_classes(
         named["label"], scores.classes, scores.rest, scores.positive or how.positive or "",
-        how.classes,
+        numbers,
     )  # fmt: skip
     return notes
 
@@ -174,15 +195,16 @@ def labels_as_classes(
     classes: tuple[str, ...],
     rest: str = "",
     positive: str = "",
-    order: tuple[str, ...] = (),
+    numbers: Mapping[str, str] = NO_NUMBERS,
 ) -> tuple[pd.Series, list[str]]:
-    """Labels as the classes of predictions, by word, by mark (0, 1), or by number in `order`.
+    """Labels as the classes of predictions: by number, word or mark (0, 1); and what was read.
 
     Where `rest` stands for all classes but one, every other word of the taxonomy becomes it.
     """
-    if order:
-        labels = labels.map(lambda v: _by_number(v.removesuffix(".0"), order))
-    found, notes = in_words_of(labels, classes, positive)
+    named = labels.map(lambda v: numbers.get(v.removesuffix(".0"), v))
+    counted = sorted({(a, b) for a, b in zip(labels, named, strict=True) if a != b})
+    found, notes = in_words_of(named, classes, positive)
+    notes = [*(f"label '{a}' read as '{b}'" for a, b in counted), *notes]
     if not rest:
         return found, notes
     known = {c.casefold() for c in classes}
@@ -199,32 +221,56 @@ def refuse_numbered(
     """`BadInput` where classes are only numbered and labels are words, or the other way round."""
     said = sorted(words - {""})
     numbers = [w for w in said if w.removesuffix(".0").isdecimal()]
+    where = str(path)
     if all(c.isdecimal() for c in classes) and said and not numbers:
         names = said if len(said) == len(classes) else [*said, "..."]
         raise BadInput(
             f"the columns are only numbered ({', '.join(classes)}) and the labels are words",
-            where=str(path),
+            where=where,
             remedy="name the classes in the order of the columns; Keras and torchvision sort them: "
             f"{how.command(path, classes=tuple(names))}",
         )
     unnamed = {w.removesuffix(".0") for w in said} - set(classes)
-    if len(classes) > 2 and unnamed and len(numbers) == len(said) and not how.classes:
+    if not unnamed or len(numbers) < len(said) or how.classes:
+        return
+    if len(classes) > 2:
         raise BadInput(
             f"the labels are only numbers ({', '.join(said[:4])} ...)",
-            where=str(path),
+            where=where,
             remedy="name the classes in the order of these numbers: "
             + how.command(path, classes=classes),
+        )
+    if not classes_of_marks(classes, how.positive or ""):
+        raise BadInput(
+            f"the labels are {', '.join(said)} and the classes {', '.join(classes)}",
+            where=where,
+            remedy=f"say which class is 1: {how.command(path, positive=classes[-1])}",
         )
 
 
 def _with_lists(table: pd.DataFrame) -> pd.DataFrame:
-    """A column that holds a list of numbers in each cell (`[0.1, 0.9]`) as numbered columns."""
+    """A column that holds all scores of a row in one cell, as columns.
+
+    `[0.1, 0.9]` becomes numbered ones; `[{"label": "mel", "score": 0.9}, ...]`, which the pipelines
+    of Hugging Face return, becomes `p_mel` and so on.
+    """
     for column in table.columns:
-        texts = table[column].str.extract(r"^\s*(?:tensor|array)?\(?\s*\[([^\[\]]+)\]")[0]
-        if len(texts) and texts.notna().all():
-            cells = [t.replace(",", " ").split() for t in texts]
-            if len(cells[0]) > 1 and len({len(c) for c in cells}) == 1:
-                wide = pd.DataFrame(cells, table.index, dtype=str)
-                wide.columns = [f"{k}" for k in range(len(cells[0]))]
-                return pd.concat([table.drop(columns=column), wide], axis=1)
+        cells = [_scores_in(text) for text in table[column]]
+        names = set(cells[0] or ())
+        if len(names) > 1 and all(cell is not None and set(cell) == names for cell in cells):
+            wide = pd.DataFrame(cells, table.index, dtype=str)
+            return pd.concat([table.drop(columns=column), wide], axis=1)
     return table
+
+
+def _scores_in(text: str) -> dict[str, str] | None:
+    """The scores that one cell holds, by column; None where it is no list."""
+    if not text.endswith(("]", ")")):
+        return None
+    if numbers := LIST.match(text):
+        return {str(k): v for k, v in enumerate(numbers.group(1).replace(",", " ").split())}
+    try:
+        found = json.loads(text.replace("'", '"'))
+        return {f"p_{d['label']}": repr(float(d["score"])) for d in found}
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -36,7 +36,8 @@ class LoneScore:
     negative: str
     y_prob: Floats
     notes: tuple[str, ...]
-    answer: str | None = None  # the column whose answers the scores are the confidence of
+    answer: str | None = None  # the column of the answers that were read with it
+    of_answer: bool = False  # the column holds the confidence of the answer, whichever that is
     against_rest: bool = False  # `negative` is every other class
 
 
@@ -128,7 +129,7 @@ def _of_answers(
             f"'{answer}' is the model's answer and '{column}' its confidence: where it answers "
             f"'{negative}', the probability of '{positive}' is 1 minus it"
         )
-        return LoneScore(positive, negative, of_positive, (*notes, note), answer)
+        return LoneScore(positive, negative, of_positive, (*notes, note), answer, of_answer=True)
     for one, other in ((positive, negative), (negative, positive)):
         if ((y_prob > 0.5) <= (said == one)).all() and ((y_prob < 0.5) <= (said == other)).all():
             note = f"'{column}' is the probability of '{one}', by the answers in '{answer}'"

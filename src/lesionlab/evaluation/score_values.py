@@ -123,6 +123,5 @@ def _refusal(scores: ScoreColumns, values: Floats, sums: Floats, inside: bool) -
     return BadInput(
         f"probabilities in row {row + 2} sum to {sums[row]:.4g}",
         where=where,
-        remedy=f"every row must sum to 1; one class against the rest: {one}; "
-        f"logits: {how.command(scores.path, logits=True)}",
+        remedy=f"every row must sum to 1; to measure one class against the rest: {one}",
     )

@@ -191,7 +191,7 @@ def _of_column(
     classes = read.predictions.classes
     refuse_numbered(classes, set(table[column]), how, source)
     positive = read.positive or how.positive or ""
-    labels, notes = labels_as_classes(table[column], classes, read.rest, positive, how.classes)
+    labels, notes = labels_as_classes(table[column], classes, read.rest, positive, read.numbers)
     return _Labels(label_numbers(labels, classes, how.truth), column, notes)
 
 
