@@ -293,3 +293,31 @@ def test_the_positive_class_says_what_1_means(tmp_path: Path) -> None:
     assert found.predictions.classes == ("negative", "positive")
     assert found.predictions.y_true.tolist() == [1, 0]
     assert found.mapping[-1] == "probability of positive: y_prob"
+
+
+def test_1_is_malignant_whichever_probability_the_column_holds(tmp_path: Path) -> None:
+    for column, p in (("p_benign", ".25"), ("p_malignant", ".75")):
+        found = read(tmp_path, f"id,target,{column}\na,1,{p}\nb,0,.5\n").predictions
+        assert [found.classes[k] for k in found.y_true] == ["malignant", "benign"]
+        assert found.y_prob[0, found.classes.index("malignant")] == 0.75
+    with pytest.raises(BadInput, match="say which class is 1"):  # not the nevus?
+        read(tmp_path, "id,target,p_nv\na,1,.75\nb,0,.5\n")
+
+
+def test_one_class_beside_all_others(tmp_path: Path) -> None:
+    found = read(tmp_path, "id,dx,non_melanoma,melanoma\na,mel,.2,.8\nb,nv,.9,.1\nc,bcc,.9,.1\n")
+    assert found.predictions.y_true.tolist() == [1, 0, 0]
+    assert found.rest == "non_melanoma"
+
+
+def test_answers_beside_all_probabilities_are_passed_over_where_a_truth_is_given(
+    tmp_path: Path,
+) -> None:
+    rows = "".join(
+        f"i{k},{('mel', 'nv')[k % 2]},{(0.9, 0.2)[k % 2]},{(0.1, 0.8)[k % 2]}\n" for k in range(20)
+    )
+    text = f"id,label,p_mel,p_nv\n{rows}"
+    assert read(tmp_path, text).predictions.is_labelled.all()
+    found = read(tmp_path, text, truth=Path("truth.csv"))
+    assert not found.predictions.is_labelled.any()
+    assert any("the model's answer, not used" in note for note in found.notes)

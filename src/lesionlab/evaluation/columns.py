@@ -95,38 +95,40 @@ class Roles:
 def roles_of(table: pd.DataFrame, how: TableReading, path: Path) -> Roles:
     """What each column of a predictions table is; `BadInput` where no image is named."""
     columns = [str(c) for c in table.columns]
-    answers = [c for c in columns if ANSWER.match(plain(c)) and not _is_fractional(table[c])]
     numeric = [c for c in columns if is_numeric(table[c])]
     fractional = [c for c in numeric if _is_fractional(table[c])]
-    found = {
-        ours: how.named(f"{ours.removeprefix('image_')}_column", columns)
-        if ours in ("image_id", "label")
-        else None
-        for ours in NAMES
-    }
-    for ours in NAMES:
-        taken = {*answers, *(c for c in found.values() if c)}
-        taken |= set(fractional) if ours == "label" else set()
-        found[ours] = found[ours] or by_name([c for c in columns if c not in taken], ours)
-    image = found["image_id"]
-    if image is None:
+    answers = [c for c in columns if ANSWER.match(plain(c)) and c not in fractional]
+    ids = _ids(table, {*answers, *fractional}, how)
+    if "image_id" not in ids:
         raise BadInput(
             "column 'image_id' is missing",
             where=str(path),
             remedy=f"{nearest('image_id', columns)} or name it: "
             + how.command(path, id_column=_most_distinct(table)),
         )
-    rest = [c for c in numeric if c not in {*answers, *found.values()}]
-    words = set(table[found["label"]]) - {""} if found["label"] else set()
+    rest = [c for c in numeric if c not in {*answers, *ids.values()}]
+    words = set(table[ids["label"]]) - {""} if "label" in ids else set()
     scores, are_logits = _scores(rest, words, how)
     scores, numbers = _by_order(scores, how, path)
     lone = None if scores else _lone(rest, fractional, how)
-    if lone is not None:
-        are_logits = bool(re.search(r"logit", lone[0], re.I))
     return Roles(
-        image, found["label"], answers[0] if answers else None, found["patient_id"],
-        found["lesion_id"], scores, lone, are_logits, numbers,
+        ids["image_id"], ids.get("label"), answers[0] if answers else None,
+        ids.get("patient_id"), ids.get("lesion_id"), scores, lone,
+        are_logits if lone is None else "logit" in lone[0].casefold(), numbers,
     )  # fmt: skip
+
+
+def _ids(table: pd.DataFrame, no_label: set[str], how: TableReading) -> dict[str, str]:
+    """`{our name: column}` of ids and label: those that the user named, else the usual ones."""
+    columns = [str(c) for c in table.columns]
+    said = {"image_id": "id_column", "label": "label_column"}
+    found = {o: c for o, field in said.items() if (c := how.named(field, columns)) is not None}
+    for ours in NAMES:
+        taken = {*found.values(), *(no_label if ours == "label" else ())}
+        column = by_name([c for c in columns if c not in taken], ours)
+        if ours not in found and column is not None:
+            found[ours] = column
+    return found
 
 
 def plain(name: str) -> str:

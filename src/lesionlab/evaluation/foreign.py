@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,11 @@ import pandas as pd
 
 from lesionlab.array_types import Floats
 from lesionlab.data import tables
-from lesionlab.data.taxonomy import diagnosis
+from lesionlab.data.taxonomy import diagnosis, malignant_if_all_known
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.class_words import NO, YES, classes_of_marks, in_words_of
-from lesionlab.evaluation.columns import Roles, is_numeric, roles_of
-from lesionlab.evaluation.lone_score import lone_score
+from lesionlab.evaluation.columns import Roles, is_numeric, plain, roles_of
+from lesionlab.evaluation.lone_score import EITHER, LEAST_ROWS, lone_score
 from lesionlab.evaluation.predictions import (
     ID_COLUMNS,
     Predictions,
@@ -84,27 +84,47 @@ def read_any(path: Path, how: TableReading = NOTHING_SAID) -> ReadTable:
     table = _with_lists(table)
     roles = roles_of(table, how, path)
     scores = _several(table, roles, how, path) if roles.scores else _lone(table, roles, how, path)
-    label = None if scores.answer is not None and scores.answer == roles.label else roles.label
-    renamed = {c: ours for c, ours in roles.renamed.items() if ours != "label" or c == label}
+    renamed = {c: ours for c, ours in roles.renamed.items() if c != scores.answer}
     named = _renamed(table, renamed, scores)
     words = _labels(named, scores, roles.numbers, how, path)
     found, absent = without_absent_ids(from_table(named, path))
+    found, answers = _without_answers(found, roles, how)
+    notes = (*odd, *_columns_read(table, roles, renamed, scores), *words, *answers, *absent)
+    mapping = _mapping(renamed, scores, how)
+    return ReadTable(found, notes, mapping, scores.rest, scores.positive, roles.numbers)
+
+
+def _columns_read(
+    table: pd.DataFrame, roles: Roles, renamed: dict[str, str], scores: _Scores
+) -> list[str]:
+    """Which columns have another name here, what was done to them, and which are not used."""
     pairs = [f"'{a}' as {b}" for a, b in (renamed | scores.columns).items() if a != b]
     read = [f"columns read: {', '.join(pairs)}"] if pairs else []
     used = {*renamed, *scores.columns, scores.answer, roles.answer if scores.answer else None}
     unused = [str(c) for c in table.columns if c not in used and not c.startswith("logit_")]
     rest = [f"not used: {', '.join(unused)}"] if unused and (read or scores.notes) else []
-    truth = [f"truth: {label}"] if label is not None and how.truth is None else []
-    groups = [f"{ours.removesuffix('_id')}: {c}" for c, ours in renamed.items()
-              if ours in ("patient_id", "lesion_id")]  # fmt: skip
-    return ReadTable(
-        found,
-        (*odd, *read, *scores.notes, *rest, *words, *absent),
-        (f"image: {roles.image_id}", *groups, *truth, *scores.mapping),
-        scores.rest,
-        scores.positive,
-        roles.numbers,
-    )
+    return [*read, *scores.notes, *rest]
+
+
+def _mapping(renamed: dict[str, str], scores: _Scores, how: TableReading) -> tuple[str, ...]:
+    """Each column that was understood, by what it holds; the truth where it is in this table."""
+    said = {"image_id": "image", "patient_id": "patient", "lesion_id": "lesion", "label": "truth"}
+    passed_over = "label" if how.truth is not None else ""
+    columns = {ours: c for c, ours in renamed.items() if ours != passed_over}
+    return (*(f"{said[o]}: {columns[o]}" for o in said if o in columns), *scores.mapping)
+
+
+def _without_answers(
+    found: Predictions, roles: Roles, how: TableReading
+) -> tuple[Predictions, list[str]]:
+    """Beside a truth in another table, labels that are the most probable class are answers."""
+    known = found.labelled()
+    if how.truth is None or roles.label is None or plain(roles.label) not in EITHER:
+        return found, []
+    if len(known) < LEAST_ROWS or (known.y_prob.argmax(axis=1) != known.y_true).any():
+        return found, []
+    said = f"'{roles.label}' is the most probable class in every row: the model's answer, not used"
+    return replace(found, y_true=np.full(len(found), -1, np.int64)), [said]
 
 
 def _several(table: pd.DataFrame, roles: Roles, how: TableReading, path: Path) -> _Scores:
@@ -122,8 +142,19 @@ def _several(table: pd.DataFrame, roles: Roles, how: TableReading, path: Path) -
         classes,
         y_prob if notes else None,
         tuple(notes),
-        tuple(f"{what} of {name}: {column}" for column, name in roles.scores.items()),
+        mapping=tuple(f"{what} of {name}: {column}" for column, name in roles.scores.items()),
+        rest=_rest_of(classes),
     )
+
+
+def _rest_of(classes: tuple[str, ...]) -> str:
+    """Of two classes the one that is every other: `non_melanoma` beside `melanoma`."""
+    for one, other in (classes, classes[::-1]) if len(classes) == 2 else ():
+        node = diagnosis(other)
+        specific = node is not None and node.code not in ("BENIGN", "MALIGNANT")
+        if specific and re.match(r"(non|not|no|other|others|rest)([ _-]|$)", one, re.I):
+            return one
+    return ""
 
 
 def _lone(table: pd.DataFrame, roles: Roles, how: TableReading, path: Path) -> _Scores:
@@ -142,8 +173,17 @@ def _lone(table: pd.DataFrame, roles: Roles, how: TableReading, path: Path) -> _
     said = f"answer: {found.answer}; its confidence" if found.of_answer else what
     return _Scores(
         {column: f"prob_{names[1]}"}, tuple(names), y_prob, found.notes, (f"{said}: {column}",),
-        found.answer, names[0] if found.against_rest else "", names[1],
+        found.answer, names[0] if found.against_rest else "", _marked(names, how),
     )  # fmt: skip
+
+
+def _marked(names: Sequence[str], how: TableReading) -> str:
+    """The class that 1 means: the malignant one, else that of the column, unless it is benign."""
+    if how.positive is not None:
+        return how.positive
+    node = diagnosis(names[1])
+    benign = node is not None and node.malignant is False
+    return next(iter(malignant_if_all_known(names)), "" if benign else names[1])
 
 
 def _no_scores(table: pd.DataFrame, roles: Roles, how: TableReading, path: Path) -> BadInput:
@@ -182,11 +222,11 @@ def _labels(
     """Labels by the words of the classes, in place; said."""
     if "label" not in named.columns:
         return []
-    refuse_numbered(scores.classes, set(named["label"]), how, path)
+    positive = scores.positive or how.positive or ""
+    refuse_numbered(scores.classes, set(named["label"]), positive, how, path)
     named["label"], notes = labels_as_classes(
-        named["label"], scores.classes, scores.rest, scores.positive or how.positive or "",
-        numbers,
-    )  # fmt: skip
+        named["label"], scores.classes, scores.rest, positive, numbers
+    )
     return notes
 
 
@@ -216,7 +256,7 @@ def labels_as_classes(
 
 
 def refuse_numbered(
-    classes: tuple[str, ...], words: set[str], how: TableReading, path: Path
+    classes: tuple[str, ...], words: set[str], positive: str, how: TableReading, path: Path
 ) -> None:
     """`BadInput` where classes are only numbered and labels are words, or the other way round."""
     said = sorted(words - {""})
@@ -240,7 +280,7 @@ def refuse_numbered(
             remedy="name the classes in the order of these numbers: "
             + how.command(path, classes=classes),
         )
-    if not classes_of_marks(classes, how.positive or ""):
+    if not classes_of_marks(classes, positive):
         raise BadInput(
             f"the labels are {', '.join(said)} and the classes {', '.join(classes)}",
             where=where,

@@ -189,8 +189,8 @@ def _of_column(
 ) -> _Labels:
     assert how.truth is not None
     classes = read.predictions.classes
-    refuse_numbered(classes, set(table[column]), how, source)
     positive = read.positive or how.positive or ""
+    refuse_numbered(classes, set(table[column]), positive, how, source)
     labels, notes = labels_as_classes(table[column], classes, read.rest, positive, read.numbers)
     return _Labels(label_numbers(labels, classes, how.truth), column, notes)
 
@@ -251,5 +251,5 @@ def _refuse_contradiction(predictions: Predictions, y_true: np.ndarray, path: Pa
         raise BadInput(
             f"'{predictions.image_id[row]}' is '{now}' here and '{before}' in the predictions",
             where=str(path),
-            remedy="remove the wrong one",
+            remedy="remove the wrong one; a column of the model's answers is called 'prediction'",
         )
