@@ -34,7 +34,8 @@ from lesionlab.evaluation.bootstrap import draw_counts
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.decision_curve import decision_curve, net_benefit
 from lesionlab.evaluation.headline import headline
-from lesionlab.evaluation.intervals import MINIMUM_GROUPS, Measure, Spread, wilson
+from lesionlab.evaluation.intervals import MINIMUM_GROUPS, Measure
+from lesionlab.evaluation.limits import Spread, wilson
 from lesionlab.evaluation.measured import Measured, measure_cases
 from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS
 from lesionlab.evaluation.operating_point import choose_operating_point
@@ -72,7 +73,10 @@ def cases(cell: Cell, study: tuple[np.ndarray, ...]) -> Cases:
     scores = {n: (y_true == k, y_prob[:, k]) for k, n in enumerate(names)}
     scores = {n: s for n, s in scores.items() if s[0].any()}
     full = frozenset({"mel"}) if cell.classes == 2 else frozenset()
-    return Cases(names, y_true, y_prob, y_pred, corrected, code, code.max() + 1, scores, full)
+    return Cases(
+        names, y_true, y_prob, y_pred, corrected, code, code.max() + 1, scores, full,
+        ordered=cell.classes > 2,  # as if they were grades, to measure that row too
+    )  # fmt: skip
 
 
 def measure(cell: Cell, m: Measured) -> dict[str, Measure]:
@@ -119,7 +123,9 @@ def truth(cell: Cell) -> dict[str, float]:
     found = {k: v[0] for k, v in Statistics(c, bands=False)(np.ones((1, c.n_groups))).items()}
     values = {k: float(v) for k, v in found.items() if np.ndim(v) == 0 and ":" not in k}
     if cell.classes > 2:
-        return values
+        values["hand_till_auc"] = metrics.hand_till_auc(c.y_true, c.y_prob)
+        top = [m for m in METRICS.values() if m.family == "proportion" and m.counts is None]
+        return values | {m.name: float(m.per_case(c).mean()) for m in top if m.per_case}
     values |= {k.removesuffix(":mel"): float(v) for k, v in found.items() if k.endswith(":mel")}
     counts = confusion.confusion_matrix(c.y_true, c.y_pred, 2)
     values |= {

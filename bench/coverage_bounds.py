@@ -30,8 +30,8 @@ from lesionlab.evaluation.intervals import (
     ClusteredProportion,
     clustered_proportion,
     effective_groups,
-    lower_bound,
 )
+from lesionlab.evaluation.limits import lower_bound
 from lesionlab.evaluation.operating_point import choose_operating_point
 from lesionlab.evaluation.predictions import Predictions
 

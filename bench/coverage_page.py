@@ -14,6 +14,8 @@ PROPORTIONS = (
     "ppv",
     "npv",
     "accuracy",
+    "top_2_accuracy",
+    "top_3_accuracy",
     "ppv at 2 %",
     "net benefit at 0.2",
     "net benefit at 0.5",
@@ -23,14 +25,16 @@ HEADLINE = (
     "balanced_accuracy",
     "balanced_accuracy_prior_corrected",
     "f1_macro",
+    "hand_till_auc",
     "mcc",
     "kappa",
+    "quadratic_kappa",
     "nll",
     "brier",
 )
 SHOWN_METRICS = (*PROPORTIONS, *RANKING_METRICS, "f1", *HEADLINE, *CALIBRATION)
 # Proportions that do not depend on the scarcer class alone.
-ALL_GROUPS = ("specificity", "accuracy")
+ALL_GROUPS = ("specificity", "accuracy", "top_2_accuracy", "top_3_accuracy")
 
 
 def page(
@@ -77,7 +81,7 @@ brackets are below the stated minimum of groups: there the
 product gives no interval and says "too few to say". Groups of unequal size count by their
 effective number, (sum of sizes)^2 / sum of squares.
 
-How the intervals are made: `lesionlab/evaluation/intervals.py`; which metric gets which:
+How the intervals are made: `lesionlab/evaluation/limits.py`; which metric gets which:
 `metric_table.py`. In short: proportions by Wilson's interval on the effective n of the groups
 with a t quantile; ranking metrics, F1, MCC and kappa by a t interval on the logit scale with the
 variance of the clustered bootstrap (of DeLong where every group is one image); means over classes

@@ -26,7 +26,8 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from lesionlab import files
-from lesionlab.evaluation import readers
+from lesionlab.evaluation import reader_pairs as readers
+from lesionlab.evaluation.bootstrap import bootstrap
 from lesionlab.evaluation.difference import (
     Difference,
     delong_applies,
@@ -34,7 +35,7 @@ from lesionlab.evaluation.difference import (
     simultaneous,
 )
 from lesionlab.evaluation.evaluate import cases_of
-from lesionlab.evaluation.intervals import Limits, correlations, mean_limits, t_quantile
+from lesionlab.evaluation.limits import Limits, correlations, mean_limits, t_quantile
 from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.paired import delong_difference
 from lesionlab.evaluation.predictions import Predictions
@@ -198,7 +199,7 @@ def simulate_readers(d: Design, studies: int) -> dict[str, Any]:
         data = readers.pair(p, votes, ("malignant",), "readers")
         statistics = readers.difference_statistics(data, "image", None)
         seen = statistics(np.ones((1, data.n_groups)))[readers.AT_SPECIFICITY][0]
-        drawn = readers.bootstrap(statistics, data.n_groups, resamples=RESAMPLES, seed=s)
+        drawn = bootstrap(statistics, data.n_groups, resamples=RESAMPLES, seed=s)
         m = readers.difference_measure(data, seen, drawn[readers.AT_SPECIFICITY])
         spread = (drawn[readers.AT_SPECIFICITY] @ [1.0, -1.0]).std(ddof=1)
         half = t_quantile(min(d.positive, d.groups - d.positive) - 1) * spread

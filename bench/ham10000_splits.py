@@ -63,7 +63,7 @@ def one_split(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     for leftover in (dataset, run):
         shutil.rmtree(leftover, ignore_errors=True)
     twin(options.dataset, dataset)
-    split = lesionlab.split(dataset, test=0.2, valid=0.15, seed=seed)
+    split = lesionlab.split(dataset, test=0.2, valid=0.15, seed=seed, search=False)
     start = time.monotonic()
     result = lesionlab.train(
         dataset,

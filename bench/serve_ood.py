@@ -24,7 +24,7 @@ from lesionlab.data.images import open_image, prepare
 from lesionlab.data.manifest import read_dataset
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.predictor import Predictor
-from lesionlab.evaluation.intervals import wilson
+from lesionlab.evaluation.limits import wilson
 
 SIDE = 450
 Draw = Callable[[np.random.Generator], Image.Image]

@@ -28,7 +28,10 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("base", "serve", "train", "dev")
-EXTRAS = {"serve": ("serve", "sign", "dicom"), "train": ("train",)}  # of a lock, beside the base
+EXTRAS = {
+    "serve": ("serve", "sign", "dicom", "heic"),
+    "train": ("train",),
+}  # of a lock, beside the base
 PINS, BUILD_PINS = "constraint-dependencies", "build-constraint-dependencies"
 COMPILE = [
     "uv",

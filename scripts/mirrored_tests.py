@@ -30,6 +30,7 @@ THROUGH = (
     ("reporting/explanations_*.py", "tests/reporting/test_explanations.py", "a page of them"),
     ("deployment/server_*.py", "tests/deployment/test_server.py", "by requests to the whole app"),
     ("data/audit/*.py", "tests/data/audit/test_faults.py", "by planted faults, one a finding"),
+    ("data/dicom/*.py", "tests/data/dicom/test_matrix.py", "by files of every kind, end to end"),
     ("data/duplicates/*.py", "tests/data/test_duplicates.py", "by planted copies, end to end"),
     ("training/train.py", "tests/training/test_resume.py", "the whole loop, stopped anywhere"),
     ("training/step.py", "tests/training/test_resume.py", "the whole loop, stopped anywhere"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tomllib
+import zipfile
 from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
@@ -36,10 +38,25 @@ def _dicom() -> None:
     read_dicom(b"", "a.dcm")
 
 
+def _heic() -> None:
+    from lesionlab.data.images import open_image
+
+    open_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+
+
 def _hdf5() -> None:
     from lesionlab.data.sources.isic_later import open_hdf5
 
     open_hdf5(None, "a.hdf5")  # type: ignore[arg-type]
+
+
+def _excel() -> None:
+    from lesionlab.data.workbook import read_rows
+
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("xl/workbook.xml", "")
+    read_rows(stream.getvalue(), "a.xlsx")
 
 
 def _sign() -> None:
@@ -71,6 +88,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     "train": lambda: lesionlab.train("data", "fast", "run"),
     "dicom": _dicom,
     "hdf5": _hdf5,
+    "heic": _heic,
+    "excel": _excel,
     "serve": lambda: lesionlab.serve("bundle"),
     "sign": _sign,
     "figures": _figures,

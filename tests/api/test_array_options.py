@@ -59,7 +59,7 @@ FINE = {
         "threshold", "calib", "calibration", "sets",
     )),
     ("target", "float"), ("threshold", "float"), ("alpha", "float"),
-    ("title", "text"),
+    ("title", "text"), ("ordered", "boolean"),
     ("prevalences", "empty"), ("prevalences", "empty list"),
     ("positive", "empty list"), ("positive", "set"),
 }  # fmt: skip

@@ -83,6 +83,7 @@ def test_the_command_gives_the_same_numbers_for_the_same_data(
          ["--split", "valid", "--policy", "specificity", "--target", "0.8",
           "--prevalence", "0.03"]),
         ({"unit": "patient", "seed": 3}, ["--unit", "patient", "--seed", "3"]),
+        ({"ordered": True}, ["--ordered"]),
     ],
 )  # fmt: skip
 def test_options_mean_what_they_mean_on_the_command_line(
@@ -120,7 +121,11 @@ def test_two_classes_from_one_column_are_those_of_two(tmp_path: Path) -> None:
 
 def test_every_metric_is_an_attribute_with_its_interval() -> None:
     two = measured(y_true=Y2, y_prob=PROB2, classes=("nv", "mel"))
-    assert set(HeadlineMeasures.__annotations__) == set(two.metrics)
+    y, prob, _ = draw(4)
+    grades = measured(y_true=y, y_prob=prob, classes=("g1", "g2", "g3", "g4"), ordered=True)
+    assert set(HeadlineMeasures.__annotations__) == {*two.metrics, *grades.metrics}
+    assert grades.quadratic_kappa is grades.metrics["quadratic_kappa"]
+    assert "quadratic_kappa" not in two.metrics
     assert two.roc_auc is two.metrics["roc_auc"]
     auc = two.roc_auc
     assert auc.value is not None

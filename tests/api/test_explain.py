@@ -49,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `data` and `run`, trained for one epoch: nothing is learned."""
     folder = tmp_path_factory.mktemp("explain")
     import_dataset("synthetic", None, folder / "data", lesions=60)
-    split(folder / "data", test=0.2, valid=0.4)
+    split(folder / "data", test=0.2, valid=0.4, search=False)
     train(folder / "data", "demo", folder / "run", overrides=SETTINGS, threads=1)
     (folder / "run" / "report.html").write_text("<p>x</p>\n<!-- explanations -->\n")
     return folder
@@ -133,6 +133,7 @@ def test_parts_of_the_picture_and_lesion_numbers(trained: Path, explained: dict)
     table = pd.read_csv(trained / "run" / "abcd-valid.csv")
     assert list(table.columns) == ["image_id", *NAMES, "label"]
     assert len(table) == explained["n"]
+    assert parts["whole"]["chance"] == 1 / table["label"].nunique()
     assert table["area"].notna().all()
     assert explained["masks"]["images"] == explained["n"]
 

@@ -44,7 +44,7 @@ def test_the_difference_is_paired_and_finished_arms_are_kept(lesions: Path, tmp_
 
 
 def test_the_sealed_test_part_is_left_alone(lesions: Path, tmp_path: Path) -> None:
-    split(lesions, test=0.2, valid=0.2)
+    split(lesions, test=0.2, valid=0.2, search=False)
     sealed = set(read_dataset(lesions).part("test")["image_id"])
     used: set[str] = set()
 

@@ -173,8 +173,41 @@ def test_near_duplicates_are_searched_on_request(films: Path) -> None:
     table = dataset.table.drop_duplicates("patient_id").head(2)
     one, two = (dataset.image_path(p) for p in table["path"])
     Image.open(one).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(two, quality=60)
-    told = split(films, test=0.3, valid=0.3, search=True)
+    assert split(films, test=0.3, valid=0.3, search=False)["near_duplicates"] == {
+        "from": "not searched", "pairs": 0}  # fmt: skip
+    told = split(films, test=0.3, valid=0.3)
     assert told["near_duplicates"]["from"] == "searched"
-    assert told["near_duplicates"]["pairs"] >= 1
+    assert (pairs := told["near_duplicates"]["pairs"]) >= 1
     parts = read_dataset(films).table.set_index("image_id")["split"]
     assert parts[table["image_id"].iloc[0]] == parts[table["image_id"].iloc[1]]
+    for search, origin in ((None, "earlier search (duplicates.json)"), (True, "searched")):
+        told = split(films, test=0.3, valid=0.3, seed=1, search=search)
+        assert told["near_duplicates"] == {"from": origin, "pairs": pairs}
+    parts = read_dataset(films).table.set_index("image_id")["split"]
+    assert parts[table["image_id"].iloc[0]] == parts[table["image_id"].iloc[1]]
+
+
+def test_a_search_that_cannot_be_made_names_the_way_on(lesions: Path) -> None:
+    dataset = read_dataset(lesions)
+    dataset.image_path(dataset.table["path"].iloc[0]).write_bytes(b"")
+    with pytest.raises(BadInput, match=r"near-duplicates cannot be searched.*--no-search"):
+        split(lesions, test=0.25, valid=0.25)
+    assert split(lesions, test=0.25, valid=0.25, search=False)["groups_crossing"] == 0
+
+
+def test_unknown_patients_and_no_search_are_said(
+    lesions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = split(lesions, test=0.25, valid=0.25, search=False)
+    assert told["patients"] == {"known": told["patients"]["of"], "of": told["patients"]["of"],
+                                "note": ""}  # fmt: skip
+    dataset = read_dataset(lesions)
+    write_dataset(with_table(dataset, dataset.table.assign(patient_id="")))
+    said = split(lesions, test=0.25, valid=0.25, search=False)["patients"]
+    assert said["known"] == 0
+    assert said["note"].startswith("patients unknown: leakage between images of one patient")
+    assert run(["split", str(lesions), "--no-search"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "grouped split: patients unknown" in out
+    assert "0 groups cross" not in out
+    assert "duplicates not searched" in out

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from lesionlab.data import images
+from lesionlab.data.file_kinds import FORMATS
 from lesionlab.data.images import Preprocessing, Roi, open_image, prepare
 from lesionlab.errors import BadInput
 
@@ -102,7 +103,7 @@ def damaged(seed: int) -> Iterator[bytes]:
     """Files of every format and several modes, cut off or with some bytes changed."""
     rng = random.Random(seed)
     whole = []
-    for name in images.FORMATS:
+    for name in set(FORMATS) - {"HEIF"}:  # which its extra only reads
         for mode in ("RGB", "L", "P", "RGBA", "1", "LA", "CMYK"):
             stream = io.BytesIO()
             with contextlib.suppress(OSError):  # not every format writes every mode
@@ -157,4 +158,4 @@ def test_a_bug_of_ours_is_not_told_as_a_corrupt_image(
 def test_a_pixel_format_that_cannot_be_converted_is_refused() -> None:
     premultiplied = Image.new("LA", (16, 16)).convert("La")
     with pytest.raises(images.UnreadableImage, match="pixel format not supported"):
-        images._eight_bit(premultiplied, "a.tif")
+        images._eight_bit(premultiplied, images.USUAL, "a.tif")

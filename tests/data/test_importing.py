@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from helpers.picture_files import TURNED_HEIC, multi_picture, noise
 from lesionlab.data.importing import import_source, safe_path
 from lesionlab.data.manifest import COLUMNS, read_dataset
 from lesionlab.data.sources.table import SOURCES, source_named
@@ -101,7 +103,6 @@ def test_nested_kaggle_layout(tmp_path: Path) -> None:
         (lambda t: t.splitlines()[0] + "\n", "no rows"),
         (lambda t: "", "empty"),
         (lambda t: t + "HAM_1,ISIC_9\n", "row 5 has 2 fields"),
-        (lambda t: t.replace(",45.0,", ",old,", 1), "age 'old' in row 2"),
     ],
 )  # fmt: skip
 def test_bad_tables_are_one_clear_line_and_leave_nothing(tmp_path: Path, edit, why: str) -> None:  # type: ignore[no-untyped-def]
@@ -305,3 +306,94 @@ def test_ham10000_imports_with_the_published_counts(shared: Path, tmp_path: Path
                                  "nv": 6705, "vasc": 142}  # fmt: skip
     assert any("2 images are byte-identical" in n for n in dataset.info.notes)
     assert not any("instead of the published" in n for n in dataset.info.notes)
+
+
+def odd_files() -> dict[str, bytes]:
+    """Two classes, and beside them what phones, browsers and systems leave in folders."""
+    extra = {
+        "ben/web.jfif": picture(50),
+        "ben/old.jpe": picture(51),
+        "ben/tweet.jpg_large": picture(52),
+        "ben/scan": picture(53, "PNG"),
+        "ben/wrong.txt": picture(54),
+        "ben/phone.jpg": multi_picture(noise(55)),
+        "mal/new.avif": picture(56, "AVIF"),
+        "mal/shot.HEIC": TURNED_HEIC,
+        "mal/named.jpg": picture(57, "PNG"),
+        "ben/.ipynb_checkpoints/0-checkpoint.jpg": picture(0),
+        "ben/._0.jpg": b"\0\x05\x16\x07",
+        "ben/Thumbs.db": b"\xd0\xcf\x11\xe0",
+        "__MACOSX/ben/._1.jpg": b"\0\x05\x16\x07",
+        "mal/@eaDir/0.jpg/SYNOPHOTO_THUMB_M.jpg": picture(9),
+        "ben/notes.txt": b"a note",
+        "ben/nothing": b"",
+        "mal/old.gif": b"GIF89a",
+        "mal/clip.mov": b"\0\0\0\x14ftypqt  \0\0\0\0qt  ",
+    }
+    return {**two_classes(), **extra}
+
+
+ODD_LEFT = {
+    (".jpg", "in a hidden folder"), (".jpg", "a hidden file"), (".db", "a system's own file"),
+    (".jpg", "metadata that macOS packs beside the files"),
+    (".jpg", "thumbnails of a network disk"),
+    (".txt", "text"), ("", "an empty file"), (".gif", "GIF: save it as PNG"), (".mov", "a video"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_file_is_an_image_or_counted(tmp_path: Path, packed: bool) -> None:
+    pytest.importorskip("pi_heif")
+    files = odd_files()
+    src = zipped(tmp_path / "a.zip", files) if packed else fill(tmp_path / "a", files)
+    told = import_source(source_named("folder"), src, tmp_path / "out")
+    counts = told.info.counts
+    assert counts["classes"] == {"ben": 10, "mal": 7}
+    assert {(g["suffix"], g["reason"]) for g in counts["left_out"]} == ODD_LEFT
+    assert sum(g["files"] for g in counts["left_out"]) + counts["images"] == len(files)
+    assert read_dataset(tmp_path / "out").info.counts == counts
+    paths = told.table.set_index("image_id")["path"]
+    assert {paths[i].rpartition(".")[2] for i in ("ben-scan", "ben-wrong")} == {"png", "jpg"}
+
+
+def test_heic_without_its_decoder_is_counted_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    src = fill(tmp_path / "a", {**two_classes(), "mal/shot.HEIC": TURNED_HEIC})
+    with pytest.raises(BadInput, match=r"1 of 9 images cannot be used.*extra 'heic'.*install it: "):
+        import_source(source_named("folder"), src, tmp_path / "out")
+    told = import_source(source_named("folder"), src, tmp_path / "out", max_rejected=0.2)
+    (lost,) = told.info.counts["rejected"]
+    assert lost["path"] == "mal/shot.HEIC"
+    assert "install it: " in lost["reason"]
+
+
+def test_a_source_without_images_is_refused_with_what_it_holds(tmp_path: Path) -> None:
+    src = fill(tmp_path / "a", {"ben/a.gif": b"GIF89a", "ben/.b.jpg": picture(1), "c.mov": b"x"})
+    with pytest.raises(BadInput, match=r"no images.*1 \.gif file \(GIF: save it as PNG\)"):
+        import_source(source_named("folder"), src, tmp_path / "out")
+    with pytest.raises(BadInput, match=r"recognised.*1 \.jpg file \(a hidden file\)"):
+        import_source(None, src, tmp_path / "out")
+
+
+def test_a_table_that_was_read_is_not_left_out_and_any_other_is(tmp_path: Path) -> None:
+    rows = "image,label\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(4))
+    files = {f"{i}.jpg": picture(i) for i in range(5)} | {"t.csv": rows.encode(), "u.md": b"x"}
+    told = import_source(None, fill(tmp_path / "a", files), tmp_path / "out")
+    left = [(g["suffix"], g["reason"]) for g in told.info.counts["left_out"]]
+    assert left == [(".jpg", "an image that is not named or not selected"), (".md", "text")]
+
+
+def test_names_of_a_mac_in_a_zip_are_read(tmp_path: Path) -> None:
+    """Its archiver writes UTF-8 and does not set the flag that says so."""
+    plain = two_classes()
+    src = zipped(
+        tmp_path / "a.zip", {n.replace("ben/", "N\u00e4vus/"): d for n, d in plain.items()}
+    )
+    data = src.read_bytes().replace(b"PK\x03\x04\x14\0\0\x08", b"PK\x03\x04\x14\0\0\0")
+    data = data.replace(b"PK\x01\x02\x14\x03\x14\0\0\x08", b"PK\x01\x02\x14\x03\x14\0\0\0")
+    src.write_bytes(data)
+    with zipfile.ZipFile(src) as archive:
+        assert not any("\u00e4" in name for name in archive.namelist())
+    assert import_source(None, src, tmp_path / "out").info.classes == ("N\u00e4vus", "mal")

@@ -25,6 +25,7 @@ def dataset(folder: Path) -> Dataset:
             "roi_x": np.nan,
             "roi_y": np.nan,
             "roi_size": np.nan,
+            "path": ["images/a.jpg", "images/b.jpg"],  # absent: nothing turns them
             "mask": ["masks/a.png", ""],
         }
     )

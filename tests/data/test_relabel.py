@@ -66,6 +66,16 @@ def test_rules_that_make_no_sense_are_refused(
     assert not (tmp_path / "o").exists()
 
 
+def test_a_rule_for_an_absent_class_is_noted_where_every_class_has_a_rule(
+    three: Path, tmp_path: Path
+) -> None:
+    rules = ["nevus,seborrheic_keratosis=benign melanoma,bcc=malignant"]
+    result = import_dataset("folder", three, tmp_path / "out", label_map=rules)
+    assert "--map: no image is of class 'bcc'" in result["notes"]
+    with pytest.raises(BadInput, match="no class 'bcc'"):
+        import_dataset("folder", three, tmp_path / "no", label_map=["melanoma,bcc=malignant"])
+
+
 def test_several_rules_may_share_a_word() -> None:
     assert parse_map(["a,b=c d=e"]) == {"a": "c", "b": "c", "d": "e"}
 
@@ -109,7 +119,7 @@ def test_masks_join_by_name(three: Path, tmp_path: Path) -> None:
     assert any("4 images have no mask" in n for n in told["notes"])
     with pytest.raises(BadInput, match="no mask is named"):
         import_dataset("folder", three, tmp_path / "p", masks=three / "nevus" / "nevus0.png",
-                       classes="melanoma")  # fmt: skip
+                       classes="melanoma,seborrheic_keratosis")  # fmt: skip
 
 
 def test_auto_says_why_and_how_to_overrule(three: Path, tmp_path: Path) -> None:

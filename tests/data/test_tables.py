@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from lesionlab.data.tables import (
+    ages,
     blank_unknown,
     clean_ids,
     header,
@@ -14,6 +15,7 @@ from lesionlab.data.tables import (
     numbers,
     read_csv,
     sexes,
+    skin_types,
 )
 from lesionlab.errors import BadInput
 
@@ -108,3 +110,74 @@ def test_sexes_and_missing_columns() -> None:
     need_columns(table, ["image"], "a.csv")
     with pytest.raises(BadInput, match=r"column 'imge' is missing.*'image'"):
         need_columns(table, ["image", "imge"], "a.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,dx,,\n0001,a,,\n0002,b,,\n",  # commas at the ends
+        "id,dx,,\n0001,a\n0002,b,\n",
+        "id,dx\n0001,a,,\n0002,b\n",
+        'id,dx\n="0001",a\n="0002",b\n',  # guards
+        'id,dx\n"=""0001""",a\n"=""0002""",b\n',
+        "id,dx\n'0001,a\n'0002,b\n",
+        "sep=;\nid;dx\n0001;a\n0002;b\n",
+        '"sep=,"\nid,dx\n0001,a\n0002,b\n',
+        "sep=\t\nid\tdx\n0001\ta\n0002\tb\n",
+        ",,\nid,dx,\n0001,a,\n,,\n0002,b,\n",  # empty rows
+        ",id,dx\n,0001,a\n,0002,b\n",  # an empty first column
+        "id,Unnamed: 1,dx\n0001,,a\n0002,,b\n",
+        "\u200bid,dx\n\u200b0001,a\n0002\u200e,b\n",  # invisible characters
+        'id\tdx\n"0001"\t"a"\n"0002"\t"b"\n',
+    ],
+)
+def test_what_a_spreadsheet_leaves_is_undone(text: str) -> None:
+    table, _ = read_csv(text.encode(), "a.csv")
+    assert table.to_dict("list") == {"id": ["0001", "0002"], "dx": ["a", "b"]}
+    assert {"id", "dx"} <= set(header(text.encode()))
+
+
+def test_a_column_without_a_name_gets_one() -> None:
+    table, notes = read_csv(b"id,dx,\na,x,note\nb,y,\n", "a.csv")
+    assert table["column_3"].tolist() == ["note", ""]
+    assert notes == ["a.csv: column 3 has no name and is called column_3"]
+
+
+def test_a_repeated_column_can_be_ignored() -> None:
+    table, _ = read_csv(b"id,n,n\na,1,2\n", "a.csv", ignore=("n",))
+    assert list(table.columns) == ["id"]
+
+
+def test_short_rows_are_refused_and_never_shifted() -> None:
+    with pytest.raises(BadInput, match=r"row 3 has 2 fields.*as many fields as the header"):
+        read_csv(b"id,dx,age\na,x,1\nb,2\n", "a.csv")
+
+
+@pytest.mark.parametrize("text", ["90+", ">89", "removed", "-1", "999", "1/2/1950", "006M", "*"])
+def test_what_is_no_age_is_unknown(text: str) -> None:
+    years, unread = ages(pd.Series(["45", text]))
+    assert years[0] == 45
+    assert np.isnan(years[1])
+    assert unread.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("text", ["45 years", "45y", "045Y", "45,0", " 45.0 ", "45 yrs old"])
+def test_ages_with_their_unit(text: str) -> None:
+    assert ages(pd.Series([text]))[0].tolist() == [45.0]
+
+
+@pytest.mark.parametrize("text", ["unknown", "", "NA", "#N/A", "-"])
+def test_absent_ages_are_not_counted(text: str) -> None:
+    years, unread = ages(pd.Series([text]))
+    assert years.isna().all()
+    assert not unread.any()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("1", "I"), ("6.0", "VI"), ("-1", ""), ("-1.0", ""), ("0", ""), ("iv", "IV"),
+     ("Type III", "III"), ("FST-2", "II"), ("Fitzpatrick type V", "V"), ("12", "12"),
+     ("dark", "dark"), ("NaN", "")],
+)  # fmt: skip
+def test_skin_types(text: str, wanted: str) -> None:
+    assert list(skin_types(pd.Series([text]))) == [wanted]

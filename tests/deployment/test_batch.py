@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lesionlab.data.images import UnreadableImage
 from lesionlab.deployment import batch
@@ -144,3 +146,18 @@ def test_what_is_said_of_an_image_without_an_answer() -> None:
     wanted = {"image_id": "a", "path": "b/a.png", "error": "the file is empty", "note": "a note"}
     assert as_json(result) == about_image(result) == wanted
     assert about_image(replace(result, error=""))["error"] is None
+
+
+def test_the_depth_of_the_model_s_data_set_is_applied(predictor: Predictor, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (16, 16), np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    item = Item("deep", tmp_path / "deep.png")
+    learnt = predictor.info.training.model_copy(update={"depth": 12})
+    info = predictor.info.model_copy(update={"training": learnt})
+    of_12 = copy(predictor)
+    of_12.info = info
+    seen, dark = item_view(of_12, item), item_view(predictor, item)
+    assert seen.pixels.max() > 200
+    assert seen.note == ""
+    assert dark.pixels.max() < 16
+    assert "12 of 16 bits: the model sees it dark" in dark.note

@@ -7,6 +7,7 @@ import io
 import itertools
 import time
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,13 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
         read_pixels(data[:-2] + last * 30 + data[-2:], HOW)
 
 
+def test_what_a_phone_appends_to_a_jpeg_has_no_scans() -> None:
+    """A motion photo ends in a video, in whose bytes the marker of a scan occurs by chance."""
+    data = jpeg(lesion(600, 450))
+    video = b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\x08" * 100
+    assert np.array_equal(read_pixels(data + video, HOW), read_pixels(data, HOW))
+
+
 def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "a.jpg").open("wb") as stream:
         stream.truncate(decode.MAX_BYTES + 1)  # sparse
@@ -134,10 +142,35 @@ def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
     assert caught.value.status == 413
 
 
-def test_deflated_dicom_is_refused_before_it_is_inflated() -> None:
-    data = bytes(128) + b"DICM" + b"\x02\x00\x10\x00UI\x16\x001.2.840.10008.1.2.1.99\x00"
-    with pytest.raises(UnreadableImage, match="deflated DICOM"):
-        read_view(data, HOW)
+def test_a_deflated_dicom_is_inflated_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 kB become 20 MB here; no more than the limit is ever held."""
+    pytest.importorskip("pydicom")
+    from lesionlab.data import dicom
+
+    meta = b"\x02\x00\x10\x00UI\x16\x001.2.840.10008.1.2.1.99"
+    length = b"\x02\x00\x00\x00UL\x04\x00" + len(meta).to_bytes(4, "little")
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = bytes(128) + b"DICM" + length + meta + packer.compress(bytes(20_000_000))
+    monkeypatch.setattr(dicom, "MAX_INFLATED", 1_000_000)
+    with pytest.raises(UnreadableImage, match="deflated DICOM of more than") as caught:
+        read_view(data + packer.flush(), HOW)
+    assert caught.value.status == 413
+
+
+def test_a_damaged_jpeg_lossless_ends_its_own_process_only(tmp_path: Path) -> None:
+    """A Huffman table of noise ends GDCM by an exception that nobody catches."""
+    pytest.importorskip("gdcm")
+    from helpers.dicom_files import JPEG_LOSSLESS, encapsulated, jpeg_lossless_frame
+
+    pixels = np.add.outer(np.arange(48), np.arange(64)).astype(np.uint16) * 30
+    frame = jpeg_lossless_frame(pixels, JPEG_LOSSLESS, tmp_path)
+    assert read_pixels(encapsulated(pixels, frame, JPEG_LOSSLESS), HOW).max() > 200
+    rng, table = np.random.default_rng(0), frame.index(b"\xff\xc4") + 4
+    for _ in range(4):
+        damaged = bytearray(frame)
+        damaged[table : table + 20] = rng.integers(0, 256, 20, np.uint8).tobytes()
+        with contextlib.suppress(UnreadableImage):
+            read_view(encapsulated(pixels, bytes(damaged), JPEG_LOSSLESS), HOW)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM"])

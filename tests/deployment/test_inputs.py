@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.picture_files import noise, saved
 from lesionlab.data.images import Roi
 from lesionlab.deployment.clinical_inputs import UNKNOWN, ClinicalInputs
-from lesionlab.deployment.inputs import find_items
+from lesionlab.deployment.inputs import find_inputs
 from lesionlab.errors import BadInput
 
 
@@ -22,7 +23,7 @@ def touched(folder: Path, *names: str) -> Path:
 
 
 def ids(*sources: Path) -> list[str]:
-    return [item.image_id for item in find_items(sources)]
+    return [item.image_id for item in find_inputs(sources).items]
 
 
 def listed(folder: Path, text: str, name: str = "list.csv") -> Path:
@@ -36,10 +37,33 @@ def test_a_folder_is_searched_in_order_of_name_for_images_alone(tmp_path: Path) 
     assert ids(tmp_path) == ["a", "b", "f", "c", "d"]
 
 
+def test_every_file_of_a_folder_is_an_image_or_counted(tmp_path: Path) -> None:
+    touched(tmp_path, "a.JPG", "c.jfif", "d.HEIC", "._a.JPG", ".x/b.jpg", "Thumbs.db")
+    (tmp_path / "e").write_bytes(saved(noise(1)))
+    (tmp_path / "scan").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "notes.txt").write_bytes(b"notes")
+    found = find_inputs([tmp_path])
+    assert [item.image_id for item in found.items] == ["a", "c", "d", "e", "scan"]
+    assert [(g.suffix, g.reason) for g in found.left_out] == [
+        (".db", "a system's own file"), (".jpg", "a hidden file"), (".jpg", "in a hidden folder"),
+        (".txt", "text"),
+    ]  # fmt: skip
+
+
+def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(b"GIF89a")
+    with pytest.raises(
+        BadInput, match=r"no images; there are 1 \.gif file \(GIF: save it as PNG\)"
+    ):
+        find_inputs([tmp_path])
+
+
 def test_sources_keep_the_order_in_which_they_are_given(tmp_path: Path) -> None:
     touched(tmp_path, "z/b.png", "a.png", "strange.xyz")
     listing = listed(tmp_path, "path\nq.png\n")
-    found = find_items([tmp_path / "z", listing, tmp_path / "a.png", tmp_path / "strange.xyz"])
+    found = find_inputs(
+        [tmp_path / "z", listing, tmp_path / "a.png", tmp_path / "strange.xyz"]
+    ).items
     assert [i.image_id for i in found] == ["b", "q", "a", "strange"]
     assert found[1].path == tmp_path / "q.png"  # relative to the table; it need not be there
     assert {(i.roi, i.clinical) for i in found if i != found[1]} == {(None, UNKNOWN)}
@@ -82,7 +106,7 @@ def test_each_name_of_the_column_of_paths(tmp_path: Path, column: str) -> None:
 def test_regions_and_clinical_inputs_of_a_table(tmp_path: Path) -> None:
     header = "image_id;path;roi_x;roi_y;roi_size;age;sex;site"
     rows = ["i1;a.png;1,5;2;8;61;F;back", "i2;b.png;1;;8;unknown;x;NA"]
-    one, other = find_items([listed(tmp_path, "\n".join([header, *rows]) + "\n")])
+    one, other = find_inputs([listed(tmp_path, "\n".join([header, *rows]) + "\n")]).items
     assert (one.roi, one.clinical) == (Roi(1.5, 2.0, 8.0), ClinicalInputs(61.0, "female", "back"))
     assert other.roi is None  # a region that is known in part is no region
     assert math.isnan(other.clinical.age)
@@ -90,14 +114,14 @@ def test_regions_and_clinical_inputs_of_a_table(tmp_path: Path) -> None:
         "x",
         "",
     )  # a strange word is kept, and said
-    (alone,) = find_items([listed(tmp_path, "path,roi_x,roi_y\nc.png,1,2\n")])
+    (alone,) = find_inputs([listed(tmp_path, "path,roi_x,roi_y\nc.png,1,2\n")]).items
     assert (alone.roi, str(alone.clinical)) == (None, str(UNKNOWN))
 
 
 def test_an_impossible_age_is_named_by_its_row(tmp_path: Path) -> None:
     listing = listed(tmp_path, "path,age\na.png,50\nb.png,150\n")
     with pytest.raises(BadInput, match=r"list\.csv, row 3: age 150 is not between 0 and 130"):
-        find_items([listing])
+        find_inputs([listing])
 
 
 @pytest.mark.parametrize(
@@ -110,16 +134,16 @@ def test_an_impossible_age_is_named_by_its_row(tmp_path: Path) -> None:
 def test_a_table_that_cannot_be_used(tmp_path: Path, content: str, match: str) -> None:
     (tmp_path / "list.csv").write_text(content)
     with pytest.raises(BadInput, match=match):
-        find_items([tmp_path / "list.csv"])
+        find_inputs([tmp_path / "list.csv"])
 
 
 def test_absent_and_empty_sources(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such file"):
-        find_items([tmp_path / "absent"])
+        find_inputs([tmp_path / "absent"])
     with pytest.raises(BadInput, match="no images"):
-        find_items([tmp_path])
+        find_inputs([tmp_path])
 
 
 def test_a_table_without_paths_names_the_nearest_column(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="did you mean 'paths'"):
-        find_items([listed(tmp_path, "paths\na.png\n")])
+        find_inputs([listed(tmp_path, "paths\na.png\n")])

@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
+from PIL import Image
 
 from helpers import browsing
+from helpers.colour_profiles import SRGB, WIDE, profile
+from helpers.picture_files import TURNED_HEIC, multi_picture, noise, saved
 from lesionlab.api.predict import predict
-from lesionlab.data.images import Preprocessing, open_image, prepare
+from lesionlab.data.images import Preprocessing, Reading, open_image, prepare
 from lesionlab.deployment.bundle import read_bundle
 from lesionlab.deployment.server_run import ServeSettings, build, configuration
 from lesionlab.deployment.static_page import build_page
@@ -264,19 +267,19 @@ def test_a_damaged_file_of_the_static_page_is_noticed(
         page.locator("#status", has_text="damaged").wait_for(timeout=60_000)
 
 
-PIXELS = """async ([b, how]) => {
+PIXELS = """async ([b, how, depth]) => {
   const { decode } = await import("./page/decode.js");
   const { prepare } = await import("./page/prepare.js");
   const bytes = Uint8Array.from(atob(b), (c) => c.charCodeAt(0));
-  const { image, orientation } = await decode(new File([bytes], "a.jpg"));
+  const { image, orientation } = await decode(new File([bytes], "a.jpg"), depth);
   let text = "";
   for (const v of prepare(image, orientation, how)) text += String.fromCharCode(v);
   return btoa(text);
 }"""
 
 
-def pixels_in_browser(page: Any, data: bytes, how: Preprocessing) -> Any:
-    found = page.evaluate(PIXELS, [base64.b64encode(data).decode(), asdict(how)])
+def pixels_in_browser(page: Any, data: bytes, how: Preprocessing, depth: int = 16) -> Any:
+    found = page.evaluate(PIXELS, [base64.b64encode(data).decode(), asdict(how), depth])
     flat = np.frombuffer(base64.b64decode(found), np.uint8)
     return flat.reshape(how.size, how.size, how.channels)
 
@@ -298,6 +301,56 @@ def test_real_images_have_the_same_pixels(static: str, shared: Path) -> None:
             data = archive.read(name)
             wanted = prepare(open_image(data), how)
             assert np.array_equal(pixels_in_browser(page, data, how), wanted), name
+
+
+def test_files_of_phones_and_detectors_have_the_same_pixels(static: str) -> None:
+    """Multi-picture and motion photographs, wide gamuts, XMP after EXIF, greys of 16 bits."""
+    small, exif = noise(5, (30, 20)), Image.Exif()
+    exif[0x0112] = 6
+    photo = small.resize((301, 203), Image.Resampling.BICUBIC)
+    wide = {name: profile(*space, name) for name, space in WIDE.items()}
+    p3 = wide["Display P3"]
+    exact = {
+        "multi-picture": multi_picture(photo),
+        "motion": saved(photo) + b"\0\0\0\x18ftypmp42" + bytes(100_000),
+        "XMP": saved(photo, exif=exif, xmp=b"<x:xmpmeta/>"),
+        "sRGB": saved(photo, "PNG", icc_profile=profile(SRGB, 0.0, "sRGB")),
+        "greys": saved(photo.convert("L"), icc_profile=p3),
+    }
+    near = {f"{name}, JPEG": saved(photo, icc_profile=data) for name, data in wide.items()}
+    near |= {f"{name}, PNG": saved(photo, "PNG", icc_profile=data) for name, data in wide.items()}
+    near["WebP"] = saved(photo, "WEBP", lossless=True, icc_profile=p3)
+    how = Preprocessing(64)
+    with browsing.chromium() as context:
+        page, _, _ = opened(context, static)
+        for bound, files in ((0, exact), (1, near)):
+            for name, data in files.items():
+                wanted = prepare(open_image(data), how).astype(int)
+                seen = pixels_in_browser(page, data, how)
+                assert np.abs(seen - wanted).max() <= bound, name
+
+
+@pytest.mark.parametrize("depth", [8, 12, 16])
+def test_greys_of_many_bits_have_the_same_pixels(static: str, depth: int) -> None:
+    values = np.random.default_rng(depth).integers(0, 2**depth, (70, 90), np.uint16)
+    values[:, 20:60] = np.arange(40) * 6  # a ramp: other filters of PNG than noise
+    data, how = saved(Image.fromarray(values), "PNG"), Preprocessing(64)
+    wanted = prepare(open_image(data, reading=Reading(depth)), how)
+    with browsing.chromium() as context:
+        page, _, _ = opened(context, static)
+        assert np.array_equal(pixels_in_browser(page, data, how, depth), wanted)
+        if depth > 8:
+            with pytest.raises(Exception, match=f"need more than {depth - 2} bits"):
+                pixels_in_browser(page, data, how, depth - 2)
+
+
+@pytest.mark.parametrize("form", ["TIFF", "PPM", "AVIF", "HEIC"])
+def test_the_page_names_what_it_cannot_read(static: str, form: str) -> None:
+    data = TURNED_HEIC if form == "HEIC" else saved(noise(1), form)
+    with browsing.chromium() as context:
+        page, _, _ = opened(context, static)
+        with pytest.raises(Exception, match=f"{form}: this page cannot read it; save it as PNG"):
+            pixels_in_browser(page, data, Preprocessing(64))
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])

@@ -60,6 +60,27 @@ def test_json_with_base64(web: TestClient, good: bytes) -> None:
     )
 
 
+@pytest.mark.parametrize("way", ["data URI", "in lines", "for URLs", "without padding"])
+def test_base64_as_people_have_it(web: TestClient, good: bytes, way: str) -> None:
+    text = base64.b64encode(good).decode()
+    sent = {
+        "data URI": f" data:image/png;charset=x;base64,{text}",
+        "in lines": base64.encodebytes(good).decode().replace("\n", "\r\n"),
+        "for URLs": base64.urlsafe_b64encode(good).decode(),
+        "without padding": text.rstrip("="),
+    }[way]
+    said = web.post("/v1/predict", json={"images": [{"name": "a", "data": sent}]}).json()
+    wanted = post(web, good).json()["predictions"][0]["probabilities"]
+    assert said["predictions"][0]["probabilities"] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("data", ["data:image/png,%89PNG", "data:;base64,***", "a photograph!"])
+def test_what_is_no_base64_is_refused(web: TestClient, data: str) -> None:
+    answer = web.post("/v1/predict", json={"images": [{"name": "a", "data": data}]})
+    refused(answer, 400, "json")
+    assert "base64" in answer.text
+
+
 @pytest.mark.parametrize("abstain", ["none", "ood", "ood_or_set"])
 def test_each_abstention(web: TestClient, good: bytes, abstain: str) -> None:
     assert post(web, good, params={"abstain": abstain}).status_code == 200

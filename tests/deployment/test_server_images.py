@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from helpers.dicom_files import dicom_file
+from helpers.picture_files import TURNED_HEIC, multi_picture
 from helpers.serving import encoded, post, refused
 
 
@@ -40,6 +44,8 @@ def picture_files(tmp: Any = None) -> dict[str, tuple[bytes, int]]:
             encoded(image, "WEBP", save_all=True, append_images=[image.rotate(90)]),
             422,
         ),
+        "7 multi-picture JPEG of a phone": (multi_picture(image), 200),
+        "7 AVIF": (encoded(image, "AVIF"), 200),
         "7 pages": (encoded(image, "TIFF", save_all=True, append_images=[image]), 422),
         "8 16-bit": (encoded(Image.fromarray(np.full((40, 40), 40_000, np.uint16)), "PNG"), 200),
         "9 CMYK": (encoded(image.convert("CMYK"), "JPEG"), 200),
@@ -63,6 +69,13 @@ def test_images(web: TestClient, case: str) -> None:
     assert answer.status_code == 200, answer.text
     assert b"<script>" not in answer.content
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_heic_without_its_decoder(web: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    answer = post(web, TURNED_HEIC)
+    refused(answer, 415, "image")
+    assert "extra 'heic'" in answer.text
 
 
 def dicom(preamble: bytes = bytes(128), syntax: str = "1.2.840.10008.1.2.1", **tags: Any) -> bytes:
@@ -118,6 +131,29 @@ def test_dicom(
     if case == "20 MONOCHROME1":
         plain = post(web, dicom()).json()["predictions"][0]
         assert answer.json()["predictions"][0]["logits"] != plain["logits"]
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"])
+def test_a_dicom_has_the_pixels_that_import_wrote(
+    web: TestClient, syntax: str, tmp_path: Path
+) -> None:
+    """The PNG that import makes of a file gets the logits that the file itself gets."""
+    pytest.importorskip("pydicom")
+
+    from lesionlab.data.importing import import_source
+    from lesionlab.data.sources.table import source_named
+
+    rng = np.random.default_rng(0)
+    for label in ("benign", "malignant"):
+        (tmp_path / "src" / label).mkdir(parents=True)
+        pixels = rng.integers(0, 255, (40, 48), np.uint8)
+        data = dicom_file(pixels, syntax, WindowCenter=120, WindowWidth=90)
+        (tmp_path / "src" / label / "1.2.3").write_bytes(data)
+    out = import_source(source_named("dicom"), tmp_path / "src", tmp_path / "out")
+    for path, source in zip(out.table["path"], out.table["original_file"], strict=True):
+        one = post(web, (tmp_path / "src" / source).read_bytes())
+        other = post(web, (tmp_path / "out" / path).read_bytes())
+        assert one.json()["predictions"][0]["logits"] == other.json()["predictions"][0]["logits"]
 
 
 def test_17_a_dicomdir_that_points_elsewhere(web: TestClient) -> None:

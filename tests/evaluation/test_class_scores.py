@@ -16,7 +16,7 @@ from lesionlab.evaluation.class_scores import score_of
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.operating_point import apply_operating_point, choose_operating_point
 from lesionlab.evaluation.predictions import Predictions, read_predictions, write_predictions
-from lesionlab.evaluation.readers import model_measures, pair
+from lesionlab.evaluation.reader_pairs import model_measures, pair
 from lesionlab.evaluation.subgroups import subgroups
 from lesionlab.evaluation.submission import make_submission
 from lesionlab.evaluation.units import to_unit

@@ -214,7 +214,7 @@ def test_a_margin_tests_every_other_model_against_the_first() -> None:
     assert [(n.reference, n.new) for n in found.noninferiority] == [("a", "b"), ("a", "c")]
     assert {n.confidence for n in found.noninferiority} == {1 - 0.025 / 2}
     json.dumps(found.to_json(), allow_nan=False)
-    with pytest.raises(BadInput, match="not above 0"):
+    with pytest.raises(BadInput, match="is not a number above 0 and below 1"):
         compare_predictions(models, margin=0.0)
 
 

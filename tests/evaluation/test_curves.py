@@ -14,7 +14,8 @@ from lesionlab.evaluation.curves import (
     wilson_band,
 )
 from lesionlab.evaluation.evaluate import cases_of
-from lesionlab.evaluation.intervals import MINIMUM_GROUPS, wilson
+from lesionlab.evaluation.intervals import MINIMUM_GROUPS
+from lesionlab.evaluation.limits import wilson
 from lesionlab.evaluation.measured import Measured, measure_cases
 from lesionlab.evaluation.metric_table import RANKING_METRICS
 from lesionlab.evaluation.predictions import Predictions

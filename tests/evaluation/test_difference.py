@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from helpers.two_models import THREE, TWO, predictions
 from lesionlab.evaluation import metrics
@@ -17,7 +18,7 @@ from lesionlab.evaluation.difference import (
     difference_test,
     simultaneous,
 )
-from lesionlab.evaluation.intervals import wilson
+from lesionlab.evaluation.limits import wilson
 from lesionlab.evaluation.paired import delong
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.primary import PRIMARIES, measured, primary_of
@@ -110,6 +111,53 @@ def test_every_metric_has_a_test_that_knows_equal_models() -> None:
         metric = primary_of(name, THREE, (THREE[1],))
         cases = measured(a, metric, (THREE[1],), resamples=20).cases
         assert difference_test(metric, cases, cases, 0)[0] == 1.0
+
+
+def test_areas_that_no_case_tells_apart_may_differ_by_unseen_cases() -> None:
+    """Of 100 positives none was lost: Wilson allows 3.7 %, each lost entirely."""
+    y = np.arange(300) < 100
+    ids, blank = np.array([f"i{k}" for k in range(300)], object), np.full(300, "", object)
+    p = np.where(y, 0.9, 0.1)
+    table = Predictions(ids, blank, blank, TWO, y.astype(np.int64), np.stack([1 - p, p], axis=1))
+    found = difference("roc_auc", table, table).limits()
+    assert found.high == pytest.approx(wilson(0.0, 100)[1])
+    assert found.high > 0.036
+    assert found.low == -found.high
+
+
+def test_a_tiny_table_has_no_p_of_0() -> None:
+    y = np.arange(4) % 2
+    ids, blank = np.array([f"i{k}" for k in range(4)], object), np.full(4, "", object)
+    tables = [
+        Predictions(ids, blank, blank, TWO, y, np.stack([1 - s, s], axis=1))
+        for s in (np.where(y == 1, 0.9, 0.1), np.full(4, 0.5))
+    ]
+    metric = primary_of("roc_auc", TWO, ("malignant",))
+    cases = [measured(t, metric, ("malignant",), resamples=20).cases for t in tables]
+    p, test = difference_test(metric, *cases, 0)
+    assert p > 0.1
+    assert test == "permutation of 4 groups"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shift", "n", "positives"), [(0.8, 200, 60), (0.5, 200, 100)])
+def test_the_interval_of_strongly_correlated_areas_covers(
+    shift: float, n: int, positives: int
+) -> None:
+    """B is A, but for a shift of the positives: MOVER alone covered in 88 to 91 %."""
+    rng, covers, studies = np.random.default_rng(6), 0, 200
+    y = (np.arange(n) < positives).astype(np.int64)
+    ids, blank = np.array([f"i{k}" for k in range(n)], object), np.full(n, "", object)
+    area = [float(norm.cdf(mu / math.sqrt(2))) for mu in (3.0, 3.0 - shift)]
+    for _ in range(studies):
+        x = rng.normal(size=n) + 3 * y
+        tables = []
+        for score in (x, x - shift * y):
+            p = 1 / (1 + np.exp(-score))
+            tables.append(Predictions(ids, blank, blank, TWO, y, np.stack([1 - p, p], axis=1)))
+        limits = difference("roc_auc", *tables, resamples=20).limits()
+        covers += limits.low <= area[0] - area[1] <= limits.high
+    assert covers >= 0.92 * studies
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ def test_point_estimates_agree_with_scikit_learn() -> None:
         "brier": sk.brier_score_loss(data.y_true, data.y_prob),
         "majority_accuracy": (data.y_true == 0).mean(),
         "error_rate": 1 - sk.accuracy_score(data.y_true, y_pred),
+        "hand_till_auc": sk.roc_auc_score(data.y_true, data.y_prob, multi_class="ovo"),
     }
     for name, value in expected.items():
         assert found[name].value == pytest.approx(value, abs=1e-12), name

@@ -10,7 +10,9 @@ from click.testing import CliRunner
 from lesionlab.array_types import Floats
 from lesionlab.cli.evaluate import command as evaluate
 from lesionlab.evaluation import confusion
-from lesionlab.evaluation.headline import INTERVALS
+from lesionlab.evaluation.cases import Cases
+from lesionlab.evaluation.headline import INTERVALS, headline
+from lesionlab.evaluation.measured import measure_cases
 from lesionlab.evaluation.metric_table import (
     METRICS,
     RANKING_METRICS,
@@ -88,6 +90,27 @@ def test_every_row_has_what_its_family_needs() -> None:
             assert getattr(row, needs[row.family]) is not None, name
         assert row.family == "none" or row.minimum >= 5, name
     assert all(row.minimum >= 5 for row in RANKING_METRICS.values())
+
+
+def cases(k: int, ordered: bool = False) -> Cases:
+    y = np.arange(8 * k) % k
+    prob = (np.eye(k)[y] + 0.5) / (1 + 0.5 * k)
+    names = tuple(f"c{i}" for i in range(k))
+    return Cases(names, y, prob, y, None, np.arange(8 * k), 8 * k, {}, frozenset(), ordered)
+
+
+def test_no_row_of_a_table_is_another_row_again() -> None:
+    several = {"hand_till_auc", "top_2_accuracy", "top_3_accuracy", "quadratic_kappa"}
+
+    def left_out(c: Cases) -> set[str]:
+        return {name for name, row in METRICS.items() if not row.applies(c)}
+
+    assert left_out(cases(2, ordered=True)) == several
+    assert left_out(cases(3)) == several - {"hand_till_auc"}
+    assert left_out(cases(4)) == {"quadratic_kappa"}, "classes are no grades unless one says so"
+    assert left_out(cases(4, ordered=True)) == set()
+    m = measure_cases(cases(2), resamples=20, seed=0, bands=False)
+    assert not several & {*headline(m, None), *m.undefined, *m.replicates}
 
 
 def test_attributes_name_every_metric() -> None:

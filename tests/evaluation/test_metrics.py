@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 
@@ -130,6 +131,56 @@ def test_losses_agree_with_scikit_learn(k: int, weighted: bool) -> None:
     assert metrics.brier(y_true, y_prob, w) == pytest.approx(
         sk.brier_score_loss(y_true, prob, sample_weight=w), abs=1e-12
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ties", [False, True])
+def test_hand_till_auc_agrees_with_scikit_learn(seed: int, ties: bool) -> None:
+    y_true, y_prob, _ = table(200, 5, seed, ties)
+    y_prob = (y_prob + 1e-3) / (y_prob + 1e-3).sum(1, keepdims=True)
+    expected = sk.roc_auc_score(y_true, y_prob, multi_class="ovo", average="macro")
+    assert metrics.hand_till_auc(y_true, y_prob) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_quadratic_kappa_agrees_with_scikit_learn(weighted: bool) -> None:
+    y_true, y_prob, weight = table(300, 5, 1)
+    w, y_pred = weight if weighted else None, y_prob.argmax(1)
+    expected = sk.cohen_kappa_score(y_true, y_pred, weights="quadratic", sample_weight=w)
+    assert metrics.quadratic_kappa(y_true, y_pred, 5, w) == pytest.approx(expected, abs=1e-12)
+    reversed_ = metrics.quadratic_kappa(4 - y_true, 4 - y_pred, 5, w)
+    assert reversed_ == pytest.approx(expected, abs=1e-12)
+    shuffled = np.array([3, 0, 4, 1, 2])
+    other = metrics.quadratic_kappa(shuffled[y_true], shuffled[y_pred], 5, w)
+    assert other != pytest.approx(expected, abs=0.01), "another order is another number"
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_top_k_accuracy_agrees_with_scikit_learn(k: int, weighted: bool) -> None:
+    y_true, y_prob, weight = table(300, 5, 2)
+    w = weight if weighted else None
+    expected = sk.top_k_accuracy_score(y_true, y_prob, k=k, sample_weight=w)
+    assert metrics.top_k_accuracy(y_true, y_prob, k, w) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_ties_in_top_k_get_the_credit_of_a_fair_draw(k: int) -> None:
+    """The mean over all orders in which tied classes might be listed."""
+    y_true, y_prob, _ = table(40, 4, 3, ties=True)
+    orders = np.array(list(itertools.permutations(range(4))))
+    listed = [order[np.argsort(-y_prob[:, order], axis=1, kind="stable")] for order in orders]
+    share = np.mean([(top[:, :k] == y_true[:, None]).any(1) for top in listed], axis=0)
+    np.testing.assert_allclose(metrics.top_k_credit(y_true, y_prob, k), share, atol=1e-12)
+    assert (share % 1 > 0).sum() > 0, "some are split"
+
+
+def test_chance_is_that_of_the_classes_that_occur() -> None:
+    counts = [30, 0, 20, 10, 5, 0, 3]
+    truth = np.repeat(np.arange(7), counts)
+    constant = metrics.balanced_accuracy(truth, np.zeros(len(truth), int))
+    assert metrics.chance_balanced_accuracy(counts) == pytest.approx(constant) == 0.2
+    assert math.isnan(metrics.chance_balanced_accuracy([0, 0]))
 
 
 def test_an_absent_class_is_nan_and_does_not_count_in_the_mean() -> None:

@@ -11,9 +11,8 @@ import pytest
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.predictions import Predictions
+from lesionlab.evaluation.reader_pairs import AT_SENSITIVITY, AT_SPECIFICITY
 from lesionlab.evaluation.readers import (
-    AT_SENSITIVITY,
-    AT_SPECIFICITY,
     PUBLISHED,
     compare_with_readers,
     published_points,

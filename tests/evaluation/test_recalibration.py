@@ -86,9 +86,13 @@ def test_the_sensitivity_bound_is_kept_although_the_map_was_fitted_on_the_same_t
     new, kept = drawn(generator, 10_000, 3, 2.0, "new"), []
     for _ in range(200):
         found = recalibrated(new, drawn(generator, 240, 3, 2.0, "old"), "isotonic", "calib")
-        point = choose_operating_point(found.choosing, score="a", chosen_on="calib", target=0.9)
+        try:
+            point = choose_operating_point(found.choosing, score="a", chosen_on="calib", target=0.9)
+        except BadInput:  # reached only by calling everyone positive: no point is better
+            continue
         called = apply_operating_point(point, found.measured.y_prob, new.classes)
         kept.append(called[new.y_true == 0].mean() >= 0.9)
+    assert len(kept) > 150
     assert np.mean(kept) >= 0.95
 
 

@@ -166,6 +166,8 @@ def test_what_the_decisions_assume_is_said_of_those_that_were_made() -> None:
     assert set(whole) == {"argmax", "unit", "prior_corrected", "malignant"}
     assert "(mel 0.25, bcc 0.0512, nv 0.7)" in whole["argmax"]
     assert whole["malignant"] == "score: sum of the probabilities of mel, bcc"
+    grades = decisions_section("image", (), None, ("G1", "G2", "G3"))
+    assert grades["ordered"] == "the classes are grades, in this order: G1, G2, G3"
 
 
 CLEAN = by_hand([0, 1, 2], [[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7]])

@@ -51,3 +51,17 @@ def test_where_test_and_interval_disagree_nobody_is_better(
 def test_no_discordant_case_excludes_nothing() -> None:
     text = verdict(AUC, AB, Measure(0.0, -0.1, 0.1, 30, ""), 1.0, discordant=False)
     assert text == ("not distinguishable: no case tells them apart by roc auc; nothing is excluded")
+
+
+def test_a_bound_is_rounded_up_and_never_0() -> None:
+    def said(high: float) -> str:
+        return verdict(AUC, AB, Measure(0.0, -high, high, 60, ""), 0.9)
+
+    assert "above 0.033 is" in said(0.0324)
+    assert "above 0.030 is" in said(0.03)
+    assert "above 0.0005 is" in said(0.00041)
+    assert "above 2.0e-08 is" in said(2e-8)
+
+
+def test_a_p_value_is_never_0() -> None:
+    assert "p < 0.001" in verdict(AUC, AB, Measure(0.05, -0.01, 0.11, 60, ""), 0.0002)

@@ -58,5 +58,5 @@ def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes, about 60 lesions, split; tests read it only (but for its cache)."""
     folder = tmp_path_factory.mktemp("lesions") / "data"
     import_dataset("synthetic", to=folder, lesions=60, seed=0)
-    split(folder, test=0.2, valid=0.2, seed=0)
+    split(folder, test=0.2, valid=0.2, seed=0, search=False)
     return folder

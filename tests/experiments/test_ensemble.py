@@ -135,7 +135,7 @@ def test_members_that_do_not_fit_are_named(
     with pytest.raises(BadInput, match="e: is an ensemble itself"):
         ensemble([runs[0], tmp_path / "e"], tmp_path / "f", **HOW)
     data = Path(shutil.copytree(lesions, tmp_path / "data", symlinks=True))
-    split(data, test=0.2, valid=0.2, seed=7)
+    split(data, test=0.2, valid=0.2, seed=7, search=False)
     lesionlab.train(data, tiny(), tmp_path / "other", **HOW)
     with pytest.raises(BadInput, match="other: was trained on other data, or another split"):
         ensemble([runs[0], tmp_path / "other"], tmp_path / "f", **HOW)
@@ -175,7 +175,7 @@ def test_folds_of_a_data_set_that_was_split_again_are_refused(
 
     data = Path(shutil.copytree(lesions, tmp_path / "data", symlinks=True))
     repeat(data, tiny(), tmp_path / "r", folds=2, train_part=False, **HOW)
-    split(data, test=0.3, valid=0.2, seed=5)
+    split(data, test=0.3, valid=0.2, seed=5, search=False)
     with pytest.raises(BadInput, match="it was split again, or edited"):
         ensemble([tmp_path / "r"], tmp_path / "e", tta=True, **HOW)
     dataset = read_dataset(data).in_order()

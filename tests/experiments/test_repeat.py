@@ -189,7 +189,7 @@ def test_the_test_part_opens_once_on_request(tiny: Tiny, tmp_path: Path) -> None
 
     data = tmp_path / "data"
     import_dataset("synthetic", to=data, lesions=40, seed=1)
-    split(data, test=0.25, valid=0.2, seed=0)
+    split(data, test=0.25, valid=0.2, seed=0, search=False)
     how: dict[str, Any] = {"folds": 2, "seeds": 1, "device": "cpu", "threads": 1}
     repeat(data, tiny(), tmp_path / "o", **how)
     assert ledger.openings(data) == []
@@ -225,7 +225,7 @@ def test_the_ledger_comes_before_the_predictions(
 
     data = tmp_path / "data"
     import_dataset("synthetic", to=data, lesions=40, seed=1)
-    split(data, test=0.25, valid=0.2, seed=0)
+    split(data, test=0.25, valid=0.2, seed=0, search=False)
 
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise BadInput("line 1 breaks the hash chain")

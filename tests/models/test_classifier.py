@@ -133,7 +133,7 @@ def test_weights_of_another_shape_are_named(tmp_path: Path) -> None:
     body = network().body
     first = next(iter(body.state_dict()))
     path = body_file(tmp_path / "w.safetensors", body, **{first: torch.zeros(1)})
-    with pytest.raises(BadInput, match=rf"1 keys \({first}\) of another shape"):
+    with pytest.raises(BadInput, match=rf"1 key \({first}\) of another shape"):
         load_body(network().body, path)
 
 

@@ -155,3 +155,13 @@ def test_a_few_high_pixels_do_not_hide_the_rest_of_a_map() -> None:
     assert shown[45:55, 45:55].min() > 0.4 * shown.max()
     assert shown[80:, 80:].max() == 0
     assert for_the_eye(-found).max() == 0
+
+
+def test_the_chance_of_parts_is_that_of_the_images_measured() -> None:
+    """Three of five classes occur among the images with masks."""
+    part = {"part": "whole", "left": 1.0, "chance": 1 / 3, "balanced_accuracy": number(0.6),
+            "balanced_accuracy_prior_corrected": number(0.6)}  # fmt: skip
+    content = dataclasses.replace(
+        page(row("cam", True)), classes=("a", "b", "c", "d", "e"), parts=(part,)
+    )
+    assert "The line marks chance (0.333)" in html.unescape(render(content, "en"))

@@ -37,7 +37,7 @@ class Seen(html.parser.HTMLParser):
 def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("show") / "d"
     import_dataset("synthetic", to=folder, lesions=30, seed=0)
-    split(folder, test=0.3, valid=0.2)
+    split(folder, test=0.3, valid=0.2, search=False)
     return folder
 
 

@@ -115,7 +115,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """About 50 images of 24 lesions, two classes, split; never changed by a test."""
     folder = tmp_path_factory.mktemp("synthetic") / "data"
     import_dataset("synthetic", None, folder, lesions=24, seed=0)
-    split(folder, test=0.2, valid=0.25, seed=0)
+    split(folder, test=0.2, valid=0.25, seed=0, search=False)
     return folder
 
 

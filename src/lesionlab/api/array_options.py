@@ -80,6 +80,11 @@ def _text(name: str, value: object) -> None:
         raise _wrong(name, value, "give a text")
 
 
+def _flag(name: str, value: object) -> None:
+    if not isinstance(value, bool | np.bool_):
+        raise _wrong(name, value, "give True or False")
+
+
 def _calibrating(name: str, value: object) -> None:
     if value is not None and not isinstance(value, Mapping):
         raise _wrong(name, value, "give a mapping: calib={'y_true': ..., 'y_prob': ...}")
@@ -107,6 +112,7 @@ def _wrong(name: str, value: object, remedy: str) -> BadInput:
 CHECKS: dict[str, Check] = {
     "split": _one_of("split", SPLITS),
     "unit": _one_of("unit", tuple(AGGREGATION), optional=False),
+    "ordered": _flag,
     "policy": _one_of("policy", tuple(POLICIES)),
     "target": _number("give a number, e.g. 0.95"),
     "threshold": _number("give a number from 0 to 1"),

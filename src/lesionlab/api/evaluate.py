@@ -33,6 +33,7 @@ def evaluate(
     split: str | None = None,
     malignant: Sequence[str] = (),
     unit: Unit = "image",
+    ordered: bool = False,
     policy: str | None = None,
     target: float | None = None,
     threshold: float | None = None,
@@ -68,6 +69,7 @@ def evaluate(
     prior: Prior | None = None,
     split: Part | None = None,
     unit: Unit = "image",
+    ordered: bool = False,
     policy: str | None = None,
     target: float | None = None,
     threshold: float | None = None,
@@ -119,6 +121,8 @@ def evaluate(source: Source | None = None, **options: Any) -> dict[str, Any] | A
         Which part the cases are. A threshold is chosen on "valid" or "calib" only.
     unit : "image", "lesion" or "patient"
         What one case is.
+    ordered : bool
+        Whether the classes are grades, in the order of `classes`; for quadratic weighted kappa.
     policy, target, threshold : optional
         The operating point, as on the command line (docs/evaluation.md).
     calib : mapping of `y_true`, `y_prob`, `groups`, `image_ids`, optional

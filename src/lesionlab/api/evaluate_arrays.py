@@ -63,6 +63,7 @@ def evaluate_arrays(
     prior: Prior | None = None,
     split: Part | None = None,
     unit: Unit = "image",
+    ordered: bool = False,
     policy: str | None = None,
     target: float | None = None,
     threshold: float | None = None,
@@ -79,8 +80,9 @@ def evaluate_arrays(
 ) -> ArrayEvaluation:
     """Measure arrays as the command measures a predictions table; `evaluate` has the arguments."""
     check_options(
-        split=split, unit=unit, policy=policy, target=target, threshold=threshold, calib=calib,
-        calibration=calibration, sets=sets, alpha=alpha, rare=rare, prevalences=prevalences,
+        split=split, unit=unit, ordered=ordered, policy=policy, target=target,
+        threshold=threshold, calib=calib, calibration=calibration, sets=sets, alpha=alpha,
+        rare=rare, prevalences=prevalences,
         title=title, resamples=resamples, seed=seed, progress=progress,
     )  # fmt: skip
     read = predictions_from_arrays(
@@ -91,7 +93,7 @@ def evaluate_arrays(
     points, refusal = operating_points(subject, Choice(policy, target, threshold), unit)
     found = evaluate_predictions(
         subject.predictions, malignant=subject.malignant, prior=subject.prior,
-        operating_points=points, unit=unit, prevalences=prevalences,
+        operating_points=points, unit=unit, ordered=ordered, prevalences=prevalences,
         resampling=Resampling(resamples, seed, progress),
     )  # fmt: skip
     conformal = sets_of(subject, SetOptions(sets, alpha, rare), unit, seed)

@@ -53,6 +53,7 @@ def evaluate_stored(
     split: str | None = None,
     malignant: Sequence[str] = (),
     unit: Unit = "image",
+    ordered: bool = False,
     policy: str | None = None,
     target: float | None = None,
     threshold: float | None = None,
@@ -87,7 +88,8 @@ def evaluate_stored(
     dirichlet) refits the probabilities of a CSV there (the last two on half of the groups; only
     the other half chooses). `sets` (lac, aps, raps, none) and `alpha`:
     conformal sets, calibrated on the same data and measured on another part; a class with too
-    few lesions there is refused, or with `rare="include"` in every set.
+    few lesions there is refused, or with `rare="include"` in every set. `ordered`: the classes are
+    grades, in their order in the table or the run; only then is quadratic weighted kappa given.
     What the columns of a CSV are is recognised by names and values, or said: `id_column`,
     `label_column` (of the truth, where that is another table), `score_column` (the probability
     of `positive`), `classes` (the order of columns that are only numbered), `logits`.
@@ -119,6 +121,7 @@ def evaluate_stored(
         choice=Choice("sensitivity" if point else policy, target, threshold),
         sets=SetOptions(sets, alpha, rare),
         unit=unit,
+        ordered=ordered,
         prevalences=tuple(prevalences),
         data=None if data is None else Path(data),
         on=None if on is None else Path(on),
@@ -153,6 +156,7 @@ class Options:
     choice: Choice
     sets: SetOptions
     unit: Unit
+    ordered: bool
     prevalences: tuple[float, ...]
     data: Path | None
     on: Path | None
@@ -248,7 +252,8 @@ def _measured(
 ) -> dict[str, Any]:
     return evaluate_predictions(
         predictions, malignant=subject.malignant, prior=subject.prior, operating_points=points,
-        unit=asked.unit, prevalences=asked.prevalences, resampling=asked.resampling,
+        unit=asked.unit, ordered=asked.ordered, prevalences=asked.prevalences,
+        resampling=asked.resampling,
     ).to_json()  # fmt: skip
 
 

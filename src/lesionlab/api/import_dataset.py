@@ -18,6 +18,7 @@ def import_dataset(
     *,
     label_map: Sequence[str] = (),
     masks: Path | str | None = None,
+    patient_from: str = "",
     max_rejected: float = 0.05,
     progress: Progress = SILENT,
     **options: Any,
@@ -25,10 +26,12 @@ def import_dataset(
     """Import `src` (a folder or archive) as `source` ("auto", or a name of the table) into `to`.
 
     `label_map` regroups classes (`["nevus,seborrheic_keratosis=benign"]`), `masks` joins lesion
-    masks by image id, and `options` are the source's own, e.g. `lesions=150, seed=0` for
-    "synthetic". Returns `{dataset, source, name, images, rows, patients, lesions,
-    classes: {name: n}, rejected: [{path, reason}], malignant, licence, notes}`. Raises
-    `BadInput` for anything that cannot be imported.
+    masks by image id, `patient_from` finds patients in the paths ("folder", or a regular
+    expression whose first group is the id), and `options` are the source's own, e.g.
+    `lesions=150, seed=0` for "synthetic". Returns `{dataset, source, name, images, rows,
+    patients, lesions, classes: {name: n}, rejected: [{path, reason}],
+    left_out: [{suffix, reason, files, first}], malignant, licence, notes}`: `left_out` counts
+    every file of `src` that was not taken. Raises `BadInput` for anything that cannot be imported.
     """
     dataset = import_source(
         None if source == "auto" else source_named(source),
@@ -37,6 +40,7 @@ def import_dataset(
         options=options,
         label_map=label_map,
         masks=Path(masks) if masks is not None else None,
+        patient_from=patient_from,
         max_rejected=max_rejected,
         progress=progress,
     )

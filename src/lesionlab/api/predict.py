@@ -10,7 +10,7 @@ from typing import Any
 from lesionlab.deployment.answers import DEFAULT_ABSTENTION, find_point
 from lesionlab.deployment.batch import PredictOptions
 from lesionlab.deployment.bundle import read_bundle
-from lesionlab.deployment.inputs import find_items
+from lesionlab.deployment.inputs import find_inputs
 from lesionlab.deployment.predictor import Predictor
 from lesionlab.deployment.shards import Shard, predict_here, predict_in_shards
 from lesionlab.deployment.table import PredictionsTable, plan_table
@@ -48,11 +48,13 @@ def predict(
 
     Returns `{schema_version, bundle, identity, research_only, no_operating_point (why the bundle
     decides nothing; "" where it decides), n, errors, resumed, csv,
+    left_out: [{suffix, reason, files, first}] (files of the folders that are no images),
     predictions: [{image_id, path, error, probabilities, decision, ood, ...}]}`. Raises
     `BadInput` for a bundle or a source that cannot be used; an unreadable image is a row.
     """
     given = [sources] if isinstance(sources, str | Path) else list(sources)
-    items = find_items([Path(s) for s in given])
+    inputs = find_inputs([Path(s) for s in given])
+    items = inputs.items
     predictor = Predictor(read_bundle(Path(bundle)), threads)
     predictor.self_test()
     info, identity = predictor.info, predictor.bundle.identity
@@ -91,6 +93,7 @@ def predict(
         "n": len(items),
         "errors": errors,
         "resumed": resumed,
+        "left_out": [group.to_json() for group in inputs.left_out],
         "csv": None if csv is None else str(csv),
         "predictions": predictions,
     }

@@ -13,6 +13,7 @@ from lesionlab import files
 from lesionlab.array_types import Labels
 from lesionlab.data import ledger, tables
 from lesionlab.data.groups import MAX_DUPLICATES, crossing, united_groups
+from lesionlab.data.import_checks import patients_known
 from lesionlab.data.manifest import Dataset, read_dataset, with_table, write_dataset
 from lesionlab.data.parts import OFFICIAL, Apart, fold_as_test, left_out, official
 from lesionlab.data.regions import balanced
@@ -21,7 +22,9 @@ from lesionlab.errors import BadInput, counted
 from lesionlab.progress import SILENT, Progress
 
 Policy = Literal["grouped", "official", "source", "fold", "by image"]
-PAIRS = ("duplicates.csv", "duplicates.json")  # what `audit` leaves in the data set
+# What the data set holds of duplicates: of `audit`, and of an earlier search by `split`.
+PAIRS = {"duplicates.csv": "audit", "duplicates.json": "earlier search"}
+NOT_SEARCHED = "not searched"
 TEST, VALID = 0.2, 0.15  # shares of a deal where none are given
 DROPPED = "dropped"  # the manifest's column that says why a row has no part
 
@@ -41,7 +44,7 @@ def split(
     balance: Literal["", "class", "full"] = "",
     allow_leak: bool = False,
     pairs: Path | str | Sequence[tuple[str, str]] | None = None,
-    search: bool = False,
+    search: bool | None = None,
     max_duplicates: int = MAX_DUPLICATES,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
@@ -49,8 +52,9 @@ def split(
 
     Groups (patient, else lesion, united with byte-identical images and with verified
     near-duplicates) never cross parts. Near-duplicates are `pairs` (a file of `audit`, a CSV, or
-    a list); or searched now (`search`); or, where neither is given, those that `audit` left in
-    the data set. The parts are dealt by `test` and `valid` (0.2 and 0.15), or the official ones
+    a list); else those that `audit` or an earlier search left in the data set; else they are
+    searched now, and left there. `search=True` searches in any case, `search=False` in none.
+    The parts are dealt by `test` and `valid` (0.2 and 0.15), or the official ones
     (`keep_official`; the default where the set has them and no share is given), or one source is
     the test part (`leave_out`), or one of `folds`
     (`fold`, from 0). With official parts, a source or a fold, `valid` and `calib` are shares of
@@ -59,10 +63,12 @@ def split(
     the data set is marked LEAKY for good.
 
     Returns `{train|valid|test|calib: {images, groups, classes}, groups_crossing, policy, leaky,
-    near_duplicates: {from, pairs}, dropped: {images, examples}}`.
+    near_duplicates: {from, pairs}, patients: {known, of, note}, dropped: {images, examples}}`.
     """
     dataset = read_dataset(Path(folder))
     table = dataset.table
+    if allow_leak and search is None:
+        search = False  # as in tutorials: nothing is kept together
     origin, twins = known_pairs(dataset, pairs, search, progress)
     groups = united_groups(table, twins, max_duplicates)
     shares = {"test": test, "valid": valid, "calib": calib}
@@ -91,6 +97,7 @@ def split(
         "policy": policy,
         "leaky": leak["leaky"],
         "near_duplicates": told["near_duplicates"],
+        "patients": _patients(table),
         "dropped": _dropped(table),
     }
 
@@ -98,7 +105,7 @@ def split(
 def known_pairs(
     dataset: Dataset,
     given: Path | str | Sequence[tuple[str, str]] | None,
-    search: bool,
+    search: bool | None,
     progress: Progress,
 ) -> tuple[str, list[tuple[str, str]]]:
     """Where the pairs come from, and the pairs."""
@@ -107,15 +114,49 @@ def known_pairs(
     if given is not None:
         return str(given), _read_pairs(Path(given))
     if search:
-        from lesionlab.data.duplicates import near_duplicates
-
-        return "searched", [(p.a, p.b) for p in near_duplicates(dataset, progress=progress)]
-    for name in PAIRS:
+        return "searched", _searched(dataset, progress)
+    for name, origin in PAIRS.items():
         if (dataset.folder / name).exists():
             known = set(dataset.table["image_id"])  # the data set may have lost rows since
             pairs = _read_pairs(dataset.folder / name)
-            return f"audit ({name})", [p for p in pairs if known >= set(p)]
-    return "not searched", []
+            return f"{origin} ({name})", [p for p in pairs if known >= set(p)]
+    return (NOT_SEARCHED, []) if search is False else ("searched", _searched(dataset, progress))
+
+
+def _searched(dataset: Dataset, progress: Progress) -> list[tuple[str, str]]:
+    """Near-duplicates by a search now; they are left in the data set for the next split."""
+    from lesionlab.data.duplicates import near_duplicates, to_json
+    from lesionlab.data.duplicates.fingerprints import estimated_seconds
+
+    try:
+        progress.say(
+            f"searching for near-duplicates among {counted(len(dataset.table), 'image')}, about "
+            f"{duration(estimated_seconds(dataset))} or more (--no-search leaves it out)"
+        )
+        pairs = near_duplicates(dataset, progress=progress)
+    except BadInput as error:
+        raise BadInput(
+            f"near-duplicates cannot be searched: {error}", remedy="or split with --no-search"
+        ) from None
+    if not (dataset.folder / "duplicates.csv").exists():  # that of audit says more
+        files.write_json(dataset.folder / "duplicates.json", to_json(pairs))
+    return [(p.a, p.b) for p in pairs]
+
+
+def duration(seconds: float) -> str:
+    """A rough time in words.
+
+    >>> duration(0.3), duration(42.0), duration(240)
+    ('1 s', '42 s', '4 min')
+    """
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+
+
+def _patients(table: pd.DataFrame) -> dict[str, Any]:
+    """How many images have a patient, and the sentence that is due where not all have."""
+    images = table.drop_duplicates("path")
+    known = int((images["patient_id"] != "").sum())
+    return {"known": known, "of": len(images), "note": "".join(patients_known(table))}
 
 
 def _read_pairs(path: Path) -> list[tuple[str, str]]:

@@ -38,8 +38,10 @@ def train(
     of such, or "auto" (an installed package, a cache folder, the hub), the default where the
     preset asks for pre-trained weights; `start` is `RUN` or `RUN@STAGE`; `epochs` caps every
     stage; `lr` is the rate of every stage, or "auto": found by a range test at its start.
-    Returns `{run, best_epoch, valid: {metric: {value, low, high}}, images_per_second, notes, ...}`;
-    a note says where the run is not bit-exact, and why.
+    Returns `{run, best_epoch, epochs, monitor, best_value, valid: {metric: {value, low, high}},
+    images_per_second, notes, ...}`; `best_epoch` counts from 0 over all stages, as `history.csv`
+    does, and `best_value` is the monitor there, before the temperature was fitted. A note says
+    where the run is not bit-exact, and why.
     Raises `BadInput` for what the user can mend.
     """
     refuse_two_starts(weights, start)
@@ -155,7 +157,7 @@ def result_of(run: Run, progress: Progress) -> dict[str, Any]:
     from lesionlab.evaluation.bootstrap import Resampling
     from lesionlab.evaluation.evaluate import evaluate_predictions
     from lesionlab.evaluation.predictions import read_predictions
-    from lesionlab.run_folder import SUMMARY
+    from lesionlab.run_folder import SUMMARY, read_history
     from lesionlab.training.run_calibration import read_calibration
 
     predictions = read_predictions(run.predictions_path("valid"))
@@ -170,6 +172,9 @@ def result_of(run: Run, progress: Progress) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "best_epoch": summary["best_epoch"],
+        "epochs": len(read_history(run.folder)),
+        "monitor": summary["monitor"],
+        "best_value": summary["best_value"],
         "valid": evaluation["metrics"],
         "n": evaluation["n"],
         "resampled": evaluation["resampled"],

@@ -151,7 +151,7 @@ def _show_readers(result: dict[str, Any]) -> None:
     print(result["statement"])
     if result["beaten"] is not None:
         below, readers = result["beaten"]
-        print(f"{below} of {readers} readers lie below the ROC curve of the model")
+        print(f"{below} of {readers} readers lie below the ROC curve of the model, as points")
     if result["without_votes"]:
         alone = counted(result["without_votes"], "predicted image has", "predicted images have")
         print(f"note: {alone} no votes")
@@ -174,18 +174,20 @@ def _show(result: dict[str, Any]) -> None:
     for pair in result["pairs"]:
         print(f"{pair['first']} and {pair['second']}: {pair['verdict']}")
         print(f"  difference {_measure(pair['difference'], '+')}")
-        print(f"  p = {pair['p_value']:.4f} ({pair['test']}); Holm {pair['p_holm']:.4f}")
-        if pair["mcnemar"]:
+        print(f"  p {_p(pair['p_value'])} ({pair['test']}); Holm {_p(pair['p_holm'])}")
+        if pair["mcnemar"] and result["primary"] == "accuracy":
             m = pair["mcnemar"]
             print(
                 f"  correct in {pair['first']} only: {m['only_first_right']}, in {pair['second']} "
                 f"only: {m['only_second_right']} "
-                f"(McNemar p = {m['p_value']:.4f}, mid-p = {m['mid_p']:.4f})"
+                f"(McNemar p {_p(m['p_value'])}, mid-p {_p(m['mid_p'])})"
             )
     for tested in result["noninferiority"]:
         print(tested["verdict"])
         if tested["p_value"] is not None:
-            print(f"  one-sided p = {tested['p_value']:.4f}")
+            many = tested["comparisons"]
+            adjusted = f", adjusted for {many} comparisons" if many > 1 else ""
+            print(f"  one-sided p {_p(tested['p_value'])}{adjusted}; 0.025 decides")
     if result["unlabelled"]:
         left_out = counted(result["unlabelled"], "unlabelled image was", "unlabelled images were")
         print(f"note: {left_out} excluded")
@@ -198,4 +200,9 @@ def _measure(m: dict[str, Any], sign: str = "") -> str:
         return "undefined"
     if m["low"] is None:
         return f"{m['value']:{sign}.3f} ({m['method']})"
-    return f"{m['value']:{sign}.3f} (95 % CI {m['low']:{sign}.3f} to {m['high']:{sign}.3f})"
+    kind = "simultaneous 95 % CI" if "simultaneous" in m["method"] else "95 % CI"
+    return f"{m['value']:{sign}.3f} ({kind} {m['low']:{sign}.3f} to {m['high']:{sign}.3f})"
+
+
+def _p(p: float) -> str:
+    return f"= {p:.4f}" if p >= 0.0001 else "< 0.0001"

@@ -56,6 +56,9 @@ Research use only. No number here is advice to a patient.
     help="What counts as one case.",
 )
 @click.option(
+    "--ordered", is_flag=True, help="The classes are grades, in their order: adds quadratic kappa."
+)
+@click.option(
     "--policy",
     type=click.Choice([p for p in POLICIES if p != "fixed"]),  # that is --threshold
     help=f"How the operating point is chosen, on validation (default: {DEFAULT_POLICY}).",

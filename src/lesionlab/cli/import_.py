@@ -17,6 +17,7 @@ EPILOG = """\b
 Examples:
   lesionlab import auto archive.zip --to data/ham
   lesionlab import folder photos/ --to data/photos --malignant melanoma,bcc
+  lesionlab import folder slides/ --to data/slides --patient-from folder
   lesionlab import isic2017 isic2017.zip --to data/bm \\
       --map nevus,seborrheic_keratosis=benign melanoma=malignant
   lesionlab import mini-mias mias.zip --to data/mias --roi fixed --roi-size 96
@@ -49,6 +50,7 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
     ),
     "view": ("cbis-ddsm", click.Choice(("crop", "film")), "cropped images or whole films"),
     "table": ("csv", str, "which table, if there are several"),
+    "ignore-column": ("csv", str, "columns to leave out (comma-separated)"),
     **{
         f"{role}-column": ("csv", str, f"the column that holds the {role}")
         for role in ("image", "label", "patient", "lesion", "split", "age", "sex", "site")
@@ -59,7 +61,8 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
 # Named here and not taken from the table of sources, which is slow to load (a test compares).
 SOURCE_NAMES = (
     "ham10000", "isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024", "milk10k",
-    "bcn20000", "isic-archive", "ph2", "pad-ufes-20", "mini-mias", "cbis-ddsm", "medmnist",
+    "bcn20000", "isic-archive", "ph2", "pad-ufes-20", "mini-mias", "cbis-ddsm",
+    "inbreast", "vindr-mammo", "rsna-mammo", "medmnist",
     "dicom", "csv", "folder", "synthetic",
 )  # fmt: skip
 HELP = f"""Import SRC, a folder or an archive, as a dataset folder.
@@ -88,6 +91,12 @@ def _source_options(function: Any) -> Any:
     help="Regroup classes. NEW - excludes them.",
 )
 @path_option("--masks", help="A folder or archive of lesion masks, named by image id.")
+@click.option(
+    "--patient-from",
+    default="",
+    metavar="folder|REGEX",
+    help="Patients from the paths: their folders, or the first group of an expression.",
+)
 @_source_options
 @click.option(
     "--max-rejected",
@@ -103,6 +112,7 @@ def command(
     to: Path,
     label_map: tuple[str, ...],
     masks: Path | None,
+    patient_from: str,
     max_rejected: float,
     as_json: bool,
     **options: Any,
@@ -118,6 +128,7 @@ def command(
         to,
         label_map=rules,
         masks=masks,
+        patient_from=patient_from,
         max_rejected=max_rejected,
         progress=Bar(),
         **given,
@@ -135,6 +146,8 @@ def _words(words: tuple[str, ...], rules: tuple[str, ...]) -> tuple[Path | None,
 
 
 def _show(result: dict[str, Any]) -> None:
+    from lesionlab.data.left_out import LeftOut, grouped
+
     console = Console()
     regions = result["rows"] != result["images"]
     told = f"{counted(result['rows'], 'region')} of {counted(result['images'], 'image')}"
@@ -149,9 +162,14 @@ def _show(result: dict[str, Any]) -> None:
     console.print(f"patients {result['patients']:,}, lesions {result['lesions']:,} (0 = not given)")
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
-    for item in result["rejected"][:10]:
-        console.print(f"excluded: {item['path']}: {item['reason']}", markup=False)
-    if len(result["rejected"]) > 10:
-        console.print(f"... and {len(result['rejected']) - 10} more (dataset.json lists all)")
+    excluded = result["rejected"]
+    if len(excluded) <= 10:
+        for item in excluded:
+            console.print(f"excluded: {item['path']}: {item['reason']}", markup=False)
+    else:
+        for group in grouped((item["path"], item["reason"]) for item in excluded):
+            console.print(f"excluded: {group.line}", markup=False, soft_wrap=True)
+    for found in result["left_out"]:
+        console.print(f"left out: {LeftOut(**found).line}", markup=False, soft_wrap=True)
     console.print(f"licence: {result['licence']}", markup=False)
     console.print(f"next: lesionlab split {result['dataset']}", markup=False)

@@ -93,12 +93,16 @@ def command(
 
 
 def _show(result: dict[str, Any]) -> None:
+    from lesionlab.data.left_out import LeftOut
+
     for one in result["predictions"]:
         print(_line(one))
     if result["resumed"]:
         print(f"{counted(result['resumed'], 'row was', 'rows were')} already in the table")
     if result["csv"]:
         print(f"{counted(result['n'], 'image')}, {result['errors']} unreadable: {result['csv']}")
+    for found in result["left_out"]:
+        print(f"left out: {LeftOut(**found).line}")
     if result["no_operating_point"]:
         print(f"No decision: the model has no operating point. {result['no_operating_point']}")
     if result["leaky"]:

@@ -59,7 +59,9 @@ Examples:
     "--pairs", help="A CSV of near-duplicates: two columns of image ids  [default: that of audit]"
 )
 @click.option(
-    "--search", is_flag=True, help="Search for near-duplicates now, and keep them together."
+    "--search/--no-search",
+    default=None,
+    help="Search for near-duplicates, and keep them together  [default: if none are known yet]",
 )
 @click.option(
     "--allow-leak",
@@ -86,9 +88,11 @@ def command(
 
 def _show(result: dict[str, Any]) -> None:
     parts = [p for p in SPLITS if p in result]
+    patients = result["patients"]
+    unknown = "patients unknown" if not patients["known"] and not result["groups_crossing"] else ""
     table = Table(
         title=f"{result['policy']} split: "
-        f"{counted(result['groups_crossing'], 'group crosses', 'groups cross')}"
+        + (unknown or counted(result["groups_crossing"], "group crosses", "groups cross"))
     )
     table.add_column("")
     for part in parts:
@@ -107,10 +111,12 @@ def _show(result: dict[str, Any]) -> None:
             f"{counted(result['dropped']['images'], 'image')} excluded; see the column 'dropped'"
         )
     near = result["near_duplicates"]
-    hint = (
-        " (--search finds them and keeps them together)" if near["from"] == "not searched" else ""
-    )
-    Console().print(f"near-duplicates: {near['from']}, {near['pairs']} pairs{hint}", markup=False)
+    if near["from"] == "not searched":
+        Console().print("duplicates not searched (--search finds them and keeps them together)")
+    else:
+        Console().print(f"near-duplicates: {near['from']}, {near['pairs']} pairs", markup=False)
+    if patients["note"]:
+        Console().print(patients["note"], markup=False)
     if result["leaky"]:
         Console().print(
             "[bold red]LEAKY: results on this data set are too optimistic to be reported"

@@ -59,7 +59,9 @@ def command(dataset: Path, as_json: bool, **options: Any) -> None:
 def show(result: dict[str, Any]) -> None:
     """The headline numbers, and where to go on."""
     print(f"run        {result['run']}")
-    print(f"best epoch {result['best_epoch']}, {result['images_per_second']} images/s")
+    best, speed = result["best_epoch"] + 1, result["images_per_second"]
+    watched = f"{result['monitor']} {result['best_value']:.3f} before the temperature was fitted"
+    print(f"best epoch {best} of {result['epochs']} ({watched}), {speed} images/s")
     for name in SHOWN:
         m = result["valid"].get(name)
         if m and m["value"] is not None:

@@ -19,17 +19,20 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
-from lesionlab.data import tables
+from lesionlab.data import tables, workbook
+from lesionlab.data.file_kinds import HEAD, SUFFIXES, FileKind, kind_of
+from lesionlab.data.left_out import FINDER_ICON, why_hidden
 from lesionlab.errors import BadInput
 from lesionlab.platforms import is_device
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 CHUNK = 1 << 20
+MOST_OF_A_TABLE = 64 << 20  # bytes of a file without suffix that may be a table
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Entry:
 
     size: int
     read: Callable[[], bytes]
+    head: Callable[[], bytes]  # its first bytes, as many as `file_kinds.HEAD`
     checksum: int | None = None
     path: Path | None = None  # where it lies, for a file of a folder
 
@@ -64,6 +68,8 @@ class Tree:
     origin: str
     entries: Mapping[str, Entry]
     empty: tuple[str, ...] = ()  # folders without any file
+    hidden: tuple[tuple[str, str], ...] = ()  # (name, reason) of files that nobody asks for
+    was_read: set[str] = field(default_factory=set, compare=False)  # names that `read` gave out
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,16 +80,47 @@ class Tree:
         """The bytes of one file; `BadInput` where it is absent, damaged or lies about its size."""
         if name not in self.entries:
             raise BadInput(f"no file '{name}'", where=self.origin)
+        self.was_read.add(name)
         return self.entries[name].read()
+
+    def kind(self, name: str) -> FileKind:
+        """What a file is by its first bytes."""
+        return kind_of(self.entries[name].head())
+
+    @cached_property
+    def images(self) -> tuple[str, ...]:
+        """The names of all images, by their suffix or, where that says nothing, by their bytes."""
+        return tuple(
+            n for n in self.entries if n.lower().endswith(SUFFIXES) or self.kind(n).is_picture
+        )
+
+    @cached_property
+    def dicoms(self) -> tuple[str, ...]:
+        """The names of all DICOM files, by their bytes; a `DICOMDIR` only refers to others."""
+        names = (n for n in self.entries if not n.lower().endswith((*SUFFIXES, "dicomdir")))
+        return tuple(n for n in names if self.kind(n).format == "DICOM")
 
     def ending(self, *suffixes: str) -> list[str]:
         """The names that end in one of `suffixes`, whatever the case."""
         return [n for n in self.entries if n.lower().endswith(suffixes)]
 
     @cached_property
+    def tables(self) -> list[str]:
+        """The names of tables and workbooks, by their suffix; without the lock files of Excel."""
+        names = self.ending(".csv", ".tab", ".tsv", *workbook.SUFFIXES)
+        return [n for n in names if not n.rsplit("/", 1)[-1].startswith("~$")]
+
+    @cached_property
     def headers(self) -> dict[str, tuple[str, ...]]:
-        """`{name: (column, ...)}` of every table in the tree, by its first line."""
-        found = {n: tables.header(self.read(n)) for n in self.ending(".csv", ".tab", ".tsv")}
+        """`{name: (column, ...)}` of every table in the tree, by its first line.
+
+        A file without a suffix is a table where it is text with several columns.
+        """
+        found = {n: tables.header(self.entries[n].read()) for n in self.tables}
+        bare = [n for n in self.entries if "." not in n.rsplit("/", 1)[-1]]
+        small = [n for n in bare if self.entries[n].size <= MOST_OF_A_TABLE]
+        of_bare = {n: tables.header(self.entries[n].read()) for n in small}
+        found |= {n: names for n, names in of_bare.items() if len(names) > 2}
         return {name: columns for name, columns in found.items() if columns}
 
     def with_columns(self, *columns: str) -> list[str]:
@@ -111,8 +148,35 @@ def open_tree(
         raise BadInput("no such file or folder", where=str(source), remedy="check the path")
     with contextlib.ExitStack() as stack:
         room = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
-        entries = _open_any(source, str(source), limits, room, stack, limits.depth)
-        yield Tree(str(source), dict(sorted(entries.items())), _empty_folders(source))
+        hidden: list[tuple[str, str]] = []
+        opening = _Opening(limits, room, stack, hidden)
+        entries = _open_any(source, str(source), opening, limits.depth)
+        tree = dict(sorted(entries.items()))
+        yield Tree(str(source), tree, _empty_folders(source), tuple(sorted(hidden)))
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """What opening an archive needs at every depth. `hidden` is filled as files are passed over."""
+
+    limits: ArchiveLimits
+    room: Path
+    stack: contextlib.ExitStack
+    hidden: list[tuple[str, str]]
+    below: str = ""  # where the archive lies in the tree: "a/b/"
+
+    def passes_over(self, name: str) -> bool:
+        """Whether a file is one that nobody asks for; then it is noted."""
+        why = why_hidden(name)
+        if why:
+            self.hidden.append((self.below + name, why))
+        return bool(why)
+
+    def name_of(self, member: str, label: str, is_folder: bool) -> str:
+        """The safe name of a member, "" of a file that is passed over."""
+        icon = member.endswith(FINDER_ICON)  # the one control character that macOS writes
+        name = checked_name(member[:-1] if icon else member, label)
+        return "" if not is_folder and self.passes_over(name + "\r" * icon) else name
 
 
 def _empty_folders(source: Path) -> tuple[str, ...]:
@@ -122,33 +186,21 @@ def _empty_folders(source: Path) -> tuple[str, ...]:
     return tuple(sorted(Path(here).relative_to(source).as_posix() for here in bare))
 
 
-def _open_any(
-    source: Path,
-    label: str,
-    limits: ArchiveLimits,
-    room: Path,
-    stack: contextlib.ExitStack,
-    depth: int,
-) -> dict[str, Entry]:
+def _open_any(source: Path, label: str, opening: _Opening, depth: int) -> dict[str, Entry]:
     if source.is_dir():
-        found = _folder(source, limits)
+        found = _folder(source, opening)
     elif _archive_suffix(label) == ".zip" or (not source.suffix and zipfile.is_zipfile(source)):
-        found = _zip(source, label, limits, stack)
+        found = _zip(source, label, opening)
     elif _archive_suffix(label):
-        found = _tar(source, label, limits, room, stack)
+        found = _tar(source, label, opening)
     else:
         found = {source.name: _file_entry(source)}
         return found
-    return _with_nested(_merged(found, label), label, limits, room, stack, depth)
+    return _with_nested(_merged(found, label), label, opening, depth)
 
 
 def _with_nested(
-    entries: dict[str, Entry],
-    label: str,
-    limits: ArchiveLimits,
-    room: Path,
-    stack: contextlib.ExitStack,
-    depth: int,
+    entries: dict[str, Entry], label: str, opening: _Opening, depth: int
 ) -> dict[str, Entry]:
     pairs = [(n, e) for n, e in entries.items() if not _archive_suffix(n)]
     for name in [n for n in entries if _archive_suffix(n)]:
@@ -157,12 +209,13 @@ def _with_nested(
             raise BadInput("archives are nested too deeply", where=inside)
         path = entries[name].path
         if path is None:
-            handle, text = tempfile.mkstemp(dir=room, suffix=_archive_suffix(name))
+            handle, text = tempfile.mkstemp(dir=opening.room, suffix=_archive_suffix(name))
             with os.fdopen(handle, "wb") as out:
                 out.write(entries[name].read())
             path = Path(text)
         prefix = name[: -len(_archive_suffix(name))]
-        inner = _open_any(path, inside, limits, room, stack, depth - 1)
+        below = replace(opening, below=f"{opening.below}{prefix}/")
+        inner = _open_any(path, inside, below, depth - 1)
         pairs += [(f"{prefix}/{n}", e) for n, e in inner.items()]
     return _merged(pairs, label)
 
@@ -220,29 +273,31 @@ def checked_name(name: str, label: str) -> str:
     return "/".join(parts)
 
 
-def _junk(name: str) -> bool:
-    parts = name.split("/")
-    return "__MACOSX" in parts or parts[-1].startswith(".") or parts[-1] == "Thumbs.db"
-
-
 def _archive_suffix(name: str) -> str:
     lower = name.lower()
     return next((s for s in sorted(ARCHIVES, key=len, reverse=True) if lower.endswith(s)), "")
 
 
 def _file_entry(path: Path) -> Entry:
-    return Entry(path.stat().st_size, partial(_read_file, path), path=path)
+    size, read = path.stat().st_size, partial(_read_file, path)
+    return Entry(size, read, partial(read_head, path), path=path)
 
 
-def _read_file(path: Path) -> bytes:
+def read_head(path: Path) -> bytes:
+    """The first `file_kinds.HEAD` bytes of a file."""
+    return _read_file(path, HEAD)
+
+
+def _read_file(path: Path, most: int = -1) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            return stream.read(most)
     except OSError as error:
         raise BadInput(f"cannot be read ({error.strerror})", where=str(path)) from None
 
 
-def _folder(root: Path, limits: ArchiveLimits) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
+def files_below(root: Path) -> Iterator[tuple[str, Path]]:
+    """`(name, path)` of every file below a folder, hidden ones too; links are followed once."""
     visited: set[str] = set()
     for here, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(here)
@@ -250,22 +305,25 @@ def _folder(root: Path, limits: ArchiveLimits) -> dict[str, Entry]:
             folders.clear()
             continue
         visited.add(real)
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        for name in names:
-            path = Path(here, name)
-            relative = path.relative_to(root).as_posix()
-            if not _junk(relative) and path.is_file():
-                found[relative] = _file_entry(path)
-        if len(found) > limits.entries:
-            raise BadInput(f"more than {limits.entries} files", where=str(root))
+        folders.sort()
+        paths = (Path(here, name) for name in sorted(names))
+        yield from ((path.relative_to(root).as_posix(), path) for path in paths if path.is_file())
+
+
+def _folder(root: Path, opening: _Opening) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    for name, path in files_below(root):
+        if not opening.passes_over(name):
+            found[name] = _file_entry(path)
+        if len(found) > opening.limits.entries:
+            raise BadInput(f"more than {opening.limits.entries} files", where=str(root))
     return found
 
 
-def _zip(
-    path: Path, label: str, limits: ArchiveLimits, stack: contextlib.ExitStack
-) -> dict[str, Entry]:
+def _zip(path: Path, label: str, opening: _Opening) -> dict[str, Entry]:
+    limits = opening.limits
     try:
-        archive = stack.enter_context(zipfile.ZipFile(path))
+        archive = opening.stack.enter_context(zipfile.ZipFile(path))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise BadInput(
             f"not a readable zip file ({error})", where=label, remedy="download it again"
@@ -280,17 +338,29 @@ def _zip(
         )
     found: list[tuple[str, Entry]] = []
     for member in members:
-        name = checked_name(member.orig_filename.split("\0")[0], label)
+        name = opening.name_of(_zip_name(member), label, member.is_dir())
         if stat.S_ISLNK(member.external_attr >> 16):
             raise BadInput(f"'{name}' is a link", where=label, remedy="pack the file itself")
-        if member.is_dir() or _junk(name):
+        if member.is_dir() or not name:
             continue
         if member.flag_bits & 1:
             raise BadInput(f"'{name}' is encrypted", where=label, remedy="unpack it first")
         _check_member(name, member.file_size, member.compress_size, label, limits)
         read = partial(_read_zip, archive, member, f"{label}/{name}")
-        found.append((name, Entry(member.file_size, read, member.CRC)))
+        head = partial(_read_zip, archive, member, f"{label}/{name}", HEAD)
+        found.append((name, Entry(member.file_size, read, head, member.CRC)))
     return _merged(found, label)
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """A member's name; that of a Mac is UTF-8 though it does not say so."""
+    name = member.orig_filename.split("\0")[0]
+    if member.flag_bits & 0x800 or name.isascii():
+        return name
+    try:
+        return name.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return name
 
 
 def _check_totals(entries: int, size: int, label: str, limits: ArchiveLimits) -> None:
@@ -310,41 +380,49 @@ def _check_member(name: str, size: int, packed: int, label: str, limits: Archive
         )
 
 
-def _read_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> bytes:
-    """The member's bytes; real bytes are counted, so a forged size cannot fill the memory."""
+def _read_zip(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, most: int | None = None
+) -> bytes:
+    """The member's bytes; real bytes are counted, so a forged size cannot fill the memory.
+
+    With `most`, only its first bytes: their checksum is not known.
+    """
     try:
         with archive.open(member) as stream:
-            data = stream.read(member.file_size + 1)
+            data = stream.read(member.file_size + 1 if most is None else most)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         raise BadInput(f"damaged in the archive ({error})", where=where) from None
     except NotImplementedError as error:
         raise BadInput(str(error), where=where, remedy="pack it with deflate") from None
-    if len(data) != member.file_size:
+    if most is None and len(data) != member.file_size:
         raise BadInput(f"{len(data)} bytes, but the archive states {member.file_size}", where=where)
     return data
 
 
-def _tar(
-    path: Path, label: str, limits: ArchiveLimits, room: Path, stack: contextlib.ExitStack
-) -> dict[str, Entry]:
-    plain = stack.enter_context(_unpacked_tar(path, label, limits, room).open("rb"))
+def _tar(path: Path, label: str, opening: _Opening) -> dict[str, Entry]:
+    limits = opening.limits
+    unpacked = _unpacked_tar(path, label, limits, opening.room)
+    plain = opening.stack.enter_context(unpacked.open("rb"))
     lock, found, total = threading.Lock(), [], 0
     try:
         with tarfile.open(fileobj=plain, mode="r:") as archive:
             for n, member in enumerate(archive, 1):
                 total += member.size
                 _check_totals(n, total, label, limits)
-                name = checked_name(member.name, label)
+                name = opening.name_of(member.name, label, member.isdir())
                 if not (member.isreg() or member.isdir()) or member.issparse():
                     raise BadInput(
                         f"'{name}' is a link or device", where=label, remedy="pack the file itself"
                     )
-                if member.isdir() or _junk(name):
+                if member.isdir() or not name:
                     continue
                 _check_member(name, member.size, member.size, label, limits)
                 where = f"{label}/{name}"
-                read = partial(_read_range, plain, lock, member.offset_data, member.size, where)
-                found.append((name, Entry(member.size, read)))
+                read, head = (
+                    partial(_read_range, plain, lock, member.offset_data, size, where)
+                    for size in (member.size, min(member.size, HEAD))
+                )
+                found.append((name, Entry(member.size, read, head)))
     except tarfile.TarError as error:
         raise BadInput(
             f"not a readable tar file ({error})", where=label, remedy="download it again"

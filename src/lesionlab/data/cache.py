@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +24,9 @@ import pandas as pd
 from lesionlab.array_types import UInt8
 from lesionlab.data.array_file import new_array, open_array
 from lesionlab.data.images import (
+    LEGACY,
     Preprocessing,
+    Reading,
     Roi,
     key_parts,
     open_image,
@@ -67,6 +69,7 @@ class DecodedPixels:
     paths: tuple[Path, ...]
     rois: tuple[Roi | None, ...]
     how: Preprocessing
+    reading: Reading
     sums: tuple[str, ...]  # SHA-256 of each file when it was imported; "" where none is known
 
     def __len__(self) -> int:
@@ -77,7 +80,7 @@ class DecodedPixels:
             return np.stack(list(pool.map(self._one, (int(r) for r in rows))))
 
     def _one(self, row: int) -> UInt8:
-        image = open_image(self.paths[row], sha256=self.sums[row])
+        image = open_image(self.paths[row], "", self.sums[row], self.reading)
         return prepare(image, self.how, self.rois[row])
 
 
@@ -94,7 +97,7 @@ def open_pixels(
     and images are decoded on the fly.
     """
     source = decoder(dataset, how)
-    key = cache_key(dataset.table, how)
+    key = cache_key(dataset.table, how, dataset.reading)
     folder = folder or dataset.folder / "cache"
     path = folder / f"pixels-{how.size}-{key[:16]}.npy"
     array = open_array(path, key, progress)
@@ -121,16 +124,18 @@ def decoder(dataset: Dataset, how: Preprocessing) -> DecodedPixels:
     table = dataset.table
     rois = tuple(_roi(*v) for v in table[["roi_x", "roi_y", "roi_size"]].itertuples(index=False))
     paths = tuple(dataset.image_path(p) for p in table["path"])
-    return DecodedPixels(paths, rois, how, tuple(table["sha256"]))
+    return DecodedPixels(paths, rois, how, dataset.reading, tuple(table["sha256"]))
 
 
 def _roi(x: float, y: float, size: float) -> Roi | None:
     return None if np.isnan([x, y, size]).any() else Roi(x, y, size)
 
 
-def cache_key(table: pd.DataFrame, how: Preprocessing) -> str:
+def cache_key(table: pd.DataFrame, how: Preprocessing, reading: Reading = LEGACY) -> str:
     """Hex SHA-256 of content and geometry. Mean and std are not in it: they act on floats."""
     pixels = {k: v for k, v in key_parts(how).items() if k not in ("mean", "std")}
+    if reading != LEGACY:  # a data set of 0.1.0 keeps its caches
+        pixels |= asdict(reading)
     columns = ["path", "sha256", "roi_x", "roi_y", "roi_size"]
     digest = hashlib.sha256(json.dumps({**pixels, "version": 1}, sort_keys=True).encode())
     digest.update(table[columns].to_csv(index=False).encode())

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionlab.array_types import Ints
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.file_kinds import SUFFIXES
 from lesionlab.data.split_names import PARTS
 from lesionlab.errors import counted
 

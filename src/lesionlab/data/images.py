@@ -15,20 +15,32 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from lesionlab.array_types import UInt8
+from lesionlab.data.colour_profiles import to_srgb, wide_by_number
+from lesionlab.data.depth import NotShowable, eight_bit_float, eight_bit_grey
+from lesionlab.data.file_kinds import HEAD, kind_of
 from lesionlab.errors import BadInput
 
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "WEBP")  # PPM reads PGM too
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp")
 MAX_PIXELS = 100_000_000  # 100 megapixels: four times the largest dermatoscope
 MIN_SIDE = 8
+ORIENTATION = 0x0112  # a tag of EXIF
+TURNS = {  # as `ImageOps.exif_transpose`
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 MAX_ASPECT = 20.0
 # What Pillow's readers raise for a damaged file, found by the fuzzer: not OSError alone. It is
 # caught around Pillow's own reading only (`_reading`), so that a bug of ours stays visible.
@@ -109,19 +121,54 @@ class UnreadableImage(BadInput):
     def __init__(self, what: str, *, where: str = "", remedy: str = "", status: int = 422) -> None:
         super().__init__(what, where=where, remedy=remedy)
         self.reason = what
+        self.remedy = remedy
         self.status = status
 
+    @property
+    def advice(self) -> str:
+        """The reason, with the remedy if there is one."""
+        return "; ".join(filter(None, (self.reason, self.remedy)))
 
-def open_image(source: Path | bytes, name: str = "", sha256: str = "") -> Image.Image:
+    def located(self, where: str) -> UnreadableImage:
+        """The same refusal of a named file."""
+        return UnreadableImage(self.reason, where=where, remedy=self.remedy, status=self.status)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """By which rule stored values become 8 bits; a data set's is fixed when it is imported.
+
+    `depth`: of greys of 16 bits the upper 8 of so many bits are kept (`data/depth.py`). `colour`:
+    "srgb" converts by an embedded profile and reads floating point by its declared range;
+    "stored" does neither, as version 0.1.0 did, and is for the data sets that it imported.
+    """
+
+    depth: int = 16
+    colour: Literal["srgb", "stored"] = "srgb"
+
+
+USUAL = Reading()
+LEGACY = Reading(colour="stored")  # values of more than 16 bits, or below 0, became 255
+
+
+def open_image(
+    source: Path | bytes, name: str = "", sha256: str = "", reading: Reading = USUAL
+) -> Image.Image:
     """Decode one still image completely, upright, as 8-bit "RGB" or "L".
 
-    Raises `UnreadableImage` for what is empty, of no allowed format, truncated, huge by its
-    header, animated or multi-page, tiny or of an extreme aspect. 16-bit greys keep their upper
-    8 bits; alpha is laid over white; palette and CMYK become RGB; EXIF rotation is applied and
-    all metadata dropped. `sha256` (hex) is that of the file that was imported; any other file is
-    refused.
+    Of a multi-picture JPEG (MPO: phones add previews) the first picture is taken. Raises
+    `UnreadableImage` for what is empty, of no allowed format, truncated, huge by its header,
+    otherwise animated or multi-page, tiny or of an extreme aspect. Greys of 16 bits and profiles
+    are read by `reading`; alpha is laid over white; palette and CMYK become RGB; EXIF rotation is
+    applied and all metadata dropped. `sha256` (hex) is that of the file that was imported; any
+    other file is refused.
     """
     where = name or (str(source) if isinstance(source, Path) else "image")
+    return as_shown(decoded(source, where, sha256), reading, where)
+
+
+def decoded(source: Path | bytes, where: str, sha256: str = "") -> Image.Image:
+    """One still image as its file stores it, in any mode of Pillow, not turned; checked."""
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
     except OSError as error:
@@ -131,17 +178,69 @@ def open_image(source: Path | bytes, name: str = "", sha256: str = "") -> Image.
     if sha256:
         _check_same(data, sha256, where)
     with _reading(where):
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = opened(data)
     _check_size(*image.size, where)
     with _reading(where):
         frames = getattr(image, "n_frames", 1)
-    if frames > 1:
+    if frames > 1 and image.format != "MPO":
         raise UnreadableImage("animated or multi-page", where=where)
     _check_shape(*image.size, where)
     with _reading(where):
         image.load()
-        upright = ImageOps.exif_transpose(image)
-    return _eight_bit(upright, where)
+    if space := wide_by_number(data, image):
+        raise UnreadableImage(f"colours of {space} without a profile: save it as sRGB", where=where)
+    return image
+
+
+def as_shown(stored: Image.Image, reading: Reading, where: str) -> Image.Image:
+    """What `decoded` gave, upright, as 8-bit "RGB" or "L"."""
+    plain, turn = eight_bits(stored, reading, where), TURNS.get(orientation_of(stored, where))
+    return plain if turn is None else plain.transpose(turn)
+
+
+def eight_bits(stored: Image.Image, reading: Reading, where: str) -> Image.Image:
+    """What `decoded` gave, as 8-bit "RGB" or "L", not turned."""
+    try:
+        return _eight_bit(stored, reading, where)
+    except NotShowable as error:
+        raise UnreadableImage(str(error), where=where) from None
+
+
+def orientation_of(image: Image.Image, where: str = "image") -> int:
+    """How the picture is to be turned, 1 (not at all) to 8, by its EXIF (or XMP) data."""
+    with _reading(where):
+        return int(image.getexif().get(ORIENTATION, 1))
+
+
+def opened(data: bytes) -> Image.Image:
+    """Pillow's image of an allowed format, of which only the header was read.
+
+    Raises what Pillow raises; `UnreadableImage` for HEIC where its decoder is not installed.
+    """
+    kind = kind_of(data[:HEAD])
+    if not kind.is_picture:
+        raise UnidentifiedImageError(kind.reason or kind.format)
+    if kind.reason:
+        raise UnreadableImage(kind.reason, status=415)
+    if kind.format == "HEIF":
+        _register_heif()
+    try:
+        return Image.open(io.BytesIO(data), formats=(kind.format,))
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError(f"a damaged {kind.format} file") from None
+
+
+def header_of(data: bytes, where: str) -> Image.Image:
+    """The image of which only the header was read; `UnreadableImage` where it is none."""
+    with _reading(where):
+        return opened(data)
+
+
+@cache
+def _register_heif() -> None:
+    import pi_heif
+
+    pi_heif.register_heif_opener(thumbnails=False)
 
 
 @contextmanager
@@ -151,10 +250,11 @@ def _reading(where: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own limit decides, from the header
             yield
-    except UnidentifiedImageError:
-        raise UnreadableImage(
-            "not an image of an allowed format", where=where, status=415
-        ) from None
+    except UnreadableImage as error:
+        raise UnreadableImage(error.reason, where=where, status=error.status) from None
+    except UnidentifiedImageError as error:
+        what = f"not an image of an allowed format ({error})"
+        raise UnreadableImage(what, where=where, status=415) from None
     except Image.DecompressionBombError:
         raise UnreadableImage("more pixels than allowed", where=where, status=413) from None
     except CORRUPT as error:
@@ -186,11 +286,17 @@ def _check_shape(width: int, height: int, where: str) -> None:
         raise UnreadableImage(f"{width} x {height} pixels: extreme aspect", where=where)
 
 
-def _eight_bit(image: Image.Image, where: str) -> Image.Image:
+def _eight_bit(image: Image.Image, reading: Reading, where: str) -> Image.Image:
+    if reading.colour == "srgb":
+        image = to_srgb(image)
     if image.mode in ("RGB", "L"):
         plain = Image.new(image.mode, image.size)
         plain.paste(image)
         return plain
+    if reading.colour == "srgb" and image.mode == "F":
+        return eight_bit_float(image)
+    if image.mode.startswith("I") and reading != LEGACY:
+        return eight_bit_grey(image, reading.depth)
     if image.mode.startswith("I"):
         return Image.fromarray(
             (np.asarray(image).astype("uint32") >> 8).clip(0, 255).astype("uint8")

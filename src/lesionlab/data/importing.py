@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 
 from lesionlab import __version__, files
 from lesionlab.data.archive import Tree, open_tree
-from lesionlab.data.images import SUFFIXES, UnreadableImage, open_image
+from lesionlab.data.file_kinds import FORMATS, SUFFIXES
+from lesionlab.data.image_check import Checked, at_their_depth, check_image
+from lesionlab.data.images import Reading
+from lesionlab.data.import_checks import patients_known, refuse_one_class, unread_ages
+from lesionlab.data.left_out import LeftOut, grouped
 from lesionlab.data.manifest import (
     COLUMNS,
     NUMBER_COLUMNS,
@@ -28,8 +29,10 @@ from lesionlab.data.manifest import (
     printable,
     write_dataset,
 )
+from lesionlab.data.mask_import import MASKS, import_masks
 from lesionlab.data.masks import with_masks
-from lesionlab.data.phash import perceptual_hash
+from lesionlab.data.patients import offered, with_patients
+from lesionlab.data.placeholder_ids import known_patients
 from lesionlab.data.relabel import regrouped
 from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
 from lesionlab.data.sources.table import recognised
@@ -38,20 +41,8 @@ from lesionlab.platforms import is_device, usable_cpus
 from lesionlab.progress import SILENT, Progress
 
 IMAGES = "images"
-MASKS = "masks"
 CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 WORKERS = max(2, usable_cpus())
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What one image file turned out to be, or why it was refused (`reason`)."""
-
-    width: int = 0
-    height: int = 0
-    sha256: str = ""
-    phash: str = ""
-    reason: str = ""
 
 
 def import_source(
@@ -62,13 +53,15 @@ def import_source(
     options: Mapping[str, Any] | None = None,
     label_map: Sequence[str] = (),
     masks: Path | None = None,
+    patient_from: str = "",
     max_rejected: float = 0.05,
     progress: Progress = SILENT,
 ) -> Dataset:
     """Make the dataset folder `to` from `src` (a folder or archive; None for synthetic sets).
 
     `source=None` recognises the data set. `label_map` regroups classes (`old,old=new`); `masks`
-    is a folder or archive of lesion masks that carry the images' ids in their names. Every
+    is a folder or archive of lesion masks that carry the images' ids in their names;
+    `patient_from` is "folder" or an expression (`data.patients.with_patients`). Every
     image is decoded completely; what cannot be is listed in `info.counts["rejected"]` with its
     reason. Raises `BadInput` where nothing usable is found, where more than the share
     `max_rejected` of the images is refused, or where `to` exists. Nothing half-written stays.
@@ -87,48 +80,100 @@ def import_source(
         )
     with contextlib.ExitStack() as stack:
         tree = Tree("synthetic", {}) if src is None else stack.enter_context(open_tree(src))
-        source, why = (source, "") if source else recognised(tree)
-        if why:
-            progress.say(f"recognised as {source.name}: {why}")
-        found = source.find(tree, checked_options(source, options or {}))
-        found = regrouped(found, label_map)
+        try:
+            source, why = (source, "") if source else recognised(tree)
+            if why:
+                progress.say(f"recognised as {source.name}: {why}")
+            tree.was_read.clear()  # what other sources looked at is not taken yet
+            found = source.find(tree, checked_options(source, options or {}))
+        except BadInput as error:
+            raise _with_left_out(error, tree) from None
+        found = _with_known_patients(regrouped(found, label_map))
+        refuse_one_class(found, source, tree, src)
+        found = with_patients(found, patient_from)
         if masks is not None:
             found = with_masks(found, stack.enter_context(open_tree(masks)))
         if why:
             found = replace(found, notes=(f"recognised as {source.name}: {why}", *found.notes))
-        return _write(source, found, tree.origin, to, max_rejected, progress)
+        return _write(source, found, tree, to, max_rejected, progress)
+
+
+def _with_left_out(error: BadInput, tree: Tree) -> BadInput:
+    """The refusal of a tree without any image also says what the tree holds instead."""
+    groups = () if tree.images else grouped(_not_taken(tree, ()))
+    if not groups:
+        return error
+    return BadInput(f"{error}; there are {'; '.join(group.line for group in groups[:5])}")
+
+
+def _not_taken(tree: Tree, rejected: Sequence[Rejected]) -> Iterator[tuple[str, str]]:
+    """`(name, reason)` of each file that was passed over, or that the source never read."""
+    yield from tree.hidden
+    known = {item.path for item in rejected}
+    for name in tree.names:
+        if name not in tree.was_read and name not in known:
+            yield name, _why_not(tree, name)
+
+
+def _why_not(tree: Tree, name: str) -> str:
+    if name.lower().endswith(SUFFIXES):
+        return "an image that is not named or not selected"
+    kind = tree.kind(name)
+    if kind.is_picture:
+        return "an image that is not named or not selected"
+    if kind.format == "DICOM":
+        return "DICOM: lesionlab import dicom"
+    return kind.reason
+
+
+def _with_known_patients(found: Found) -> Found:
+    if "patient_id" not in found.rows:
+        return found
+    patients, warnings = known_patients(found.rows["patient_id"])
+    rows = found.rows.assign(patient_id=patients)
+    return replace(found, rows=rows, notes=(*found.notes, *warnings))
 
 
 def _write(
-    source: Source, found: Found, origin: str, to: Path, max_rejected: float, progress: Progress
+    source: Source, found: Found, tree: Tree, to: Path, max_rejected: float, progress: Progress
 ) -> Dataset:
+    origin = tree.origin
     if found.rows.empty:
         raise BadInput(
             "no images were found",
             where=origin,
             remedy=found.rejected[0].reason if found.rejected else "check the path",
         )
-    table = _with_paths(found.rows, origin)
+    table = _with_paths(found.rows, tree)
     with files.stage_folder(to) as aside:
         checked = _copy_images(found, table, aside, progress)
-        table, refused = _accepted(table, checked)
-        rejected = [*found.rejected, *refused]
+        paths = {name: aside / path for name, path in table[["file", "path"]].to_numpy()}
+        checked, reading, notes = at_their_depth(checked, paths)
+        table, rejected = _accepted(table, checked)
+        if "mask" in table:
+            turns = {name: one.orientation for name, one in checked.items()}
+            table, unfit, told = import_masks(found.read, table, aside, turns, progress)
+            rejected, notes = [*rejected, *unfit], [*notes, *told]
+        rejected = [*found.rejected, *rejected]
         _check_share(rejected, len(table), max_rejected, origin)
-        info = _info(source, found, table, rejected)
+        left_out = grouped(_not_taken(tree, rejected))
+        found = replace(found, notes=(*found.notes, *notes))
+        info = _info(source, found, table, rejected, left_out, reading)
         dataset = Dataset(aside, _manifest(table, source.name), info)
         write_dataset(dataset)
     return Dataset(to, dataset.table, info)
 
 
-def _with_paths(rows: pd.DataFrame, where: str) -> pd.DataFrame:
+def _with_paths(rows: pd.DataFrame, tree: Tree) -> pd.DataFrame:
     """Add `path` (and `mask`) under names of our own; one path for each file."""
+    where = tree.origin
     _refuse_control_characters(rows, where)
     twice = rows.loc[rows["image_id"].duplicated(), "image_id"]
     if not twice.empty:
         raise BadInput(f"image_id '{twice.iloc[0]}' is repeated", where=where)
     ids = rows.drop_duplicates("file").set_index("file")["image_id"]
     taken: set[str] = set()
-    paths = {name: safe_path(IMAGES, i, _suffix(name), taken) for name, i in ids.items()}
+    paths = {name: safe_path(IMAGES, i, _suffix(name, tree), taken) for name, i in ids.items()}
     table = rows.assign(path=rows["file"].map(paths)).reset_index(drop=True)
     if "mask_file" in table:
         masks = {
@@ -153,9 +198,13 @@ def _refuse_control_characters(rows: pd.DataFrame, where: str) -> None:
                 )
 
 
-def _suffix(name: str) -> str:
+def _suffix(name: str, tree: Tree) -> str:
+    """The image's own suffix, else that of its format; PNG is what sources make of other files."""
     suffix = Path(name).suffix.lower()
-    return suffix if suffix in SUFFIXES else ".png"
+    if suffix in SUFFIXES:
+        return suffix
+    kind = tree.kind(name).format if name in tree.entries else ""
+    return FORMATS.get(kind, (".png",))[0]
 
 
 def safe_path(folder: str, image_id: str, suffix: str, taken: set[str]) -> str:
@@ -186,8 +235,6 @@ def _copy_images(
                 strict=True,
             )
         )
-        if "mask" in table:
-            _copy_masks(found.read, table, folder, checked, pool, progress)
     return checked
 
 
@@ -196,42 +243,14 @@ def _copier(read: Callable[[str], bytes], folder: Path) -> Callable[[tuple[str, 
         name, path = pair
         try:
             data = read(name)
-            image = open_image(data, name)
-        except UnreadableImage as error:
-            return Checked(reason=error.reason)
         except BadInput as error:
-            return Checked(reason=str(error))
-        (folder / path).write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        return Checked(image.width, image.height, digest, perceptual_hash(image))
+            return Checked(reason=getattr(error, "advice", str(error)))
+        checked = check_image(data, name)
+        if not checked.reason:
+            (folder / path).write_bytes(data)
+        return checked
 
     return copy
-
-
-def _copy_masks(
-    read: Callable[[str], bytes],
-    table: pd.DataFrame,
-    folder: Path,
-    checked: Mapping[str, Checked],
-    pool: ThreadPoolExecutor,
-    progress: Progress,
-) -> None:
-    """Write each mask as a PNG of 0 and 255, nearest-neighbour at the size of its image."""
-    (folder / MASKS).mkdir()
-    usable = np.array([checked[name].reason == "" for name in table["file"]])
-    rows = table[(table["mask"] != "") & usable].drop_duplicates("mask")
-
-    def copy(row: Any) -> None:
-        size = checked[row.file].width, checked[row.file].height
-        mask = open_image(read(row.mask_file), row.mask_file).convert("L")
-        if mask.size != size:
-            mask = mask.resize(size, Image.Resampling.NEAREST)
-        stream = io.BytesIO()
-        mask.point(lambda v: 255 if v > 127 else 0).save(stream, "PNG")
-        (folder / row.mask).write_bytes(stream.getvalue())
-
-    for _ in progress(pool.map(copy, rows.itertuples()), "importing masks", len(rows)):
-        pass
 
 
 def _accepted(
@@ -271,7 +290,12 @@ def _manifest(table: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def _info(
-    source: Source, found: Found, table: pd.DataFrame, rejected: Sequence[Rejected]
+    source: Source,
+    found: Found,
+    table: pd.DataFrame,
+    rejected: Sequence[Rejected],
+    left_out: Sequence[LeftOut],
+    reading: Reading,
 ) -> DatasetInfo:
     counts = count(table, found.classes)
     expected = found.expected if found.expected is not None else source.expected
@@ -283,6 +307,7 @@ def _info(
         citation=source.citation,
         classes=found.classes,
         malignant=found.malignant,
+        **asdict(reading),
         modality=found.modality or source.modality,
         synthetic=source.synthetic,
         forbidden_inputs=tuple(known),
@@ -290,8 +315,17 @@ def _info(
             **counts,
             "expected": dict(expected),
             "rejected": [{"path": r.path, "reason": r.reason} for r in rejected],
+            "left_out": [group.to_json() for group in left_out],
         },
-        notes=(*found.notes, *differences(counts, expected), *_twins(table), *spelt_apart(table)),
+        notes=(
+            *found.notes,
+            *differences(counts, expected),
+            *_twins(table),
+            *spelt_apart(table),
+            *unread_ages(table),
+            *patients_known(table),
+            *offered(found),
+        ),
         lesionlab_version=__version__,
     )
 

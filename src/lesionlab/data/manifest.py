@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lesionlab import files
+from lesionlab.data.images import Reading
 from lesionlab.data.split_names import SPLITS
 from lesionlab.errors import BadInput, nearest
 
@@ -58,6 +59,9 @@ class DatasetInfo(BaseModel):
     citation: str = ""
     classes: tuple[str, ...]
     malignant: tuple[str, ...] = ()
+    depth: Literal[8, 10, 12, 14, 16] = 16  # bits that the values of its 16-bit greys use
+    # Before there was this key, profiles were ignored: such a set keeps its pixels.
+    colour: Literal["srgb", "stored"] = "stored"
     modality: str = "dermoscopy"
     synthetic: bool = False
     forbidden_inputs: tuple[str, ...] = ()  # columns known only after the diagnosis
@@ -108,6 +112,11 @@ class Dataset:
         """A copy with its rows in the order of `image_id`, as every cache knows them."""
         table = self.table.sort_values("image_id", kind="stable").reset_index(drop=True)
         return replace(self, table=table)
+
+    @property
+    def reading(self) -> Reading:
+        """By which rule its images become 8 bits."""
+        return Reading(self.info.depth, self.info.colour)
 
     def image_path(self, relative: str) -> Path:
         """Where the image file of a row lies."""

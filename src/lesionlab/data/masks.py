@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,9 @@ import pandas as pd
 from PIL import Image
 
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import SUFFIXES, Preprocessing, Roi, open_image, prepare
+from lesionlab.data.images import Preprocessing, Roi, header_of, orientation_of, prepare
 from lesionlab.data.manifest import Dataset
+from lesionlab.data.mask_geometry import fitted, read_mask
 from lesionlab.data.sources.base import Found
 from lesionlab.data.sources.common import stem_of
 from lesionlab.errors import BadInput, counted
@@ -25,7 +27,7 @@ ENDING = re.compile(r"[_-](segmentation|lesion|mask|seg)$", re.IGNORECASE)
 
 def _by_id(tree: Tree) -> dict[str, str]:
     """A name that ends as masks do goes before one that may be the photograph's."""
-    names = sorted(tree.ending(*SUFFIXES), key=lambda n: bool(ENDING.search(stem_of(n))))
+    names = sorted(tree.images, key=lambda n: bool(ENDING.search(stem_of(n))))
     return {ENDING.sub("", stem_of(n)): n for n in names}
 
 
@@ -66,6 +68,8 @@ class LesionMasks:
     sizes: tuple[tuple[int, int] | None, ...]  # (width, height) of the images in pixels, if known
     rois: tuple[Roi | None, ...]
     how: Preprocessing
+    # What gives the EXIF orientation of each image; empty where import has turned the masks.
+    turns: tuple[Callable[[], int], ...] = ()
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
@@ -90,13 +94,8 @@ class LesionMasks:
         reader = self.readers[row]
         if reader is None:
             raise BadInput(f"row {row} has no mask")
-        picture = open_image(reader(), "mask").convert("L")
-        if picture.getextrema()[1] == 1:  # a mask of 0 and 1
-            picture = picture.point(lambda value: 255 * value)
-        size = self.sizes[row]
-        if size is None or picture.size == size:
-            return picture
-        return picture.resize(size, Image.Resampling.NEAREST)
+        mask, size = read_mask(reader(), "mask"), self.sizes[row]
+        return mask if size is None else fitted(mask, size, self.turns[row]() if self.turns else 1)
 
 
 def masks_of(
@@ -109,16 +108,28 @@ def masks_of(
     if tree is not None:
         names = _by_id(tree)
         readers = [_reader(tree, names.get(i)) for i in table["image_id"]]
+        turns: tuple[Callable[[], int], ...] = tuple(
+            partial(_orientation, dataset.image_path(p)) for p in table["path"]
+        )
         if not any(readers):
             raise _none_fits(tree)
     else:
         paths = table["mask"] if "mask" in table else [""] * len(table)
         readers = [(dataset.folder / p).read_bytes if p else None for p in paths]
+        turns = ()
     places = table[["roi_x", "roi_y", "roi_size"]].itertuples(index=False)
     rois = tuple(None if np.isnan(list(p)).any() else Roi(*p) for p in places)
     sides = table[["width", "height"]].itertuples(index=False)
     sizes = tuple(None if np.isnan([w, h]).any() else (int(w), int(h)) for w, h in sides)
-    return LesionMasks(tuple(readers), sizes, rois, how)
+    return LesionMasks(tuple(readers), sizes, rois, how, turns)
+
+
+def _orientation(path: Path) -> int:
+    """1 also where the image cannot be read, which whoever decodes it says."""
+    try:
+        return orientation_of(header_of(path.read_bytes(), str(path)))
+    except (OSError, BadInput):
+        return 1
 
 
 def _reader(tree: Tree, name: str | None) -> Callable[[], bytes] | None:

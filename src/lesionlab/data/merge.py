@@ -15,8 +15,9 @@ import pandas as pd
 
 from lesionlab import __version__, files
 from lesionlab.data.groups import united_groups
-from lesionlab.data.importing import IMAGES, MASKS, count, safe_path
+from lesionlab.data.importing import IMAGES, count, safe_path
 from lesionlab.data.manifest import Dataset, DatasetInfo, write_dataset
+from lesionlab.data.mask_import import MASKS
 from lesionlab.data.taxonomy import common_labels, diagnosis
 from lesionlab.errors import BadInput, counted
 from lesionlab.progress import SILENT, Progress
@@ -246,6 +247,8 @@ def _info(datasets: Sequence[Dataset], merged: Merged, table: pd.DataFrame) -> D
         citation=joined([i.citation for i in infos]),
         classes=merged.classes,
         malignant=merged.malignant,
+        depth=max(i.depth for i in infos),
+        colour="srgb",
         modality=modalities.pop() if len(modalities) == 1 else "mixed",
         synthetic=any(i.synthetic for i in infos),
         forbidden_inputs=tuple(dict.fromkeys([*forbidden, "source_label", "also_in"])),
@@ -254,6 +257,7 @@ def _info(datasets: Sequence[Dataset], merged: Merged, table: pd.DataFrame) -> D
         leak_reason=joined([i.leak_reason for i in infos]),
         notes=(
             *notes,
+            *_of_other_depths(infos),
             counted(
                 merged.united,
                 "row was a duplicate of an earlier data set and was merged",
@@ -262,6 +266,18 @@ def _info(datasets: Sequence[Dataset], merged: Merged, table: pd.DataFrame) -> D
         ),
         lesionlab_version=__version__,
     )
+
+
+def _of_other_depths(infos: Sequence[DatasetInfo]) -> list[str]:
+    """A warning where the greys of one set would be dark beside those of another."""
+    depths = {i.name: i.depth for i in infos}
+    if len(set(depths.values())) == 1:
+        return []
+    told = ", ".join(f"{name}: {depth}" for name, depth in depths.items())
+    return [
+        f"WARNING: the 16-bit greys of the sets use different depths ({told} bits); all are read "
+        f"with {max(depths.values())}, so that those of fewer bits look dark"
+    ]
 
 
 def summary(dataset: Dataset, merged: Merged) -> dict[str, Any]:

@@ -30,15 +30,17 @@ def parse_map(texts: Sequence[str]) -> dict[str, str]:
 def regrouped(found: Found, texts: Sequence[str]) -> Found:
     """`found` with its classes renamed and united; a class mapped to `-` is left out.
 
-    A class without a rule keeps its name. A new class is malignant if all that went into it was,
-    or if its name says so; `BadInput` where malignant and benign would be mixed silently.
+    A class without a rule keeps its name. Rules for classes that no image has are accepted where
+    every class that there is has a rule, and noted. A new class is malignant if all that went into
+    it was, or if its name says so; `BadInput` where malignant and benign would be mixed silently.
     """
     rules = parse_map(texts)
     if not rules:
         return found
-    for old in rules:
-        if old not in found.classes:
-            raise BadInput(f"no class '{old}'", where="--map", remedy=nearest(old, found.classes))
+    absent = [old for old in rules if old not in found.classes]
+    if absent and not rules.keys() >= set(found.classes):  # a mistyped name would leave one behind
+        remedy = nearest(absent[0], found.classes)
+        raise BadInput(f"no class '{absent[0]}'", where="--map", remedy=remedy)
     new_of = {c: rules.get(c, c) for c in found.classes}
     rows = found.rows[found.rows["label"].map(new_of) != "-"].reset_index(drop=True)
     rows = rows.assign(source_label=rows["label"], label=rows["label"].map(new_of))
@@ -55,6 +57,7 @@ def regrouped(found: Found, texts: Sequence[str]) -> Found:
         notes=(
             *found.notes,
             note,
+            *[f"--map: no image is of class {', '.join(map(repr, absent))}"] * bool(absent),
             *[f"{counted(dropped, 'image of a class', 'images of classes')} mapped to - excluded"][
                 :dropped
             ],

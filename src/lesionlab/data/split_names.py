@@ -4,5 +4,6 @@ from __future__ import annotations
 
 SPLITS = ("train", "valid", "test", "calib")
 # What folders and tables call them.
-PARTS = {"train": "train", "training": "train", "valid": "valid", "val": "valid",
-         "validation": "valid", "test": "test", "testing": "test"}  # fmt: skip
+PARTS = {"train": "train", "training": "train", "trn": "train", "valid": "valid", "val": "valid",
+         "validation": "valid", "validate": "valid", "dev": "valid", "test": "test",
+         "testing": "test", "tst": "test"}  # fmt: skip

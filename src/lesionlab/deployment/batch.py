@@ -140,4 +140,7 @@ def item_view(predictor: Predictor, item: Item, draft: bool = True) -> View:
             "no region given (roi_x, roi_y, roi_size), and this model was trained on regions",
             where=item.image_id,
         )
-    return read_view(item.path, predictor.how, item.roi, name=item.image_id, draft=draft)
+    depth = predictor.info.training.depth
+    return read_view(
+        item.path, predictor.how, item.roi, name=item.image_id, draft=draft, depth=depth
+    )

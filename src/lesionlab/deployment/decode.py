@@ -9,7 +9,7 @@ and within `DRAFT_BOUND` grey levels of the full decode. `draft=False` turns it 
 from __future__ import annotations
 
 import io
-import logging
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +17,23 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from lesionlab.array_types import UInt8
-from lesionlab.data.dicom import is_dicom, read_dicom
+from lesionlab.data.colour_profiles import to_srgb
+from lesionlab.data.depth import depth_needed, peak_of
+from lesionlab.data.dicom import read_dicom
+from lesionlab.data.file_kinds import is_dicom
 from lesionlab.data.images import (
     FILTERS,
-    FORMATS,
     MAX_PIXELS,
+    ORIENTATION,
     Preprocessing,
+    Reading,
     Roi,
     UnreadableImage,
+    as_shown,
     central_square,
     centre,
-    open_image,
+    decoded,
+    opened,
     prepare,
 )
 from lesionlab.errors import BadInput
@@ -36,9 +42,10 @@ DRAFT_PIXELS = 4_000_000
 DRAFT_BOUND = 3  # grey levels, of either filter: measured in tests/deployment/test_decode.py
 MAX_BYTES = 512 * 2**20  # of a file; the server's own limit is far below
 MAX_SCANS = 30  # progressive JPEGs have about ten; each costs a pass over all pixels
-DEFLATED = b"1.2.840.10008.1.2.1.99"  # DICOM packed as a whole: no limit to what comes out
 HEADROOM = 3  # the scaled decode is at least this many times the resized side
-_ORIENTATION = 0x0112
+FEW_BITS = 4  # fewer by so many make at most 16 greys of 256
+# Within a scan 0xff is followed by 0 or a restart, so that no marker occurs there by chance.
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd8\xff])", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -56,28 +63,52 @@ def read_view(
     *,
     name: str = "",
     draft: bool = True,
+    depth: int = 16,
 ) -> View:
-    """The network's view of an image or DICOM file; `UnreadableImage` if it is none."""
+    """The network's view of an image or DICOM file; `UnreadableImage` if it is none.
+
+    `depth` is that of the 16-bit greys that the model learnt from.
+    """
     data = _bytes(source, name)
     name = name or (str(source) if isinstance(source, Path) else "image")
     if is_dicom(data):
         return _dicom(data, how, roi, name)
     _refuse_scans(data, name)
     pixels = _drafted(data, how) if draft and roi is None else None
-    return View(prepare(open_image(data, name), how, roi) if pixels is None else pixels)
+    if pixels is not None:
+        return View(pixels)
+    stored = decoded(data, name)
+    image = as_shown(stored, Reading(depth), name)
+    return View(prepare(image, how, roi), _dark(peak_of(stored), depth))
+
+
+def _dark(peak: int | None, depth: int) -> str:
+    """What a reader must know of an image whose values use few of the bits that are read."""
+    if peak is None or depth_needed(peak) > depth - FEW_BITS:
+        return ""
+    return f"its values use {depth_needed(peak)} of {depth} bits: the model sees it dark"
 
 
 def _refuse_scans(data: bytes, name: str) -> None:
     """A small JPEG may ask for thousands of passes over all its pixels, minutes of work."""
-    # Within a scan 0xff is followed by 0, so that the marker cannot occur by chance.
-    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
+    if data.startswith(b"\xff\xd8") and _scans(data) > MAX_SCANS:
         raise UnreadableImage(f"a JPEG of more than {MAX_SCANS} scans", where=name)
 
 
+def _scans(data: bytes) -> int:
+    """The scans of a JPEG's first picture: a phone may append others, and a video of any bytes."""
+    at, scans = 2, 0
+    while (found := _MARKER.search(data, at)) and found[1] != b"\xd9":
+        scans += found[1] == b"\xda"
+        at = found.end()
+        if scans > MAX_SCANS:
+            break
+        if found[1] != b"\x01":  # all others have a length; what follows is scanned again
+            at += max(int.from_bytes(data[at : at + 2], "big"), 2)
+    return scans
+
+
 def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
-    if DEFLATED in data[:4096]:
-        raise UnreadableImage("deflated DICOM is not accepted", where=name)
-    _silence_pydicom()
     try:
         dicom = read_dicom(data, name)
     except UnreadableImage:
@@ -88,18 +119,12 @@ def _dicom(data: bytes, how: Preprocessing, roi: Roi | None, name: str) -> View:
     return View(prepare(dicom.image, how, roi), "text is burned into the image" if burned else "")
 
 
-def _silence_pydicom() -> None:
-    """Its warnings quote values of tags, which may name a patient: none reaches a log."""
-    logging.getLogger("pydicom").disabled = True  # a level would be undone by its import
-    warnings.filterwarnings("ignore", module=r"pydicom\.")
-
-
 def refuse_pixels(data: bytes, most: int, name: str = "") -> None:
     """`UnreadableImage` (413) where the header claims more than `most` pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            width, height = Image.open(io.BytesIO(data), formats=FORMATS).size
+            width, height = opened(data).size
     except Exception:  # noqa: BLE001 (the decode names what is wrong)
         return
     if width * height > most:
@@ -127,15 +152,16 @@ def _drafted(data: bytes, how: Preprocessing) -> UInt8 | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=("JPEG",))
-            width, height = image.size
-            if not _worth_it(image, how):
+            stored = Image.open(io.BytesIO(data), formats=("JPEG",))
+            width, height = stored.size
+            if not _worth_it(stored, how):
                 return None
             wanted = HEADROOM * how.resized_side
-            image.draft(None, (wanted, wanted))
-            scale = round(width / image.width)
-            image.load()
-            orientation = image.getexif().get(_ORIENTATION, 1)
+            stored.draft(None, (wanted, wanted))
+            scale = round(width / stored.width)
+            stored.load()
+            orientation = stored.getexif().get(ORIENTATION, 1)
+            image = to_srgb(stored)
     except Exception:  # noqa: BLE001 (the full decode names what is wrong)
         return None
     return _shrunk(image, (width, height), scale, orientation, how)
@@ -176,6 +202,6 @@ def _shrunk(
     side = how.resized_side
     small = image.resize((side, side), FILTERS[how.interpolation], box)
     if orientation != 1:
-        small.getexif()[_ORIENTATION] = orientation
+        small.getexif()[ORIENTATION] = orientation
         small = ImageOps.exif_transpose(small)
     return centre(small, how)  # upright first: an odd margin is no mirror image of itself

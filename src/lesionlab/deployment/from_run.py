@@ -106,6 +106,7 @@ def _training(run: Run, dataset: Dataset) -> Training:
         modality=dataset.info.modality,
         images=run.config.dataset.images,
         classes={c: int(counts.get(c, 0)) for c in dataset.info.classes},
+        depth=dataset.info.depth,
         regions=bool(trained["roi_size"].notna().all()),
         model=settings.model.name,
         preset=settings.name,

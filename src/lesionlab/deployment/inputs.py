@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from lesionlab.data.images import SUFFIXES, Roi
+from lesionlab.data.archive import files_below, read_head
+from lesionlab.data.file_kinds import DICOM_SUFFIXES, SUFFIXES, kind_of
+from lesionlab.data.images import Roi
+from lesionlab.data.left_out import LeftOut, grouped, why_hidden
 from lesionlab.data.tables import blank_unknown, numbers, read_csv, sexes
 from lesionlab.deployment.clinical_inputs import UNKNOWN, ClinicalInputs
 from lesionlab.errors import BadInput, nearest
 
-DICOM_SUFFIXES = (".dcm", ".dicom")
 PATH_COLUMNS = ("path", "image", "file", "image_path", "filename")
 
 
@@ -29,8 +31,19 @@ class Item:
     clinical: ClinicalInputs = UNKNOWN
 
 
-def find_items(sources: Sequence[Path]) -> list[Item]:
+@dataclass(frozen=True)
+class Inputs:
+    """The images to be classified, and what else lay in the folders, counted."""
+
+    items: tuple[Item, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def find_inputs(sources: Sequence[Path]) -> Inputs:
     """The images of files, folders (searched through, in order of name) and CSV tables.
+
+    In a folder every file with the suffix or the first bytes of an image or DICOM file is one;
+    whatever else lies there is counted in `left_out`.
 
     A table needs a column `path` (relative to the table) and may have `image_id`, `roi_x`,
     `roi_y`, `roi_size` in original pixels, and `age` (years), `sex` and `site` for a model that
@@ -39,9 +52,10 @@ def find_items(sources: Sequence[Path]) -> list[Item]:
     source is absent or holds no image; an image that cannot be read is no error here.
     """
     items: list[Item] = []
+    others: list[tuple[str, str]] = []
     for source in sources:
         if source.is_dir():
-            items += _folder(source)
+            items += _folder(source, others)
         elif source.suffix.lower() in (".csv", ".tsv") and source.is_file():
             items += _table(source)
         elif source.exists():
@@ -50,14 +64,33 @@ def find_items(sources: Sequence[Path]) -> list[Item]:
             raise BadInput("no such file or folder", where=str(source))
     if not items:
         where = ", ".join(map(str, sources))
-        raise BadInput("no images", where=where, remedy=f"known suffixes: {', '.join(SUFFIXES)}")
-    return _unique(items)
+        there = "; ".join(group.line for group in grouped(others)[:5])
+        known = f"known suffixes: {', '.join(SUFFIXES)}"
+        raise BadInput("no images", where=where, remedy=f"there are {there}" if there else known)
+    return Inputs(tuple(_unique(items)), grouped(others))
 
 
-def _folder(folder: Path) -> list[Item]:
-    suffixes = (*SUFFIXES, *DICOM_SUFFIXES)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-    return [Item(p.stem, p) for p in paths if not p.name.startswith(".")]
+def _folder(folder: Path, others: list[tuple[str, str]]) -> list[Item]:
+    """The images of a folder; every other file is added to `others` with the reason."""
+    found = []
+    for name, path in files_below(folder):
+        reason = why_hidden(name) or _why_no_image(path)
+        if reason:
+            others.append((name, reason))
+        else:
+            found.append(path)
+    return [Item(path.stem, path) for path in sorted(found)]
+
+
+def _why_no_image(path: Path) -> str:
+    """Why a file is no image; "" also for a damaged one with the suffix of an image: a row."""
+    if path.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES):
+        return ""
+    try:
+        kind = kind_of(read_head(path))
+    except BadInput as error:
+        return str(error)
+    return "" if kind.is_picture else kind.reason
 
 
 def _table(path: Path) -> list[Item]:

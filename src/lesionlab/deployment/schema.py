@@ -111,6 +111,7 @@ class Training(Strict):
     modality: str = ""
     images: dict[str, int]
     classes: dict[str, int]  # images of the training part, by class
+    depth: Literal[8, 10, 12, 14, 16] = 16  # bits that the 16-bit greys of its data set use
     regions: bool  # trained on regions (roi_x, roi_y, roi_size), not on whole images
     model: str
     preset: str

@@ -311,7 +311,8 @@ def _answered(state: AppState, request: PredictionRequest, upload: Upload) -> di
     started = time.perf_counter()
     try:
         refuse_pixels(data, state.limits.pixels)
-        view = read_view(data, predictor.how, request.roi, name="image")
+        depth = predictor.info.training.depth
+        view = read_view(data, predictor.how, request.roi, name="image", depth=depth)
     except UnreadableImage as error:
         state.metrics.rejected("image")
         return {"name": upload.name, "error": one_line(error.reason), "status": error.status}

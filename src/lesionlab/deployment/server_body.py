@@ -17,6 +17,7 @@ from lesionlab.deployment.http_errors import Problem
 
 MAX_PARTS = 32
 IMAGE_TYPES = ("image/", "application/octet-stream", "application/dicom")
+_URL_ALPHABET = str.maketrans("-_", "+/")
 NO_URLS = "prediction by URL is off: send the image itself"
 
 
@@ -152,8 +153,19 @@ def _from_json(one: Any) -> Upload:
     name, data = one.get("name", ""), one.get("data")
     if not isinstance(name, str) or not isinstance(data, str):
         raise Problem(400, "json", "'name' and 'data' are strings")
+    return Upload(name, bytearray(_from_base64(data)))
+
+
+def _from_base64(text: str) -> bytes:
+    """The bytes of base64, also as a browser's data URI, in lines, or of the alphabet of URLs."""
+    head, comma, _ = text.lstrip()[:200].partition(",")
+    if comma and head.lower().startswith("data:"):
+        if not head.lower().endswith(";base64"):
+            raise Problem(400, "json", "the data URI is not ';base64,'")
+        text = text.lstrip()[len(head) + 1 :]
+    plain = "".join(text.split()).translate(_URL_ALPHABET).rstrip("=")
     try:
-        return Upload(name, bytearray(base64.b64decode(data, validate=True)))
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise Problem(400, "json", "'data' is not base64") from None
 

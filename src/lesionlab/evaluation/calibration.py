@@ -83,9 +83,10 @@ class FittedTemperature:
         t, alone = self.temperature, self.likeliest
         labels = f"the labels of {counted(self.rows, 'row')}"
         low, high = TEMPERATURES
-        if t > high / UNSURE:
-            return (f"{labels} contradict the probabilities: the temperature is {t:.3g}, near the "
-                    f"border of its range, {high:g}; check labels and classes",)  # fmt: skip
+        if t > high / UNSURE or alone == high:
+            return (f"{labels} contradict the probabilities: alone they ask for a temperature "
+                    f"at the border of its range, {high:g}, and {t:.3g} is taken; check labels "
+                    "and classes",)  # fmt: skip
         if t == low:
             return (f"{labels} ask for a temperature below the border of its range, {low:g}, "
                     "which is taken; check the scale of the logits",)  # fmt: skip

@@ -18,7 +18,8 @@ class Cases:
     """What is measured: N labelled cases of K classes in G groups.
 
     `scores` names each ranking: {name: (positive (N,) bool, score (N,))}; those in `full` get
-    the whole list of ranking metrics, the others AUC and average precision.
+    the whole list of ranking metrics, the others AUC and average precision. `ordered`: the
+    classes are grades, from the first to the last.
     """
 
     classes: tuple[str, ...]
@@ -30,6 +31,7 @@ class Cases:
     n_groups: int
     scores: Mapping[str, tuple[npt.NDArray[np.bool_], Floats]]
     full: frozenset[str]
+    ordered: bool = False
 
     @cached_property
     def independent(self) -> bool:

@@ -24,7 +24,8 @@ from lesionlab.evaluation.difference import (
     mcnemar_of,
     simultaneous,
 )
-from lesionlab.evaluation.intervals import LEVEL, Measure, too_few
+from lesionlab.evaluation.intervals import Measure
+from lesionlab.evaluation.limits import LEVEL
 from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.noninferiority import (
     Noninferiority,
@@ -40,7 +41,7 @@ from lesionlab.evaluation.verdict import SIGNIFICANCE, verdict
 from lesionlab.progress import SILENT, Progress
 
 SCHEMA_VERSION = 1
-NOT_SAID = "too few to say: undefined in many resamples"
+SIMULTANEOUS = "simultaneous over"
 CONDITIONAL = (
     "Intervals and p-values are conditional on these trained models and these images: they say "
     "nothing of training again with another seed or split; for that, repeat the training."
@@ -156,12 +157,12 @@ def compare_predictions(
     """
     if resamples < 20:
         raise BadInput(f"{resamples} resamples are too few", remedy="use 2000")
-    if margin is not None:
-        checked_margin(margin)
     paired = paired_rows(models, matching_only)
     data = [to_unit(p, unit, malignant) for p in paired.rows]
     names = [name for name, _ in models]
     metric = primary_of(primary, data[0].classes, malignant)
+    if margin is not None:
+        margin = checked_margin(margin, metric)
     if len(np.unique(data[0].y_true)) < 2:
         raise BadInput("only one class occurs in the truth: nothing can be compared")
     found = [
@@ -213,12 +214,10 @@ def _pairs(
 
 def _interval(d: Difference, pairs: int) -> Measure:
     """The difference with its interval; simultaneous where there are several pairs."""
-    if d.fewest < d.needed:
-        return too_few(d.value, d.n, d.fewest, d.needed)
     limits = d.limits(simultaneous(LEVEL, pairs))
     if math.isnan(limits.low):
-        return Measure(d.value, None, None, d.n, limits.method or NOT_SAID)
-    method = limits.method if pairs == 1 else f"{limits.method}, simultaneous over {pairs} pairs"
+        return Measure(d.value, None, None, d.n, limits.method)
+    method = limits.method if pairs == 1 else f"{limits.method}, {SIMULTANEOUS} {pairs} pairs"
     return Measure(d.value, limits.low, limits.high, d.n, method)
 
 

@@ -92,3 +92,19 @@ def kappa(counts: Floats) -> Floats:
     total = counts.sum((-2, -1))
     chance = ratio((counts.sum(-1) * counts.sum(-2)).sum(-1), total**2)
     return ratio(accuracy(counts) - chance, 1 - chance)
+
+
+def quadratic_kappa(counts: Floats) -> Floats:
+    """`(...)`: Cohen's kappa with squared distances as weights, in [-1, 1].
+
+    Of ordered classes only: a decision d places off costs d^2, whichever names the places have.
+    Cohen, Psychological Bulletin 1968.
+
+    >>> float(quadratic_kappa(np.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [2.0, 0.0, 2.0]])))
+    0.5
+    """
+    place = np.arange(counts.shape[-1])
+    cost = (place[:, None] - place) ** 2.0
+    expected = counts.sum(-1)[..., :, None] * counts.sum(-2)[..., None, :]
+    seen = (cost * counts).sum((-2, -1)) * counts.sum((-2, -1))
+    return 1 - ratio(seen, (cost * expected).sum((-2, -1)))

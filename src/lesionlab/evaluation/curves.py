@@ -15,12 +15,8 @@ import numpy.typing as npt
 
 from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation.confusion import ratio
-from lesionlab.evaluation.intervals import (
-    MINIMUM_GROUPS,
-    MOST_UNDEFINED,
-    t_quantile,
-    wilson_limits,
-)
+from lesionlab.evaluation.intervals import MINIMUM_GROUPS, MOST_UNDEFINED
+from lesionlab.evaluation.limits import t_quantile, wilson_limits
 from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.metric_table import RANKING_METRICS
 from lesionlab.evaluation.statistics import FPR_GRID, RECALL_GRID

@@ -13,14 +13,21 @@ from lesionlab.errors import BadInput
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.curves import counts_by_threshold
 from lesionlab.evaluation.intervals import (
-    LEVEL,
     MOST_UNDEFINED,
+    ClusteredProportion,
+    enough,
+    too_few,
+)
+from lesionlab.evaluation.limits import (
+    LEVEL,
     Limits,
+    Spread,
     correlations,
     difference_limits,
     mean_limits,
     spread_of_replicates,
     t_quantile,
+    wilson,
 )
 from lesionlab.evaluation.measured import Component, Measured
 from lesionlab.evaluation.metric_table import METRICS
@@ -35,16 +42,17 @@ from lesionlab.evaluation.paired import (
 )
 from lesionlab.evaluation.primary import Primary, present_classes
 
-NO_LIMITS = Limits(float("nan"), float("nan"), "")
+NOT_SAID = "too few to say: undefined in many resamples"
 
 
 @dataclass(frozen=True)
 class PairedComponent:
-    """One number of both models, and how their estimates go together."""
+    """One number of both models, how their estimates go together, and their difference's spread."""
 
     first: Component
     second: Component
     correlation: float
+    spread: Spread
 
     @property
     def value(self) -> float:
@@ -56,24 +64,36 @@ class PairedComponent:
         """`(B,)` replicates of the difference."""
         return np.asarray(self.first.drawn - self.second.drawn)
 
+    @property
+    def discordant(self) -> bool:
+        """Whether any resample tells the models apart."""
+        return bool(self.value != 0 or (np.nan_to_num(self.drawn) != 0).any())
+
     def limits(self, level: float) -> Limits:
-        """Limits of the difference in this number."""
-        both = (self.first.value, self.second.value)
-        first, second = self.first.limits(level), self.second.limits(level)
-        found = difference_limits(both, first, second, self.correlation)
-        return found if self.first.scale == "logit" else self._not_narrower(found, level)
+        """The wider of MOVER's limits and the t limits of the difference itself.
 
-    def _not_narrower(self, found: Limits, level: float) -> Limits:
-        """For losses, the wider of MOVER's limits and the t limits of the difference itself.
-
-        A loss has no upper bound: where a strong model's rests on few cases its own interval is
-        short by chance. Simulated, either alone covers in 87-94 %, both in 93-97 %
-        (docs/coverage.md).
+        MOVER is short where strongly correlated estimates have limits of unequal length, the t
+        interval where the models seldom differ (docs/decisions/0330).
         """
-        spread = spread_of_replicates(self.drawn)
-        half = t_quantile(min(spread.df, self.first.groups - 1), level) * spread.variance**0.5
+        if not self.discordant and self.first.scale == "logit" and self.first.share is None:
+            return self._unseen(level)
+        both = (self.first.value, self.second.value)
+        found = difference_limits(
+            both, self.first.limits(level), self.second.limits(level), self.correlation
+        )
+        half = t_quantile(min(self.spread.df, self.first.groups - 1), level)
+        half *= self.spread.variance**0.5
         low, high = min(found.low, self.value - half), max(found.high, self.value + half)
-        return Limits(low, high, f"{found.method}, or wider by t")
+        return Limits(low, high, found.method)
+
+    def _unseen(self, level: float) -> Limits:
+        """No case tells the models apart: what share of the scarcer side may still do so?
+
+        As many cases as Wilson's interval of 0 out of `groups` allows, each lost entirely.
+        """
+        _, share = wilson(0.0, self.first.groups, level)
+        low, high = self.first.bounds
+        return Limits(-share * (high - low), share * (high - low), "Wilson of unseen differences")
 
 
 @dataclass(frozen=True)
@@ -93,11 +113,13 @@ class Difference:
     discordant: bool
 
     def limits(self, level: float = LEVEL) -> Limits:
-        """The interval; NaN where too few groups, or too many undefined resamples, say nothing."""
+        """The interval; NaN, and why, where too few groups or resamples say nothing."""
         drawn, defined = len(self.components[0].drawn), self._defined
-        few = self.fewest < self.needed
-        if few or len(defined) < max(3, (1 - MOST_UNDEFINED) * drawn):
-            return NO_LIMITS
+        if len(defined) < max(3, (1 - MOST_UNDEFINED) * drawn):
+            return Limits(float("nan"), float("nan"), NOT_SAID)
+        if not enough(self.fewest, self.needed):
+            why = too_few(self.value, self.n, self.fewest, self.needed).method
+            return Limits(float("nan"), float("nan"), why)
         each = [p.limits(level) for p in self.components]
         if len(each) == 1:
             return each[0]
@@ -126,42 +148,42 @@ def difference_of(metric: Primary, a: Measured, b: Measured) -> Difference:
     `a` and `b` hold the same cases and the same draws. Raises `BadInput` where the metric is
     undefined in them.
     """
-    c = a.cases
     pairs = zip(metric.components(a), metric.components(b), strict=True)
-    parts = tuple(PairedComponent(x, y, _correlation(metric, a, b, x, y)) for x, y in pairs)
+    parts = tuple(_paired(metric, a, b, x, y) for x, y in pairs)
     if not parts:
         raise BadInput(f"{metric.name} is undefined: only one kind of case occurs")
     value = float(np.mean([part.value for part in parts]))
-    apart = value != 0 or any(bool((np.nan_to_num(part.drawn) != 0).any()) for part in parts)
-    fewest, needed = metric.groups(a), metric.needed(c)
-    return Difference(value, len(c.y_true), fewest, needed, parts, apart)
+    apart = any(part.discordant for part in parts)
+    fewest, needed = metric.groups(a), metric.needed(a.cases)
+    return Difference(value, len(a.cases.y_true), fewest, needed, parts, apart)
 
 
-def _correlation(metric: Primary, a: Measured, b: Measured, x: Component, y: Component) -> float:
-    """Of both estimates; of proportions no higher than if one more case had told them apart.
-
-    That is Newcombe's continuity correction (1998, method 10): without it the interval of models
-    that decide every case alike would have no width. Other numbers are capped only where no
-    resample tells the models apart.
-    """
-    observed = _observed_correlation(metric, a, b, x, y)
-    if x.share is None and (np.nan_to_num(x.drawn - y.drawn) != 0).any():
-        return observed
-    low, high = x.bounds
-    mean = ((x.value + y.value) / 2 - low) / (high - low)
-    variance = mean * (1 - mean) if x.scale == "logit" and 0 < mean < 1 else 0.25
-    cases = x.share.effective_n if x.share is not None else x.groups
-    return min(observed, max(1 - 1 / (2 * max(cases, 1.0) * variance), 0.0))
-
-
-def _observed_correlation(
+def _paired(
     metric: Primary, a: Measured, b: Measured, x: Component, y: Component
-) -> float:
-    """DeLong's where it holds, else that of the replicates."""
+) -> PairedComponent:
+    """DeLong's correlation and spread where they hold, else those of the replicates."""
     if delong_applies(metric, a.cases):
         (positive, first), (_, second) = (m.cases.scores[metric.scores[0]] for m in (a, b))
-        return delong(positive, np.stack([first, second])).correlation()
-    return float(correlations(np.stack([x.drawn, y.drawn], axis=1))[0, 1])
+        found = delong(positive, np.stack([first, second]))
+        return PairedComponent(x, y, found.correlation(), found.of_difference)
+    r = float(correlations(np.stack([x.drawn, y.drawn], axis=1))[0, 1])
+    if x.share is not None:
+        r = min(r, _highest_correlation(x, y, x.share))
+    elif x.scale == "log" and not (np.nan_to_num(x.drawn - y.drawn) != 0).any():
+        r = min(r, 1 - 2 / max(x.groups, 2.0))  # as above, at the widest
+    return PairedComponent(x, y, r, spread_of_replicates(x.drawn - y.drawn))
+
+
+def _highest_correlation(x: Component, y: Component, share: ClusteredProportion) -> float:
+    """Of two proportions: as if one more case had told them apart.
+
+    Newcombe's continuity correction (1998, method 10): without it the interval of models that
+    decide every case alike would have no width.
+    """
+    mean = (x.value + y.value) / 2
+    if not 0 < mean < 1:
+        return 0.0
+    return max(1 - 1 / (2 * max(share.effective_n, 1.0) * float(mean * (1 - mean))), 0.0)
 
 
 def delong_applies(metric: Primary, c: Cases) -> bool:
@@ -175,9 +197,10 @@ def delong_applies(metric: Primary, c: Cases) -> bool:
 def difference_test(metric: Primary, a: Cases, b: Cases, seed: int) -> tuple[float, str]:
     """The two-sided p-value of no difference, and the name of the test.
 
-    DeLong's or McNemar's where each group is one case, else whole groups swap the models.
+    DeLong's (with the groups that an interval needs) or McNemar's where each group is one case,
+    else whole groups swap the models.
     """
-    if delong_applies(metric, a):
+    if delong_applies(metric, a) and enough(a.scarcer_groups(metric.scores[0]), metric.needed(a)):
         (positive, x), (_, y) = a.scores[metric.scores[0]], b.scores[metric.scores[0]]
         return delong_difference(positive, x, y)[2], "DeLong"
     right_a, right_b = a.y_pred == a.y_true, b.y_pred == b.y_true

@@ -101,6 +101,7 @@ def evaluate_predictions(
     prior: Floats | None = None,
     operating_points: Sequence[OperatingPoint] = (),
     unit: Unit = "image",
+    ordered: bool = False,
     prevalences: Sequence[float] = (),
     resampling: Resampling = RESAMPLING,
 ) -> Evaluation:
@@ -108,6 +109,7 @@ def evaluate_predictions(
 
     `malignant` names the classes whose probabilities are summed. `prior (K,)` is the prevalence
     at which the probabilities hold; with it, the prior-corrected decision is measured too.
+    `ordered`: the classes are grades, in the order of `predictions.classes`.
     `operating_points` are applied unchanged. `prevalences`: further ones for PPV and NPV.
     Raises `BadInput` without a labelled row, with fewer than two classes, or where a malignant
     class is unknown.
@@ -116,7 +118,7 @@ def evaluate_predictions(
     _check_numbers(resampling.resamples, prevalences)
     known = predictions.labelled()
     data = to_unit(known, unit, malignant)
-    cases = cases_of(data, malignant, prior)
+    cases = cases_of(data, malignant, prior, ordered)
     m = measure_cases(
         cases,
         resamples=resampling.resamples,
@@ -157,7 +159,7 @@ def evaluate_predictions(
         decision_curve=decision_section(cases),
         curves=curves_section(m),
         undefined_replicates=m.undefined,
-        decisions=decisions_section(unit, malignant, named),
+        decisions=decisions_section(unit, malignant, named, data.classes if ordered else ()),
         notes=notes_section(len(predictions) - len(known), cases),
     )
 
@@ -199,7 +201,9 @@ def _positive(classes: tuple[str, ...], malignant: tuple[str, ...]) -> str | Non
     return malignant[0] if malignant else classes[1]
 
 
-def cases_of(data: Predictions, malignant: tuple[str, ...], prior: Floats | None) -> Cases:
+def cases_of(
+    data: Predictions, malignant: tuple[str, ...], prior: Floats | None, ordered: bool = False
+) -> Cases:
     """What is measured of labelled predictions: decisions, groups and scores."""
     codes, n_groups = group_codes(data.groups)
     scores: dict[str, tuple[npt.NDArray[np.bool_], Floats]] = {
@@ -220,4 +224,5 @@ def cases_of(data: Predictions, malignant: tuple[str, ...], prior: Floats | None
         n_groups=n_groups,
         scores={name: s for name, s in scores.items() if s[0].any() and not s[0].all()},
         full=frozenset(full),
+        ordered=ordered,
     )

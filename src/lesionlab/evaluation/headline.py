@@ -18,8 +18,10 @@ def headline(m: Measured, positive: str | None) -> dict[str, Measure]:
     """The numbers that stand at the top.
 
     For two classes AUC and average precision are those of `positive`, else means over classes.
+    A metric that does not apply to these classes (`Metric.applies`) is left out.
     """
-    result = {name: headline_metric(m, row) for name, row in METRICS.items()}
+    rows = {name: row for name, row in METRICS.items() if row.applies(m.cases)}
+    result = {name: headline_metric(m, row) for name, row in rows.items()}
     return result | ranked(m, positive) if positive else result
 
 
@@ -49,6 +51,7 @@ INTERVALS: dict[Family, Callable[[Measured, Metric], Measure]] = {
     "MOVER over sensitivities": Measured.mean,
     "MOVER over F1": Measured.mean,
     "MOVER over rankings": Measured.mean,
+    "pairwise AUC": Measured.pairwise,
     "none": _single,
 }
 

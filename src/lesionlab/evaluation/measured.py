@@ -4,31 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
 from lesionlab.array_types import Bools, Floats
 from lesionlab.evaluation.bootstrap import bootstrap
 from lesionlab.evaluation.cases import Cases
+from lesionlab.evaluation.hand_till import pairwise_auc
 from lesionlab.evaluation.intervals import (
-    LEVEL,
     MINIMUM_GROUPS,
     MOST_UNDEFINED,
     ClusteredProportion,
-    Limits,
     Measure,
-    Spread,
     clustered_proportion,
+    enough,
+    measure,
+    proportion_measure,
+    too_few,
+)
+from lesionlab.evaluation.limits import (
+    LEVEL,
+    Limits,
+    Scale,
+    Spread,
     correlations,
     harmonic,
     log_limits,
     logit_limits,
     mean_limits,
-    measure,
-    proportion_measure,
+    share_limits,
     spread_of_replicates,
-    too_few,
     wilson,
 )
 from lesionlab.evaluation.metric_table import METRICS, RANKING_METRICS, Metric, RankingMetric
@@ -36,7 +41,6 @@ from lesionlab.evaluation.paired import delong
 from lesionlab.evaluation.statistics import Statistics
 from lesionlab.progress import SILENT, Progress
 
-Scale = Literal["logit", "log"]
 NOTHING_KNOWN = Spread(0.0, 1.0)
 
 
@@ -86,6 +90,8 @@ class Component:
             return Limits(low, high, "Wilson")
         if self.scale == "log":
             return log_limits(self.value, self.spread, self.groups, level)
+        if self.scale == "share":
+            return share_limits(self.value, self.spread, self.groups, level)
         return logit_limits(self.value, self.spread, self.groups, self.bounds, level)
 
 
@@ -111,8 +117,8 @@ class Measured:
         counts = {key: int(np.isnan(values).sum()) for key, values in drawn.items()}
         return {key: count for key, count in counts.items() if count}
 
-    def share(self, part: Bools, whole: Bools) -> Measure:
-        """The share of the cases `whole` that are also in `part`."""
+    def share(self, part: Bools | Floats, whole: Bools) -> Measure:
+        """The share of the cases `whole` that are also in `part`, or the mean of shares of each."""
         return proportion_measure(part, whole, self.cases.codes)
 
     def predictive(self, part: Bools, whole: Bools, is_class: Bools) -> Measure:
@@ -124,7 +130,7 @@ class Measured:
         found = self.share(part, whole)
         fewest = min(self.cases.worth(is_class), self.cases.worth(~is_class))
         needed = MINIMUM_GROUPS["proportion"]
-        if found.value is None or fewest >= needed - 1e-9:
+        if found.value is None or enough(fewest, needed):
             return found
         return too_few(found.value, found.n, fewest, needed)
 
@@ -144,6 +150,18 @@ class Measured:
     def bounded(self, row: Metric) -> Measure:
         """A number of all classes at once, as MCC: logit t."""
         return self._bounded(self.whole_component(row), row.minimum)
+
+    def pairwise(self, row: Metric) -> Measure:
+        """Hand and Till's AUC: logit t, with the variance between groups and no resampling."""
+        c = self.cases
+        found = pairwise_auc(c.y_true, c.y_prob, c.codes)
+        if np.isnan(found.value):
+            return self._absent()
+        limits = logit_limits(found.value, found.spread(), c.scarcest, row.bounds)
+        if c.scarcest < row.needed(c):
+            return too_few(found.value, len(c.y_true), c.scarcest, row.needed(c))
+        method = f"{limits.method}, DeLong over pairs of classes, {c.n_groups} groups"
+        return measure(found.value, limits.low, limits.high, len(c.y_true), method)
 
     def loss(self, row: Metric) -> Measure:
         """NLL or Brier score: log t."""
@@ -192,7 +210,7 @@ class Measured:
     def ranked_component(self, row: RankingMetric, name: str) -> Component:
         """A ranking metric of one score; of DeLong's variance for an AUC of independent cases."""
         part = self._replicated(
-            f"{row.name}:{name}", None, self.cases.scarcer_groups(name), "logit", row.bounds
+            f"{row.name}:{name}", None, self.cases.scarcer_groups(name), row.scale, row.bounds
         )
         if row.name != "roc_auc" or not self.cases.independent:
             return part
@@ -204,9 +222,11 @@ class Measured:
     def _class_component(self, key: str, k: int) -> Component:
         return self._replicated(key, k, float(self.cases.class_groups[k]), "logit", (0.0, 1.0))
 
-    def _share_component(self, key: str, k: int | None, part: Bools, whole: Bools) -> Component:
+    def _share_component(
+        self, key: str, k: int | None, part: Bools | Floats, whole: Bools
+    ) -> Component:
         inside = whole.astype(np.float64)
-        share = clustered_proportion((part & whole).astype(np.float64), inside, self.cases.codes)
+        share = clustered_proportion(part * inside, inside, self.cases.codes)
         drawn = self.replicates[key] if k is None else self.replicates[key][:, k]
         return Component(key, share.value, share.effective_groups, drawn, share=share)
 
@@ -230,7 +250,7 @@ class Measured:
         self, key: str, value: float, limits: Limits, fewest: float, needed: int
     ) -> Measure:
         n = len(self.cases.y_true)
-        if fewest < needed:
+        if not enough(fewest, needed):
             return too_few(value, n, fewest, needed)
         method = f"{limits.method}, {self._source(key)}, {self.cases.n_groups} groups"
         if self.undefined.get(key, 0) > MOST_UNDEFINED * self._resamples:

@@ -22,6 +22,7 @@ from lesionlab.evaluation import confusion, metrics, ranking
 from lesionlab.evaluation.cases import Cases
 from lesionlab.evaluation.confusion import Mask
 from lesionlab.evaluation.intervals import MINIMUM_GROUPS, Measure
+from lesionlab.evaluation.limits import Scale
 from lesionlab.evaluation.reliability import ECE_METHOD, expected_calibration_error
 
 Decision = Literal["argmax", "prior_corrected"]
@@ -33,6 +34,7 @@ Family = Literal[
     "MOVER over sensitivities",  # means over classes
     "MOVER over F1",
     "MOVER over rankings",
+    "pairwise AUC",  # of Hand and Till; logit t, the variance between groups in closed form
     "none",
 ]
 PER_CLASS: dict[str, Callable[[Floats], Floats]] = {
@@ -49,7 +51,8 @@ class Metric:
 
     `counts` takes confusion matrices `(B, K, K)` of B weightings of the groups (those of
     `decision`) and the classes that occur `(K,)`, and returns `(B,)`. `per_case` gives the `(N,)`
-    values whose mean the metric is: booleans of a proportion, or a loss. `single` is a number
+    values whose mean the metric is: of a proportion booleans, or shares of a case where ties are
+    split, or a loss. `single` is a number
     without an interval, and `method` says why it has none.
     """
 
@@ -63,10 +66,16 @@ class Metric:
     minimum: int = 0  # effective groups (of the scarcer class) below which there is no interval
     minimum_hard: int | None = None  # of a mean over two classes, or of groups that hold several
     method: str = ""
+    minimum_classes: int = 2  # with fewer predicted classes it is another row's number again
+    ordered: bool = False  # whether it has a meaning for ordered classes only
     # Its position on the command line and in the report's chart; None: in the full table only.
     position: int | None = None
     # Its value at the end of an epoch: of y_true (N,), y_prob (N, K) and the prior (K,).
     watched: Callable[[Ints, Floats, Floats], float] | None = None
+
+    def applies(self, c: Cases) -> bool:
+        """Whether a table of these classes has this metric."""
+        return len(c.classes) >= self.minimum_classes and (c.ordered or not self.ordered)
 
     def needed(self, c: Cases) -> int:
         """The effective groups (of the scarcer class) that an interval needs in these cases."""
@@ -84,6 +93,7 @@ class RankingMetric:
     minimum_mixed: int | None = None  # where groups hold cases of several classes
     bounds: tuple[float, float] = (0.0, 1.0)
     every_score: bool = False  # of each class too, not of the positive and malignant score alone
+    scale: Scale = "logit"
 
     def needed(self, mixed: bool) -> int:
         """The effective groups of the scarcer side; `mixed`: groups hold both kinds of cases."""
@@ -106,6 +116,14 @@ def _highest_probability_ece(c: Cases) -> float:
 def _all_classes(function: Callable[[Floats], Floats]) -> Callable[[Floats, Mask], Floats]:
     """A function of confusion matrices that does not ask which classes occur."""
     return lambda counts, _: function(counts)
+
+
+def _top(k: int) -> Metric:
+    return Metric(
+        f"top_{k}_accuracy", "proportion",
+        per_case=lambda c: metrics.top_k_credit(c.y_true, c.y_prob, k),
+        minimum=MINIMUM_GROUPS["proportion"], minimum_classes=4,
+    )  # fmt: skip
 
 
 def _by_name(*rows: Metric) -> dict[str, Metric]:
@@ -164,6 +182,16 @@ METRICS = _by_name(
         bounds=(0.0, math.inf), minimum=30,
     ),
     Metric("ece", "none", single=_highest_probability_ece, method=ECE_METHOD),
+    Metric(
+        # Where two of several classes occur it is one AUC, whose own minimum holds.
+        "hand_till_auc", "pairwise AUC", minimum=MEAN, minimum_hard=15, minimum_classes=3,
+    ),
+    _top(2),
+    _top(3),
+    Metric(
+        "quadratic_kappa", "logit t", counts=_all_classes(confusion.quadratic_kappa),
+        bounds=(-1.0, 1.0), minimum=20, minimum_classes=3, ordered=True,
+    ),
 )  # fmt: skip
 
 
@@ -172,6 +200,7 @@ def _sensitivity_at(specificity: int, minimum: int) -> RankingMetric:
         f"sensitivity_at_specificity_{specificity}",
         lambda c: ranking.sensitivity_at_specificity(c, specificity / 100),
         minimum,
+        scale="share",
     )
 
 
@@ -180,6 +209,7 @@ def _specificity_at(sensitivity: int, minimum: int) -> RankingMetric:
         f"specificity_at_sensitivity_{sensitivity}",
         lambda c: ranking.specificity_at_sensitivity(c, sensitivity / 100),
         minimum,
+        scale="share",
     )
 
 
@@ -217,7 +247,8 @@ def bounds_of(name: str) -> tuple[float, float]:
 class HeadlineMeasures:
     """The headline's measures as attributes, so that editors and type checkers know their names.
 
-    Those after `ece` are given for two classes only.
+    Those after `quadratic_kappa` are given for two classes only; `hand_till_auc` from three
+    classes on, `top_2_accuracy` and `top_3_accuracy` from four, `quadratic_kappa` of ordered ones.
     """
 
     accuracy: Measure
@@ -233,6 +264,10 @@ class HeadlineMeasures:
     nll: Measure
     brier: Measure
     ece: Measure
+    hand_till_auc: Measure
+    top_2_accuracy: Measure
+    top_3_accuracy: Measure
+    quadratic_kappa: Measure
     interpolated_pr_area: Measure
     partial_auc_80: Measure
     sensitivity_at_specificity_80: Measure

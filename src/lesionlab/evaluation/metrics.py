@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation import confusion, ranking
+from lesionlab.evaluation.hand_till import pairwise_auc
 
 Weights = Floats | None
 EPSILON = float(np.finfo(np.float64).eps)
@@ -71,6 +72,18 @@ def balanced_accuracy(
     return float(confusion.balanced_accuracy(counts))
 
 
+def chance_balanced_accuracy(counts: npt.ArrayLike) -> float:
+    """The balanced accuracy of predicting one class throughout, of `counts (K,)` cases a class.
+
+    One over the number of classes that occur: the others are not in the mean. NaN without a case.
+
+    >>> chance_balanced_accuracy([40, 0, 12])
+    0.5
+    """
+    occurring = int((np.asarray(counts) > 0).sum())
+    return 1 / occurring if occurring else float("nan")
+
+
 def matthews(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Weights = None) -> float:
     """Matthews correlation, in [-1, 1], for any number of classes."""
     return float(confusion.matthews(confusion_matrix(y_true, y_pred, None, sample_weight)))
@@ -79,6 +92,21 @@ def matthews(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Weight
 def kappa(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: Weights = None) -> float:
     """Cohen's kappa, unweighted, at most 1."""
     return float(confusion.kappa(confusion_matrix(y_true, y_pred, None, sample_weight)))
+
+
+def quadratic_kappa(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    classes: int | None = None,
+    sample_weight: Weights = None,
+) -> float:
+    """Cohen's kappa with squared distances as weights, in [-1, 1]: of ordered classes only.
+
+    >>> round(quadratic_kappa([0, 1, 2, 3], [0, 1, 3, 3]), 3)
+    0.909
+    """
+    counts = confusion_matrix(y_true, y_pred, classes, sample_weight)
+    return float(confusion.quadratic_kappa(counts))
 
 
 def f_beta(
@@ -171,6 +199,34 @@ def average_precision_macro(
     return _mean_defined(average_precision_per_class(y_true, y_prob, sample_weight))
 
 
+def hand_till_auc(y_true: npt.ArrayLike, y_prob: Floats) -> float:
+    """Mean AUC over all pairs of the classes that occur (Hand and Till 2001), in [0, 1]."""
+    truth, prob = np.asarray(y_true, np.int64), np.asarray(y_prob, np.float64)
+    return pairwise_auc(truth, prob).value
+
+
+def top_k_credit(y_true: npt.ArrayLike, y_prob: Floats, k: int) -> Floats:
+    """`(N,)`: 1 where the true class is among the `k` of highest probability, else 0.
+
+    Of t classes tied for the last s places each gets s / t, the credit expected if the places
+    were drawn: so neither the order of the columns nor rounding favours a class.
+
+    >>> top_k_credit([2, 2, 2], np.array([[0.2, 0.5, 0.3], [0.4, 0.5, 0.1], [0.4, 0.3, 0.3]]), 2)
+    array([1. , 0. , 0.5])
+    """
+    truth, prob = np.asarray(y_true, np.int64), np.asarray(y_prob, np.float64)
+    own = prob[np.arange(len(truth)), truth][:, None]
+    above, tied = (prob > own).sum(1), (prob == own).sum(1)
+    return np.asarray(np.clip((k - above) / tied, 0.0, 1.0))
+
+
+def top_k_accuracy(
+    y_true: npt.ArrayLike, y_prob: Floats, k: int, sample_weight: Weights = None
+) -> float:
+    """The share of cases whose true class is among the `k` most probable, in [0, 1]."""
+    return _mean(top_k_credit(y_true, y_prob, k), sample_weight)
+
+
 def nll_per_case(y_true: npt.ArrayLike, y_prob: Floats) -> Floats:
     """`(N,)`: -log of the true class's probability in nats; probability 0 counts as 2.2e-16."""
     truth = np.asarray(y_true, np.int64)
@@ -191,7 +247,12 @@ def brier_per_case(y_true: npt.ArrayLike, y_prob: Floats) -> Floats:
 
 
 def brier(y_true: npt.ArrayLike, y_prob: Floats, sample_weight: Weights = None) -> float:
-    """Brier score: in [0, 2] summed over K > 2 classes; for two classes (p - y)^2, in [0, 1]."""
+    """Brier score: mean squared distance of `y_prob` from the truth.
+
+    For K > 2 classes summed over the classes, in [0, 2]. For two classes (p - y)^2 of one of
+    them, in [0, 1]: half of that sum. Brier, Monthly Weather Review 1950; scikit-learn:
+    `brier_score_loss`.
+    """
     return _mean(brier_per_case(y_true, y_prob), sample_weight)
 
 

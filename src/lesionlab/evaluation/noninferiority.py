@@ -14,9 +14,11 @@ from typing import Any
 
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.difference import Difference, simultaneous
-from lesionlab.evaluation.intervals import LEVEL
+from lesionlab.evaluation.limits import LEVEL
+from lesionlab.evaluation.metric_table import bounds_of
 from lesionlab.evaluation.primary import Primary
 
+ALPHA = (1 - LEVEL) / 2  # one-sided
 STEPS = 60  # halvings of the level when a p-value is sought
 
 
@@ -25,8 +27,9 @@ class Noninferiority:
     """The test of one new model against the reference.
 
     `difference` is new minus reference, turned so that positive is better; `limit` its one-sided
-    lower limit at `confidence`. `noninferior` and `p_value` are None where there is too little
-    to say.
+    lower limit at `confidence`. `p_value` is adjusted for the number of `comparisons`; the new
+    model is non-inferior where it is at most 0.025. `noninferior` and `p_value` are None where
+    there is too little to say, or no case tells the models apart.
     """
 
     new: str
@@ -35,6 +38,7 @@ class Noninferiority:
     difference: float
     limit: float | None
     confidence: float
+    comparisons: int
     p_value: float | None
     noninferior: bool | None
     verdict: str
@@ -44,15 +48,18 @@ class Noninferiority:
         return dict(vars(self))
 
 
-def checked_margin(margin: float) -> float:
-    """The margin; `BadInput` unless it is a positive number."""
-    if not math.isfinite(margin) or margin <= 0:
+def checked_margin(margin: Any, metric: Primary) -> float:
+    """The margin; `BadInput` unless it is a number above 0 and below the metric's range."""
+    number = isinstance(margin, int | float) and not isinstance(margin, bool)
+    low, high = bounds_of(metric.statistic)
+    if not number or not math.isfinite(margin) or not 0 < margin < high - low:
+        most = f" and below {high - low:g}" if math.isfinite(high - low) else ""
         raise BadInput(
-            f"the margin {margin:g} is not above 0",
+            f"the margin {margin!r} is not a number above 0{most}",
             where="non-inferiority",
             remedy="give the largest loss that would still be acceptable, such as 0.02",
         )
-    return margin
+    return float(margin)
 
 
 def noninferiority(
@@ -70,15 +77,26 @@ def noninferiority(
     sign = -1 if metric.higher_is_better else 1  # the difference, so turned that more is better
     reference, new = names
     level = simultaneous(LEVEL, comparisons)
-    value, limit = sign * d.value, _worst(d, sign, level)
-    confidence = (1 + level) / 2
+    value, limit, confidence = sign * d.value, _worst(d, sign, level), (1 + level) / 2
+
+    def told(limit: float | None, p: float | None, holds: bool | None, said: str) -> Noninferiority:
+        return Noninferiority(
+            new, reference, margin, value, limit, confidence, comparisons, p, holds, said
+        )
+
     if math.isnan(limit):
-        said = f"too few to say whether {new} is non-inferior to {reference}"
-        return Noninferiority(new, reference, margin, value, None, confidence, None, None, said)
+        return told(
+            None, None, None, f"too few to say whether {new} is non-inferior to {reference}"
+        )
+    if not d.discordant:
+        said = f"no case tells {new} from {reference}: that it is non-inferior is not shown"
+        return told(limit, None, None, said)
     holds = limit > -margin
     p = min(1.0, comparisons * _p_value(d, sign, margin))
-    said = _sentence(metric, names, (value, limit, margin, confidence), holds)
-    return Noninferiority(new, reference, margin, value, limit, confidence, p, holds, said)
+    p = min(p, ALPHA) if holds else max(p, ALPHA)  # the limit decides, to the last digit
+    return told(
+        limit, p, holds, _sentence(metric, names, (value, limit, margin, confidence), holds)
+    )
 
 
 def _worst(d: Difference, sign: int, level: float) -> float:
@@ -95,7 +113,7 @@ def _best(d: Difference, sign: int, level: float) -> float:
 def _p_value(d: Difference, sign: int, margin: float) -> float:
     """The one-sided error at which the limit would just reach the margin."""
     inside = sign * d.value > -margin
-    low, high = 0.0, 1.0  # two-sided levels: the limit moves outwards as the level grows
+    low, high = 0.0, 1 - 1e-12  # two-sided levels: the limit moves outwards as the level grows
     for _ in range(STEPS):
         middle = (low + high) / 2
         edge = _worst(d, sign, middle) if inside else _best(d, sign, middle)
@@ -116,13 +134,7 @@ def _sentence(
     what = metric.name.replace("_", " ")
     is_ = "is" if holds else "is not shown to be"
     return (
-        f"{new} {is_} non-inferior to {reference} by {what} with the margin {margin:g}: it is "
-        f"{'better' if value > 0 else 'worse'} by {abs(value):.3f}, and "
-        f"{_at_most(limit)} (one-sided {confidence * 100:.4g} % limit)"
+        f"{new} {is_} non-inferior to {reference} by {what} with the margin {margin:g}: the "
+        f"difference is {value:+.3f} (above 0: {new} is better), its one-sided "
+        f"{confidence * 100:.4g} % limit {math.floor(limit * 1000 + 1e-9) / 1000:+.3f}"
     )
-
-
-def _at_most(limit: float) -> str:
-    if limit >= 0:
-        return f"better by at least {limit:.3f}"
-    return f"worse by at most {-limit:.3f}"

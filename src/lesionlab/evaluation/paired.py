@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.evaluation.intervals import Spread, spread_of_sums
+from lesionlab.evaluation.limits import Spread, spread_of_sums
 
 Flags = npt.NDArray[np.bool_]
 CHUNK_CELLS = 1 << 22  # signs (permutations x groups) held at once
@@ -44,6 +44,7 @@ class DeLong:
     auc: Floats
     covariance: Floats
     df: Floats
+    of_difference: Spread  # of the first AUC minus the last
 
     def spread(self, m: int = 0) -> Spread:
         """The variance of score m's AUC, and the degrees of freedom behind it."""
@@ -70,7 +71,10 @@ def delong(positive: Flags, scores: Floats) -> DeLong:
         _joined_df(_placement_spread(u), _placement_spread(d))
         for u, d in zip(up, down, strict=True)
     ]
-    return DeLong(up.mean(axis=1), covariance, np.array(df))
+    c = covariance
+    apart = _joined_df(_placement_spread(up[0] - up[-1]), _placement_spread(down[0] - down[-1]))
+    gap = Spread(max(float(c[0, 0] + c[-1, -1] - 2 * c[0, -1]), 0.0), apart)
+    return DeLong(up.mean(axis=1), c, np.array(df), gap)
 
 
 def _placement_spread(values: Floats) -> Spread:
@@ -88,8 +92,7 @@ def delong_difference(positive: Flags, a: Floats, b: Floats) -> tuple[float, flo
     """AUC of `a` minus that of `b`, its standard error, and the two-sided p-value."""
     found = delong(positive, np.stack([a, b]))
     difference = float(found.auc[0] - found.auc[1])
-    c = found.covariance
-    error = math.sqrt(max(float(c[0, 0] + c[1, 1] - 2 * c[0, 1]), 0.0))
+    error = math.sqrt(found.of_difference.variance)
     if error < 1e-12:
         return difference, error, 1.0 if abs(difference) < 1e-12 else 0.0
     return difference, error, float(2 * stats.norm.sf(abs(difference) / error))

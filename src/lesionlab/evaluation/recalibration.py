@@ -276,7 +276,8 @@ def recalibrated(
         f"other {len(choosing)} ({counted(groups_in(choosing), 'group')})"
     )
     advice = (
-        f"only half of the groups of {called} are counted: the other half fits the {method} map; "
+        f"only half of the groups of {called} are counted, so twice as many further ones are "
+        f"needed there: the other half fits the {method} map; "
         f"{method_called} temperature or platt uses all of them for both"
     )
     return Recalibrated(both[0], both[1], (note,), advice)

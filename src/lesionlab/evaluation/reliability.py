@@ -12,15 +12,12 @@ from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
     Measure,
-    Spread,
     effective_groups,
-    log_limits,
     measure,
     proportion_measure,
-    spread_of_sums,
-    t_quantile,
     too_few,
 )
+from lesionlab.evaluation.limits import Spread, log_limits, spread_of_sums, t_quantile
 
 BINS = 15
 EDGE = 1e-9

@@ -141,9 +141,12 @@ def curves_section(m: Measured) -> dict[str, Any]:
 
 
 def decisions_section(
-    unit: str, malignant: tuple[str, ...], prior: Mapping[str, float] | None
+    unit: str,
+    malignant: tuple[str, ...],
+    prior: Mapping[str, float] | None,
+    grades: tuple[str, ...] = (),
 ) -> dict[str, str]:
-    """What each decision and score assumes, in words."""
+    """What each decision and score assumes, in words; `grades`: the classes, where ordered."""
     known = ", ".join(f"{name} {share:.3g}" for name, share in (prior or {}).items())
     assumed = known or "those at which the probabilities were made, which are not known"
     result = {
@@ -156,6 +159,8 @@ def decisions_section(
             "the class of the highest probability / prior: right where all classes are equally "
             "frequent, which is what balanced accuracy rewards"
         )
+    if grades:
+        result["ordered"] = "the classes are grades, in this order: " + ", ".join(grades)
     if malignant:
         result[MALIGNANT] = "score: sum of the probabilities of " + ", ".join(malignant)
     return result

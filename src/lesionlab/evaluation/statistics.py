@@ -83,7 +83,7 @@ class Statistics:
         corrected = confusion.sensitivity(matrices["prior_corrected"])
         result["sensitivity_prior_corrected"] = corrected
         for metric in METRICS.values():
-            if metric.counts is not None:
+            if metric.counts is not None and metric.applies(self.cases):
                 result[metric.name] = metric.counts(matrices[metric.decision], present)
         for i, metric in enumerate(self.losses):
             result[metric.name] = confusion.ratio(sums[:, 2 * k * k + i], n)

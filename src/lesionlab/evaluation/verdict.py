@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.primary import Primary
 
@@ -33,8 +35,8 @@ def verdict(
         return f"{better(metric, names, d.value)} is better: {told}"
     if apart or significant:
         return f"undecided: {told}, {_disagreement(apart, p)}"
-    bound = max(abs(d.low), abs(d.high))
-    return f"not distinguishable; a difference in {what} above {bound:.3f} is excluded"
+    bound = upwards(max(abs(d.low), abs(d.high)))
+    return f"not distinguishable; a difference in {what} above {bound} is excluded"
 
 
 def better(metric: Primary, names: tuple[str, str], value: float) -> str:
@@ -51,7 +53,7 @@ def _differs(value: float, low: float, high: float) -> str:
 
 def _disagreement(apart: bool, p: float) -> str:
     side = "does not contain 0" if apart else "contains 0"
-    return f"the interval {side}, but the test gives p = {p:.3f}"
+    return f"the interval {side}, but the test gives {p_text(p)}"
 
 
 def _number(value: float) -> str:
@@ -61,3 +63,21 @@ def _number(value: float) -> str:
         if float(text) != 0 or value == 0:
             return text
     return f"{value:.1e}"
+
+
+def upwards(value: float) -> str:
+    """At least three decimals, rounded up: a bound must not be printed as less than it is.
+
+    >>> upwards(0.0324), upwards(0.03), upwards(0.00041)
+    ('0.033', '0.030', '0.0005')
+    """
+    for digits in (3, 4, 6):
+        rounded = math.ceil(value * 10**digits - 1e-9) / 10**digits
+        if value * 10**digits >= 1 or value <= 0:
+            return f"{rounded:.{digits}f}"
+    return f"{value:.1e}"
+
+
+def p_text(p: float) -> str:
+    """`p = 0.031`, or `p < 0.001`: a p-value is never 0."""
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"

@@ -68,7 +68,8 @@ def _shapes(dataset: Dataset, progress: Progress) -> Floats:
     bar = iter(progress(range(len(table)), "shapes of the lesions", len(table)))
 
     def picture(row: int) -> UInt8:
-        return np.asarray(open_image(dataset.image_path(table["path"].iloc[row])).convert("RGB"))
+        path = dataset.image_path(table["path"].iloc[row])
+        return np.asarray(open_image(path, reading=dataset.reading).convert("RGB"))
 
     def mask(row: int) -> npt.NDArray[np.bool_] | None:
         next(bar)

@@ -213,8 +213,7 @@ def _higher(
     if told.low is None or told.high is None:
         return f"{UNKNOWN}: {told.mean:+.3f} without any variation ({counted})"
     word = "yes" if told.low > 0 else "no: the reverse" if told.high < 0 else UNKNOWN
-    low, high = max(-1.0, told.low), min(1.0, told.high)  # of metrics from 0 to 1
-    return f"{word}: {told.mean:+.3f} ({low:+.3f} to {high:+.3f}; {counted})"
+    return f"{word}: {told.mean:+.3f} ({told.low:+.3f} to {told.high:+.3f}; {counted})"
 
 
 def _lower_spread(first: Sequence[float], second: Sequence[float], paired: bool) -> str:

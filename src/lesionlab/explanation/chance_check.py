@@ -8,6 +8,7 @@ from lesionlab.evaluation.evaluate import cases_of, plain
 from lesionlab.evaluation.headline import headline
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.measured import measure_cases
+from lesionlab.evaluation.metrics import chance_balanced_accuracy
 from lesionlab.evaluation.predictions import Predictions
 
 RESAMPLES = 1000
@@ -23,7 +24,7 @@ def against_chance(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
     cases = cases_of(known, (), None)
     measured = measure_cases(cases, resamples=RESAMPLES, seed=seed, bands=False)
     numbers = headline(measured, None)
-    chance = {"balanced_accuracy": 1 / int(cases.present.sum()), "roc_auc": 0.5}
+    chance = {"balanced_accuracy": chance_balanced_accuracy(cases.present), "roc_auc": 0.5}
     found = {key: numbers[key] for key in chance}
     result: dict[str, Any] = plain({**found, "chance": chance})
     return result | {"better_than_chance": better(found, chance)}

@@ -32,7 +32,7 @@ def lesion_table(
 
     def picture(i: int) -> npt.NDArray[np.uint8]:
         path = dataset.image_path(str(table["path"].iloc[rows[i]]))
-        return np.asarray(open_image(path).convert("RGB"))
+        return np.asarray(open_image(path, reading=dataset.reading).convert("RGB"))
 
     def mask(i: int) -> npt.NDArray[np.bool_] | None:
         next(ticks, None)

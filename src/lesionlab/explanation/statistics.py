@@ -17,19 +17,21 @@ from lesionlab.array_types import Bools, Float32, Floats, Ints, Labels
 from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
-    Limits,
     Measure,
-    Spread,
     clustered_proportion,
-    correlations,
     effective_groups,
-    logit_limits,
-    mean_limits,
     measure,
     share_measure,
+    too_few,
+)
+from lesionlab.evaluation.limits import (
+    Limits,
+    Spread,
+    correlations,
+    logit_limits,
+    mean_limits,
     spread_of_sums,
     t_quantile,
-    too_few,
 )
 
 FLAT = 1e-6  # range of a map, as a share of its largest value, below which it is rounding

@@ -16,6 +16,7 @@ from lesionlab.data.randomness import philox
 from lesionlab.evaluation.evaluate import cases_of, plain
 from lesionlab.evaluation.headline import headline
 from lesionlab.evaluation.measured import measure_cases
+from lesionlab.evaluation.metrics import chance_balanced_accuracy
 from lesionlab.explanation import faithfulness, localisation
 from lesionlab.explanation.chance_check import RESAMPLES, against_chance
 from lesionlab.explanation.confusions import confused_pairs, errors
@@ -207,7 +208,8 @@ def _part_accuracy(session: ExplainSession, part: str, rows: Ints) -> dict[str, 
     numbers = headline(measured, None)
     left = float(_left_over(session, part, rows).mean())
     accuracies: dict[str, Any] = plain({k: numbers[k] for k in ACCURACIES})
-    return {"part": part, "left": left} | accuracies
+    chance = chance_balanced_accuracy(cases.present)  # of the labels measured, not of all classes
+    return {"part": part, "left": left, "chance": chance} | accuracies
 
 
 def _left_over(session: ExplainSession, part: str, rows: Ints) -> Float32:

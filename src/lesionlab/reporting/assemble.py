@@ -41,6 +41,7 @@ def data_facts(dataset: Dataset) -> DataFacts:
         groups=len(set(groups)),
         parts=parts,
         split_policy=info.split_policy,
+        patients_unknown=int((table["patient_id"].astype(str) == "").sum()),
         notes=info.notes,
     )
 
@@ -65,7 +66,7 @@ def thumbnailer(dataset: Dataset) -> Callable[[str], bytes | None]:
 
 def _picture(dataset: Dataset, row: pd.Series) -> bytes | None:
     try:
-        image = open_image(dataset.image_path(str(row["path"])))
+        image = open_image(dataset.image_path(str(row["path"])), reading=dataset.reading)
     except BadInput:
         return None  # the report must not fail for a picture; the place says that there is none
     known = row[["roi_x", "roi_y", "roi_size"]].notna().all()

@@ -43,6 +43,7 @@ class DataFacts:
     groups: int = 0
     parts: Mapping[str, Json] = field(default_factory=dict)
     split_policy: Json | None = None
+    patients_unknown: int = 0  # images without a patient
     notes: tuple[str, ...] = ()
 
 

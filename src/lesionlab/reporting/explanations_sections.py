@@ -202,7 +202,7 @@ def _parts(content: ExplanationContent, words: Language) -> list[Any]:
         for p in content.parts
     )
     names = tuple(words(f"explain.column_{c}") for c in columns)
-    chance = share(1 / len(content.classes))
+    chance = content.parts[0]["chance"]  # every part is measured on the same images
     intervals = [
         Interval(words(f"explain.part_{p['part']}"), m["value"], m["low"], m["high"],
                  measure_text(m, 2))
@@ -211,8 +211,8 @@ def _parts(content: ExplanationContent, words: Language) -> list[Any]:
     ]  # fmt: skip
     title = words("explain.parts")
     svg = forest("parts", title, title, intervals, Axis(words("explain.column_balanced"), 0.0, 1.0),
-                 reference=1 / len(content.classes))  # fmt: skip
-    caption = words("explain.parts_caption", chance=chance, empty=content.empty_background)
+                 reference=chance)  # fmt: skip
+    caption = words("explain.parts_caption", chance=share(chance), empty=content.empty_background)
     return [Chart("parts", title, caption, svg, Table(names, rows))]
 
 

@@ -59,7 +59,7 @@ def samples(
 
 
 def _sample(dataset: Dataset, row: pd.Series) -> Sample:
-    image = open_image(dataset.image_path(row["path"])).convert("RGB")
+    image = open_image(dataset.image_path(row["path"]), reading=dataset.reading).convert("RGB")
     if np.isnan(row["roi_x"]):
         picture = Image.fromarray(prepare(image, Preprocessing(size=THUMB, fit="crop")))
         return Sample(row["image_id"], row["label"], picture)

@@ -218,8 +218,8 @@ def noninferiority(
     -------
     Noninferiority
         `noninferior`, `difference` (above 0: the new model is better), `limit` (its one-sided
-        97.5 % limit on the worse side), `p_value` (one-sided), `verdict` in words; `noninferior`,
-        `limit` and `p_value` are None with too few groups.
+        97.5 % limit on the worse side), `p_value` (one-sided), `verdict` in words; `noninferior`
+        and `p_value` are None with too few groups, or where no case tells the models apart.
 
     Raises
     ------
@@ -242,6 +242,8 @@ def noninferiority(
     >>> found.noninferior, found.p_value < 0.001
     (True, True)
     """
+    if margin is None:
+        raise BadInput("a margin is needed", where="non-inferiority", remedy="margin=0.02")
     kept = {"groups": groups, "classes": classes, "positive": positive}
     both = {"y_score": y_score, "y_score_reference": y_score_reference}
     new, reference = _both(y_true, both, metric, kept)

@@ -52,6 +52,13 @@ def open_parts(folder: Path) -> Parts:
     Raises `BadInput` where a part is missing or a class is absent from training.
     """
     dataset = read_dataset(folder).in_order()
+    if len(dataset.info.classes) < 2:
+        raise BadInput(
+            f"all images are of one class, '{dataset.info.classes[0]}': one class is no "
+            "classification",
+            where=str(folder),
+            remedy="import again with images of another class",
+        )
     parts = Parts(
         dataset,
         dataset.label_indices(dataset.table),

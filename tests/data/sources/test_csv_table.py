@@ -109,3 +109,105 @@ def test_an_id_of_two_different_files_is_not_chosen(find: Find) -> None:
         find("csv", {"t.csv": text, **images})
     copies = {"a/1.png": picture(1), "b/1.png": picture(1), "a/2.png": picture(3)}
     assert len(find("csv", {"t.csv": text, **copies}).rows) == 2
+
+
+def table(ids: list[str], header: str = "image,label") -> str:
+    return header + "\n" + "".join(f"{i},{'xy'[n % 2]}\n" for n, i in enumerate(ids))
+
+
+NUMBERED = {f"imgs/{n:04d}.png": picture(n) for n in range(1, 5)}
+
+
+@pytest.mark.parametrize("ids", [["1", "2", "3"], ["1.0", "2.0", "3.0"], ["0001", "2", "3"]])
+def test_lost_zeros_are_found_again_and_said(find: Find, ids: list[str]) -> None:
+    found = find("csv", {"t.csv": table(ids), **NUMBERED})
+    assert list(found.rows["image_id"]) == ["0001", "0002", "0003"]
+    assert any("without zeros in front matched" in n for n in found.notes)
+
+
+def test_a_number_that_two_images_may_mean_is_not_guessed(find: Find) -> None:
+    images = {**NUMBERED, "imgs/01.png": picture(9)}
+    found = find("csv", {"t.csv": table(["1", "2", "3"]), **images})
+    assert list(found.rows["image_id"]) == ["0002", "0003"]
+    assert [r.path for r in found.rejected] == ["1"]
+
+
+def test_no_row_finds_an_image(find: Find) -> None:
+    with pytest.raises(
+        BadInput, match=r"the first names 'q\.png', but there is 'imgs/0\.png'.*--image-column"
+    ):
+        find("csv", {"t.csv": table(["q.png", "r.png"]), **IMAGES})
+
+
+def test_a_table_without_any_image(find: Find) -> None:
+    with pytest.raises(BadInput, match="there are no images"):
+        find("csv", {"t.csv": table(["q.png"])}, auto=False)
+
+
+@pytest.mark.parametrize("column", ["label", "image", "image_id", "path", "file", "mask_file",
+                                    "width",
+                                    "sha256", "split", "dropped", "twin_group", "original_file",
+                                    "skin_type", "roi_x", "phash", "source_label"])  # fmt: skip
+def test_a_column_may_have_the_name_of_one_of_ours(find: Find, column: str) -> None:
+    text = f"name_of_it,what,{column},tone\n" + "".join(
+        f"{n}.png,{'xy'[n % 2]},old {n},3\n" for n in range(4)
+    )
+    found = find("csv", {"t.csv": text, **IMAGES}, auto=False, image_column="name_of_it",
+                 label_column="what", skin_type_column="tone")  # fmt: skip
+    assert list(found.rows["label"]) == ["x", "y", "x", "y"]
+    assert list(found.rows["skin_type"]) == ["III"] * 4
+    kept = found.rows[f"table_{column}" if column != "split" else "official_split"]
+    assert list(kept) == ([f"old {n}" for n in range(4)] if column != "split" else [""] * 4)
+
+
+def test_numbers_of_regions_and_the_source_keep_their_meaning(find: Find) -> None:
+    text = "image,label,roi_x,source\n0,x,12.5,A\n1,y,,B\n"
+    rows = find("csv", {"t.csv": text, **IMAGES}).rows
+    assert list(rows["roi_x"]) == ["12.5", ""]
+    assert list(rows["source"]) == ["A", "B"]
+
+
+def test_columns_can_be_ignored(find: Find) -> None:
+    text = "image,label,age,n,n\n0,x,old,1,2\n1,y,older,3,4\n"
+    found = find("csv", {"t.csv": text, **IMAGES}, ignore_column="age, n")
+    assert not {"age", "n", "age_as_written"} & set(found.rows)
+    with pytest.raises(BadInput, match=r"'agee' is missing.*'age'"):
+        find("csv", {"t.csv": text, **IMAGES}, ignore_column="agee")
+
+
+def test_ages_that_are_none_do_not_end_an_import(find: Find) -> None:
+    text = "image,label,age\n0,x,90+\n1,y,45\n2,x,removed\n"
+    rows = find("csv", {"t.csv": text, **IMAGES}).rows
+    assert [str(a) for a in rows["age"]] == ["nan", "45.0", "nan"]
+    assert list(rows["age_as_written"]) == ["90+", "", "removed"]
+    text = text.replace("45", "?")
+    assert find("csv", {"t.csv": text, **IMAGES}).rows["age"].isna().all()
+    with pytest.raises(BadInput, match="column 'age' holds no ages, but for example '90\\+'"):
+        find("csv", {"t.csv": text, **IMAGES}, age_column="age")
+
+
+def test_labels_are_joined_over_separators(find: Find) -> None:
+    words = ("basal_cell carcinoma", "Basal-Cell  carcinoma", "basal_cell carcinoma", "nevus")
+    text = "image,label\n" + "".join(f"{n},{word}\n" for n, word in enumerate(words))
+    assert find("csv", {"t.csv": text, **IMAGES}).classes == ("basal_cell carcinoma", "nevus")
+
+
+def test_the_only_table_with_the_columns_is_taken(find: Find) -> None:
+    files = {"t.csv": "image,label\n0,x\n1,y\n", "notes.csv": "a,b\n1,2\n", **IMAGES}
+    assert find("csv", files).classes == ("x", "y")
+
+
+def test_rows_without_the_name_of_an_image_are_counted(find: Find) -> None:
+    found = find("csv", {"t.csv": "image,label\n0,x\n,y\n1,y\n", **IMAGES})
+    assert any("1 row without the name of an image" in n for n in found.notes)
+    assert not found.rejected
+
+
+def test_a_workbook_holds_the_labels(find: Find) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book, stream = openpyxl.Workbook(), io.BytesIO()
+    for row in (["image", "diagnosis"], ["0.png", "nevus"], ["1.png", "melanoma"]):
+        book.active.append(row)
+    book.save(stream)
+    found = find("csv", {"labels.xlsx": stream.getvalue(), "~$labels.xlsx": b"lock", **IMAGES})
+    assert list(found.rows["label"]) == ["nevus", "melanoma"]

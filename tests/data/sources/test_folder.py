@@ -93,3 +93,52 @@ def test_isic2017_by_folder(shared: Path) -> None:
     assert table.loc["train"].tolist() == [374, 1372, 254]
     assert table.loc["valid"].tolist() == [30, 78, 42]
     assert table.loc["test"].tolist() == [117, 393, 90]
+
+
+def test_class_folders_are_joined_over_case_and_separators(tmp_path: Path) -> None:
+    pairs = [("Melanoma", "melanoma"), ("basal cell", "Basal_Cell"), ("Nävus", "Na\u0308vus")]
+    names = [f"train/{a}/{n}.jpg" for a, _ in pairs for n in "123"]
+    seen = found(tmp_path, [*names, *(f"test/{b}/x{n}.jpg" for n, (_, b) in enumerate(pairs))])
+    assert seen.classes == ("Melanoma", "Nävus", "basal cell")
+    assert "class folders 'melanoma' and 'Melanoma' are one class, 'Melanoma'" in seen.notes
+    assert seen.rows.groupby("label")["official_split"].nunique().tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("names", [
+    ["train/1.jpg", "valid/2.jpg", "test/3.jpg"],
+    ["Train/1.jpg", "TEST/3.jpg"],
+    ["d/training_set/1.jpg", "d/test_images/3.jpg"],
+    ["train/images/1.jpg", "val/images/3.jpg"],
+])  # fmt: skip
+def test_folders_of_splits_are_never_classes(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(BadInput, match="no images in class folders"):
+        found(tmp_path, names)
+
+
+@pytest.mark.parametrize("names", [
+    ["train/images/ben/1.jpg", "train/images/mal/2.jpg", "test/images/ben/3.jpg"],
+    ["ben/train/1.jpg", "mal/train/2.jpg", "ben/test/3.jpg"],
+    ["x/training_set/ben/1.jpg", "x/training_set/mal/2.jpg", "x/test_set/ben/3.jpg"],
+    ["test data/train/ben/1.jpg", "test data/train/mal/2.jpg", "test data/test/ben/3.jpg"],
+    ["Train/ben/p1/1.jpg", "Train/mal/p2/2.jpg", "Test/ben/p3/3.jpg"],
+])  # fmt: skip
+def test_parts_and_classes_at_any_level(tmp_path: Path, names: list[str]) -> None:
+    rows = found(tmp_path, names).rows.sort_values("image_id")
+    assert sorted(rows["label"]) == ["ben", "ben", "mal"]
+    assert sorted(rows["official_split"]) == ["test", "train", "train"]
+    assert set(rows.loc[rows["official_split"] == "test", "label"]) == {"ben"}
+
+
+def test_a_table_beside_loose_images_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("image,label\n1,x\n")
+    with pytest.raises(BadInput, match=r"import csv \.\.\. --table 'labels\.csv'"):
+        found(tmp_path, ["1.jpg", "2.jpg"])
+
+
+def test_folders_of_patients_above_the_classes_are_no_classes(tmp_path: Path) -> None:
+    names = [f"P{p:02}/{c}/{p}{c}{n}.jpg" for p in range(8) for c in ("ben", "mal") for n in "12"]
+    said = r"8 class folders look like patients.*--classes ben,mal --patient-from folder"
+    with pytest.raises(BadInput, match=said):
+        found(tmp_path, names)
+    seen = found(tmp_path, names, classes="ben,mal")
+    assert seen.rows["label"].value_counts().to_dict() == {"ben": 16, "mal": 16}

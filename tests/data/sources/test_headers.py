@@ -352,3 +352,33 @@ def test_cbis_ddsm_calcifications_spell_density_with_a_space(find: Find) -> None
     found = find("cbis-ddsm", {**files, "csv/calc_case_description_test_set.csv": text})
     assert "breast_density" in found.rows
     assert set(found.rows["official_split"]) == {"test"}
+
+
+HAM_ROWS = "lesion_id{0}image_id{0}dx{0}dx_type{0}age{0}sex{0}localization\n" + "".join(
+    f'"HAM_{n}"{{0}}"ISIC_{n}"{{0}}"{d}"{{0}}"histo"{{0}}40.0{{0}}"male"{{0}}"back"\n'
+    for n, d in enumerate(("nv", "mel"))
+)
+TEST_2018 = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_7,1.0,0.0,0.0,0.0,0.0,0.0,0.0\n"
+
+
+@pytest.mark.parametrize("name", ["HAM10000_metadata", "HAM10000_metadata.tab"])
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_ham10000_as_dataverse_gives_it(find: Find, name: str, separator: str) -> None:
+    found = find("ham10000", {
+        name: HAM_ROWS.format(separator),
+        "HAM10000_images_part_1/ISIC_0.jpg": picture(0),
+        "HAM10000_images_part_2/ISIC_1.jpg": picture(1),
+        "segmentations/ISIC_0_segmentation.png": picture(2, "PNG"),
+        "ISIC2018_Task3_Test_GroundTruth.csv": TEST_2018,
+        "ISIC2018_Task3_Test_Images/ISIC_7.jpg": picture(7),
+    })  # fmt: skip
+    assert list(found.rows["label"]) == ["nv", "mel"]
+    assert any("1 image is not named" in n and "Test_Images/ISIC_7.jpg" in n for n in found.notes)
+
+
+def test_two_whole_sets_are_still_not_mixed(find: Find) -> None:
+    with pytest.raises(BadInput, match="several data sets: ham10000 and isic2018"):
+        find("ham10000", {
+            "HAM10000_metadata.csv": HAM_ROWS.format(","),
+            "ISIC2018_Task3_Training_GroundTruth.csv": TEST_2018,
+        })  # fmt: skip

@@ -11,7 +11,7 @@ import pandas as pd
 from lesionlab.array_types import Bools
 from lesionlab.data.audit.findings import EXAMPLES, Example, Finding, Grid, Severity
 from lesionlab.data.audit.material import Material
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.file_kinds import SUFFIXES
 from lesionlab.errors import counted
 
 BLANK = 3.0  # grey levels of deviation below which a picture shows nothing

@@ -70,7 +70,7 @@ def _one(dataset: Dataset, row: Mapping[Any, Any]) -> tuple[dict[str, Any], Fing
     try:
         data = path.read_bytes()
         facts |= {"file_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        whole = open_image(data, str(row["path"]))
+        whole = open_image(data, str(row["path"]), reading=dataset.reading)
     except OSError as error:
         return {**facts, "reason": f"cannot be read ({error.strerror})", **blank}, None
     except BadInput as error:

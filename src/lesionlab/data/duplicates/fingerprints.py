@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lesionlab.array_types import Float32, UInt8
 from lesionlab.data.duplicates.describe import descriptors, grey, thumbnail
 from lesionlab.data.duplicates.exact import tally
 from lesionlab.data.duplicates.verification import WORKERS
-from lesionlab.data.images import open_image
+from lesionlab.data.images import USUAL, Reading, open_image
 from lesionlab.data.manifest import Dataset
 from lesionlab.progress import SILENT, Progress
 
@@ -97,10 +98,19 @@ def fingerprints_of(images: Images, progress: Progress = SILENT) -> Fingerprints
     return assembled(names, fingerprints, lambda row: openers[row]()[0])
 
 
+def estimated_seconds(dataset: Dataset, sample: int = 8) -> float:
+    """How long it takes to look at all images, from `sample` of them; comparing comes on top."""
+    rows = np.linspace(0, len(dataset.table) - 1, min(sample, len(dataset.table))).astype(int)
+    few = replace(dataset, table=dataset.table.iloc[rows])
+    began = time.monotonic()
+    fingerprints_of(few)
+    return (time.monotonic() - began) / len(rows) * len(dataset.table)
+
+
 Opener = Callable[[], tuple[Image.Image, bytes]]
 
 
-def opener(picture: Picture, name: str) -> Opener:
+def opener(picture: Picture, name: str, reading: Reading = USUAL) -> Opener:
     """A function that gives the decoded image and, where there are any, its bytes."""
     if isinstance(picture, Image.Image):
         return lambda: (picture, b"")
@@ -109,7 +119,7 @@ def opener(picture: Picture, name: str) -> Opener:
 
     def work() -> tuple[Image.Image, bytes]:
         data = picture.read_bytes() if isinstance(picture, Path) else picture
-        return open_image(data, name), data
+        return open_image(data, name, reading=reading), data
 
     return work
 
@@ -119,10 +129,11 @@ def dataset_opener(dataset: Dataset, row: Mapping[Any, Any]) -> Opener:
     path, name = dataset.image_path(str(row["path"])), str(row["image_id"])
     x, y, size = (float(row[c]) for c in ("roi_x", "roi_y", "roi_size"))
     if not np.isfinite([x, y, size]).all():
-        return opener(path, name)
+        return opener(path, name, dataset.reading)
 
     def work() -> tuple[Image.Image, bytes]:
         left, top, side = round(x - size / 2), round(y - size / 2), max(1, round(size))
-        return open_image(path, name).crop((left, top, left + side, top + side)), b""
+        whole = open_image(path, name, reading=dataset.reading)
+        return whole.crop((left, top, left + side, top + side)), b""
 
     return work

@@ -3,19 +3,92 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lesionlab.data import tables
 from lesionlab.data.archive import Tree
-from lesionlab.data.images import SUFFIXES, open_image
+from lesionlab.data.dicom import read_dicom
+from lesionlab.data.file_kinds import is_dicom
+from lesionlab.data.images import open_image
+from lesionlab.data.regions import png
 from lesionlab.data.sources.base import Rejected
 from lesionlab.data.split_names import PARTS
 from lesionlab.errors import BadInput, counted, nearest
 
-SKIN_TYPES = {"1": "I", "2": "II", "3": "III", "4": "IV", "5": "V", "6": "VI"}
+# Words that a folder of a split may have beside that of the split.
+BESIDE = frozenset(("set", "data", "dataset", "images", "image", "imgs", "img", "split", "input"))
+AS_WRITTEN = "age_as_written"  # a column of import's own: the text where an age is none
+
+
+def listed(text: Any) -> tuple[str, ...]:
+    """The parts of a comma-separated option.
+
+    >>> listed("a, b,"), listed(None)
+    (('a', 'b'), ())
+    """
+    return tuple(t.strip() for t in str(text).split(",") if t.strip()) if text else ()
+
+
+def part_word(name: str) -> str:
+    """`train`, `valid`, `test`, or "" for a word that means none: of a folder or a column.
+
+    >>> [part_word(n) for n in ("Val", "test_images", "Training Set", "melanoma", "test result")]
+    ['valid', 'test', 'train', '', '']
+    """
+    words = [w for w in re.split(r"[^a-z]+", name.lower()) if w]
+    found = {PARTS[w] for w in words if w in PARTS}
+    rest = [w for w in words if w not in PARTS and w not in BESIDE]
+    return found.pop() if len(found) == 1 and not rest else ""
+
+
+def is_container(name: str) -> bool:
+    """Whether a folder's name says only that it holds images: "images", "img_data".
+
+    >>> is_container("Images"), is_container("image of nevus")
+    (True, False)
+    """
+    words = [w for w in re.split(r"[^a-z]+", name.lower()) if w]
+    return bool(words) and all(w in BESIDE for w in words)
+
+
+def spelling_key(label: str) -> str:
+    """What spellings of one class share, whatever the case, Unicode form and separators.
+
+    >>> spelling_key("Basal-cell  carcinoma ") == spelling_key("basal_cell_carcinoma")
+    True
+    >>> spelling_key("HER2-") == spelling_key("HER2+"), spelling_key("1") == spelling_key("-1")
+    (False, False)
+    """
+    text = unicodedata.normalize("NFC", label).strip().casefold()
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", text).strip("_ ")
+
+
+def one_spelling(labels: pd.Series) -> pd.Series:
+    """Each label in the most frequent spelling of its class; of equals the first that occurs."""
+    keys = labels.map(spelling_key)
+    most = labels.groupby(keys, sort=False).agg(lambda s: s.value_counts(sort=True).index[0])
+    return keys.map(most).astype(object)
+
+
+def pictures(tree: Tree) -> list[str]:
+    """The images of a tree, and the DICOM files that no image of the same name stands for."""
+    stems = {stem_of(n) for n in tree.images}
+    return sorted((*tree.images, *(n for n in tree.dicoms if stem_of(n) not in stems)))
+
+
+def picture_reader(tree: Tree) -> Callable[[str], bytes]:
+    """A `Found.read` that makes a PNG of DICOM files and leaves other images as they are."""
+
+    def read(name: str) -> bytes:
+        data = tree.read(name)
+        return png(read_dicom(data, name).image) if is_dicom(data) else data
+
+    return read
 
 
 def stem_of(name: str) -> str:
@@ -30,7 +103,7 @@ def images_by_stem(tree: Tree, names: Sequence[str] | None = None) -> dict[str, 
     Raises `BadInput` where two files that share a stem are different pictures.
     """
     found: dict[str, str] = {}
-    for name in tree.ending(*SUFFIXES) if names is None else names:
+    for name in tree.images if names is None else names:
         other = found.setdefault(stem_of(name), name)
         if other != name and not is_same_picture(tree, other, name):
             raise BadInput(
@@ -52,14 +125,18 @@ def is_same_picture(tree: Tree, a: str, b: str) -> bool:
 
 
 def match_images(
-    table: pd.DataFrame, tree: Tree, table_name: str, ignore: str = ""
+    table: pd.DataFrame,
+    tree: Tree,
+    table_name: str,
+    ignore: str = "",
+    names: Sequence[str] | None = None,
 ) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
-    """Add `file` to the rows of a metadata table by `image_id`.
+    """Add `file` to the rows of a metadata table by `image_id`; `names` are all images.
 
     Returns the rows that have an image, the rows that have none as rejected, and notes on
     images that the table does not name (but those whose stem matches `ignore`).
     """
-    images = images_by_stem(tree, _relevant(tree, ignore))
+    images = images_by_stem(tree, _relevant(tree, ignore) if names is None else names)
     files = table["image_id"].map(images)
     rejected = [
         Rejected(str(i), f"named in {table_name} but there is no such image")
@@ -77,8 +154,7 @@ def match_images(
 
 
 def _relevant(tree: Tree, ignore: str) -> list[str]:
-    names = tree.ending(*SUFFIXES)
-    return [n for n in names if not (ignore and re.search(ignore, stem_of(n)))]
+    return [n for n in tree.images if not (ignore and re.search(ignore, stem_of(n)))]
 
 
 def without_repeats(table: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:
@@ -175,8 +251,9 @@ def check_labels(labels: pd.Series, classes: Sequence[str], where: str) -> None:
 def standard(table: pd.DataFrame, columns: Mapping[str, str], where: str) -> pd.DataFrame:
     """Rename the set's columns to those of the manifest (`{"age": "age_approx", ...}`), cleaned.
 
-    Columns that the table lacks are passed over. Ages become numbers, sexes female or male,
-    skin types I to VI; "unknown", "NA" and the like become absent.
+    Columns that the table lacks are passed over. Ages become numbers (text that is no age is kept
+    in `age_as_written`), sexes female or male, skin types I to VI; "unknown", "NA" and the like
+    become absent.
     """
     known = {new: old for new, old in columns.items() if old in table.columns}
     rest = [c for c in table.columns if c not in set(known.values()) and c not in known]
@@ -184,10 +261,12 @@ def standard(table: pd.DataFrame, columns: Mapping[str, str], where: str) -> pd.
     for new, old in known.items():
         values = tables.blank_unknown(table[old].astype(str))
         if new == "age":
-            values = tables.numbers(values, old, where)
+            values, unread = tables.ages(values)
+            if unread.any():
+                rows[AS_WRITTEN] = table[old].where(unread, "")
         elif new == "sex":
             values = tables.sexes(values)
         elif new == "skin_type":
-            values = values.str.replace(r"\.0$", "", regex=True).replace(SKIN_TYPES)
+            values = tables.skin_types(values)
         rows[new] = values
     return rows

@@ -23,7 +23,7 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
     table, notes = common.read_table(tree, name, "image_id")
     tables.need_columns(table, COLUMNS, name)
     common.check_labels(table["dx"], CLASSES, name)
-    table, rejected, left_out = common.match_images(table, tree, name)
+    table, rejected, left_out = common.match_images(table, tree, name, ignore=r"_segmentation$")
     columns = {"label": "dx", "site": "localization", "age": "age", "sex": "sex"}
     return Found(
         rows=common.standard(table, columns, name),

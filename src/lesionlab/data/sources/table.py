@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lesionlab import extras
+from lesionlab.data import workbook
 from lesionlab.data.archive import Tree
 from lesionlab.data.sources import (
     cbis_ddsm,
@@ -9,6 +11,7 @@ from lesionlab.data.sources import (
     dicom_folder,
     folder,
     ham10000,
+    inbreast,
     isic_archive,
     isic_challenges,
     isic_later,
@@ -16,7 +19,9 @@ from lesionlab.data.sources import (
     mini_mias,
     pad_ufes,
     ph2,
+    rsna_mammo,
     synthetic,
+    vindr_mammo,
 )
 from lesionlab.data.sources.base import Source
 from lesionlab.errors import BadInput, nearest
@@ -37,6 +42,9 @@ ALL = (
     pad_ufes.SOURCE,
     mini_mias.SOURCE,
     cbis_ddsm.SOURCE,
+    inbreast.SOURCE,
+    vindr_mammo.SOURCE,
+    rsna_mammo.SOURCE,
     medmnist.SOURCE,
     dicom_folder.SOURCE,
     csv_table.SOURCE,
@@ -64,6 +72,7 @@ def recognised(tree: Tree) -> tuple[Source, str]:
     Raises `BadInput` where there is none, or where two different sets lie in one tree.
     """
     reasons = [(source, why) for source in ALL if (why := source.recognise(tree))]
+    reasons = _without_companions(reasons)
     sets = [(source, why) for source, why in reasons if source not in SHAPES]
     if len(sets) > 1:
         names = " and ".join(source.name for source, _ in sets)
@@ -73,6 +82,7 @@ def recognised(tree: Tree) -> tuple[Source, str]:
             remedy=f"choose one: lesionlab import {sets[0][0].name} ...",
         )
     if not reasons:
+        _ask_for_workbooks(tree)
         raise BadInput(
             "no known data set was recognised by headers or layout",
             where=tree.origin,
@@ -82,3 +92,22 @@ def recognised(tree: Tree) -> tuple[Source, str]:
     also = [other.name for other, _ in reasons[1:]]
     overrule = f" (to overrule: lesionlab import {' or '.join(also)} ...)" if also else ""
     return source, f"{why}{overrule}"
+
+
+def _without_companions(reasons: list[tuple[Source, str]]) -> list[tuple[Source, str]]:
+    """HAM10000 is handed out together with the test set of ISIC 2018, which is no part of it."""
+    if not any(source is ham10000.SOURCE for source, _ in reasons):
+        return reasons
+    return [
+        (source, why)
+        for source, why in reasons
+        if source is not isic_challenges.ISIC2018 or "_test_" not in why.lower()
+    ]
+
+
+def _ask_for_workbooks(tree: Tree) -> None:
+    """A table that cannot be read for want of openpyxl is the likely reason for no recognition."""
+    for name in tree.ending(*workbook.SUFFIXES):
+        extras.need("excel", "a workbook (.xlsx)", name, f"or {workbook.AS_CSV}")
+    for name in tree.ending(".xls", ".ods", ".numbers"):
+        raise BadInput("a workbook of another kind than .xlsx", where=name, remedy=workbook.AS_CSV)

@@ -88,9 +88,12 @@ def _range(m: Json) -> tuple[float, float] | None:
 
 
 def _losses(e: Json, words: Language) -> Table:
+    # For two classes the Brier score is that of one of them, half of the sum over both.
+    brier = "brier_two" if len(e["classes"]) == 2 else "brier"
+    meaning = {"nll": "nll", "brier": brier, "ece": "ece"}
     rows = tuple(
-        (words(f"metric.{k}"), measure_text(e["metrics"][k]), words(f"calibration.{k}"))
-        for k in ("nll", "brier", "ece")
+        (words(f"metric.{k}"), measure_text(e["metrics"][k]), words(f"calibration.{text}"))
+        for k, text in meaning.items()
     )
     columns = (words("column.metric"), words("column.estimate"), words("column.meaning"))
     return Table(columns, rows, words("calibration.losses"))

@@ -62,6 +62,11 @@ def _warnings(content: ReportContent, words: Language) -> list[Paragraph]:
         found.append(Paragraph(words("data.leaky", reason=data.leak_reason or "–"), "danger"))
     if data is not None and data.synthetic:
         found.append(Paragraph(words("data.synthetic"), "warning"))
+    if data is not None and data.patients_unknown:
+        n, of = f"{data.patients_unknown:,}", f"{data.images:,}"
+        found.append(Paragraph(words("data.no_patients", n=n, of=of), "warning"))
+    if data is not None and _near_duplicates(data).get("from") == "not searched":
+        found.append(Paragraph(words("data.not_searched"), "warning"))
     unlabelled = content.focus.evaluation.get("unlabelled", 0)
     if unlabelled:
         found.append(Paragraph(words("data.unlabelled", n=f"{unlabelled:,}"), "note"))
@@ -70,6 +75,11 @@ def _warnings(content: ReportContent, words: Language) -> list[Paragraph]:
     if content.focus.name == "valid" and content.config is not None:
         found.append(Paragraph(words("data.on_valid"), "note"))
     return found
+
+
+def _near_duplicates(data: DataFacts) -> Json:
+    known = (data.split_policy or {}).get("near_duplicates")
+    return known if isinstance(known, dict) else {}
 
 
 def _seal(content: ReportContent, words: Language) -> list[Block]:
@@ -178,7 +188,7 @@ def _about(data: DataFacts, words: Language) -> Table:
     ]
     if data.split_policy:
         policy = words("list.semicolon").join(
-            f"{k}: {_flat(v)}" for k, v in data.split_policy.items()
+            f"{k}: {_flat(v)}" for k, v in data.split_policy.items() if v is not None
         )
         rows.append((words("about.split"), policy))
     rows += [(words("about.note"), note) for note in data.notes]
@@ -188,7 +198,7 @@ def _about(data: DataFacts, words: Language) -> Table:
 
 def _flat(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
+        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items() if v is not None)
     if isinstance(value, list | tuple):
         return ", ".join(_flat(v) for v in value)
     if isinstance(value, float | np.floating):

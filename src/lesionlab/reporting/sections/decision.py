@@ -9,7 +9,7 @@ from lesionlab.evaluation.bootstrap import group_codes
 from lesionlab.evaluation.decision_curve import decision_curve
 from lesionlab.reporting.content import Chart, Json, Paragraph, ReportContent, Section, Table
 from lesionlab.reporting.explorer import malignant_scores
-from lesionlab.reporting.language import Language
+from lesionlab.reporting.language import Language, measure_text
 from lesionlab.reporting.plots import Curve, curve_plot
 from lesionlab.reporting.svg import Axis, Frame
 
@@ -26,7 +26,24 @@ def section(content: ReportContent, words: Language) -> Section | None:
     score, positive = scored
     curve = decision_curve(score, positive, group_codes(known.groups)[0])
     intro = Paragraph(words("decision.intro"))
-    return Section("decision", words("decision.title"), (intro, _chart(curve, words)))
+    blocks = (intro, Paragraph(_where(curve, words)), _chart(curve, words))
+    return Section("decision", words("decision.title"), blocks)
+
+
+def _where(curve: Json, words: Language) -> str:
+    """At which thresholds the model gains more than the data's uncertainty; no more than that."""
+    if all(low is None for low in curve["gain_limits"]["low"]):
+        return words("decision.gain_unknown")
+    ranges = curve["gain_above_0"]
+    if not ranges:
+        return words("decision.gain_nowhere")
+    return words("decision.gain_above_0", ranges=", ".join(_range(a, b, words) for a, b in ranges))
+
+
+def _range(first: float, last: float, words: Language) -> str:
+    if first == last:
+        return f"{first:.2f}"
+    return words("decision.range", low=f"{first:.2f}", high=f"{last:.2f}")
 
 
 def _chart(curve: Json, words: Language) -> Chart:
@@ -65,17 +82,16 @@ def _table(curve: Json, words: Language) -> Table:
             _benefit(curve["model"], i),
             _benefit(curve["all"], i),
             "0",
+            _benefit({"value": curve["gain"], **curve["gain_limits"]}, i),
         )
         for i in rows
     )
     columns = (
         words("axis.threshold_probability"), words("decision.model"), words("decision.all"),
-        words("decision.nobody"),
+        words("decision.nobody"), words("decision.gain"),
     )  # fmt: skip
     return Table(columns, cells)
 
 
 def _benefit(column: Json, row: int) -> str:
-    value, low, high = (column[k][row] for k in ("value", "low", "high"))
-    text = f"{value:.4f}"
-    return text if low is None or high is None else f"{text} ({low:.4f} to {high:.4f})"
+    return measure_text({k: column[k][row] for k in ("value", "low", "high")}, 4)

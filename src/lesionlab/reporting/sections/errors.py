@@ -28,31 +28,38 @@ def section(content: ReportContent, words: Language) -> Section | None:
     part = content.focus
     known = part.predictions.labelled()
     chosen = worst(known, content.malignant)
+    counts = {kind: int(mask.sum()) for kind, mask in mistakes(known, content.malignant).items()}
     blocks: list[Block] = [Paragraph(words("errors.intro"))]
     for kind, rows in chosen.items():
         if len(rows):
-            blocks += _group(content, known, kind, rows, words)
+            title = words(f"errors.{kind}", shown=f"{len(rows):,}", n=f"{counts[kind]:,}")
+            blocks += _group(content, known, title, rows, words)
     if len(blocks) == 1:
         blocks = [Paragraph(words("errors.none"))]
     return Section("errors", words("errors.title"), tuple(blocks))
 
 
 def worst(known: Predictions, malignant: tuple[str, ...]) -> dict[str, Ints]:
-    """Row numbers of the surest mistakes by kind, one image a group, at most `LIMIT` in all.
+    """Row numbers of the surest mistakes by kind, one image a group, at most `LIMIT` in all."""
+    limits = SHARES if malignant else {"missed": 0, "alarm": 0, "confused": LIMIT}
+    found = mistakes(known, malignant)
+    return {kind: _surest(known, mask, limits[kind]) for kind, mask in found.items()}
 
-    A mistake is a most probable class that is not the truth. "missed": malignant called benign;
-    "alarm": the reverse; "confused": within one side, or all where malignant is not told.
+
+def mistakes(known: Predictions, malignant: tuple[str, ...]) -> dict[str, Bools]:
+    """`(N,)` for each kind: where the most probable class is not the truth.
+
+    "missed": malignant called benign; "alarm": the reverse; "confused": within one side, or all
+    where malignant is not told.
     """
     y_pred = known.y_prob.argmax(axis=1)
     bad = np.isin(np.array(known.classes, dtype=object), list(malignant))
     wrong = y_pred != known.y_true
-    kinds = {
+    return {
         "missed": wrong & bad[known.y_true] & ~bad[y_pred],
         "alarm": wrong & ~bad[known.y_true] & bad[y_pred],
         "confused": wrong & (bad[known.y_true] == bad[y_pred]),
     }
-    limits = SHARES if malignant else {"missed": 0, "alarm": 0, "confused": LIMIT}
-    return {kind: _surest(known, mask, limits[kind]) for kind, mask in kinds.items()}
 
 
 def _surest(known: Predictions, mask: Bools, limit: int) -> Ints:
@@ -64,9 +71,8 @@ def _surest(known: Predictions, mask: Bools, limit: int) -> Ints:
 
 
 def _group(
-    content: ReportContent, known: Predictions, kind: str, rows: Ints, words: Language
+    content: ReportContent, known: Predictions, title: str, rows: Ints, words: Language
 ) -> list[Block]:
-    title = words(f"errors.{kind}", n=len(rows))
     if content.thumbnail is None:
         columns = tuple(
             words(f"column.{c}") for c in ("image", "truth", "called", "p_called", "p_truth")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lesionlab.evaluation.metric_table import highlighted
+from lesionlab.evaluation.metrics import chance_balanced_accuracy
 from lesionlab.reporting.content import (
     Block,
     Card,
@@ -40,7 +41,8 @@ def _cards(e: Json, words: Language) -> tuple[Card, ...]:
     first = "balanced_accuracy_prior_corrected"
     if metrics[first]["value"] is None:
         first = "balanced_accuracy"
-    chance = words("headline.chance", value=share(1 / len(e["classes"])))
+    counts = [e["class_counts"][name]["images"] for name in e["classes"]]
+    chance = words("headline.chance", value=share(chance_balanced_accuracy(counts)))
     coin = words("headline.chance", value="0.500")
     majority = words(
         "headline.majority",

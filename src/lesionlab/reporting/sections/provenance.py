@@ -79,7 +79,8 @@ def _says(key: str, text: str, e: Json, words: Language) -> str:
     """The evaluation's sentence, in the report's language where it is one of the known ones."""
     name = f"decision_says.{key}" if key != "unit" else f"decision_says.unit_{e['unit']}"
     known = words.strings.get(name, text)
-    return known.replace("{classes}", words("list.comma").join(e["malignant"]))
+    named = e["classes"] if key == "ordered" else e["malignant"]
+    return known.replace("{classes}", words("list.comma").join(named))
 
 
 def _settings(config: Json, words: Language) -> Table:

@@ -108,7 +108,7 @@ function maps(classes, { data, dims: [, , rows, columns] }) {
 
 // What the network is shown of a file: (size, size, C) bytes. Tests compare it with Python's.
 export async function pixelsOf(file) {
-  const { image, orientation } = await decode(file);
+  const { image, orientation } = await decode(file, loaded.info.training.depth ?? 16);
   return prepare(image, orientation, loaded.info.preprocessing);
 }
 
