@@ -26,6 +26,7 @@ _VERBS = {
     "audit": "lesionlab.api.audit",
     "split": "lesionlab.api.split",
     "merge": "lesionlab.api.merge",
+    "subset": "lesionlab.api.subset",
     "join": "lesionlab.api.join",
     "list_models": "lesionlab.api.models",
     "presets": "lesionlab.api.presets",
@@ -83,6 +84,7 @@ if TYPE_CHECKING:  # the same table for type checkers and editors, which cannot 
     from lesionlab.api.show import show as show
     from lesionlab.api.split import split as split
     from lesionlab.api.submit import submit as submit
+    from lesionlab.api.subset import subset as subset
     from lesionlab.api.train import resume as resume
     from lesionlab.api.train import train as train
     from lesionlab.api.tune import tune as tune

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
 SNAPSHOT = "dataset.csv"  # in the run folder: the rows it was trained on
 PART = "outside"
-UNNAMED = ("folder", "csv", "dicom", "merge")  # sources that give every data set one name
+UNNAMED = (
+    "folder",
+    "csv",
+    "dicom",
+    "merge",
+    "roboflow",
+    "coco",
+    "fiftyone",
+    "imagefolder",
+)  # sources that give every data set one name
 
 
 def of_outside(

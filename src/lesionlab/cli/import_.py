@@ -27,7 +27,11 @@ Examples:
 # option -> (sources that take it, type, help)
 OPTIONS: dict[str, tuple[str, Any, str]] = {
     "classes": ("folder", str, "import only these class folders (comma-separated)"),
-    "malignant": ("folder, csv, dicom", str, "which classes are malignant (comma-separated)"),
+    "malignant": (
+        "folder, csv, dicom, layouts",
+        str,
+        "which classes are malignant (comma-separated)",
+    ),
     "valid-last": (
         "folder",
         float,
@@ -55,15 +59,20 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
         f"{role}-column": ("csv", str, f"the column that holds the {role}")
         for role in ("image", "label", "patient", "lesion", "split", "age", "sex", "site")
     },
+    "label-column": (
+        "csv, isic-archive, fitzpatrick17k, imagefolder",
+        str,
+        "the column that holds the label",
+    ),
     "skin-type-column": ("csv", str, "the column that holds the skin type"),
 }
 
 # Named here and not taken from the table of sources, which is slow to load (a test compares).
 SOURCE_NAMES = (
     "ham10000", "isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024", "milk10k",
-    "bcn20000", "isic-archive", "ph2", "pad-ufes-20", "mini-mias", "cbis-ddsm",
-    "inbreast", "vindr-mammo", "rsna-mammo", "medmnist",
-    "dicom", "csv", "folder", "synthetic",
+    "bcn20000", "isic-archive", "ph2", "pad-ufes-20", "ddi", "fitzpatrick17k", "derm7pt",
+    "mini-mias", "cbis-ddsm", "inbreast", "vindr-mammo", "rsna-mammo", "medmnist", "dicom",
+    "roboflow", "coco", "fiftyone", "imagefolder", "csv", "folder", "synthetic",
 )  # fmt: skip
 HELP = f"""Import SRC, a folder or an archive, as a dataset folder.
 

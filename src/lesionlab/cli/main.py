@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "audit": ("audit", "Check a data set for leaks, duplicates, conflicts and shortcuts."),
     "split": ("split", "Split a data set into train, valid and test without leakage."),
     "merge": ("merge", "Merge data sets: one taxonomy, each duplicate once."),
+    "subset": ("subset", "Copy a part of a data set: per class, a fraction, by a column's value."),
     "join": ("join", "Join a second table (reader votes, metadata) to a data set by id."),
     "models": ("models", "List the networks, or show the layers of one."),
     "presets": ("presets", "List the presets, or show one: source, expected result, settings."),

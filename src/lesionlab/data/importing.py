@@ -31,7 +31,7 @@ from lesionlab.data.manifest import (
 )
 from lesionlab.data.mask_import import MASKS, import_masks
 from lesionlab.data.masks import with_masks
-from lesionlab.data.patients import offered, with_patients
+from lesionlab.data.patients import offered, with_patients, with_twins
 from lesionlab.data.placeholder_ids import known_patients
 from lesionlab.data.relabel import regrouped
 from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
@@ -90,7 +90,7 @@ def import_source(
             raise _with_left_out(error, tree) from None
         found = _with_known_patients(regrouped(found, label_map))
         refuse_one_class(found, source, tree, src)
-        found = with_patients(found, patient_from)
+        found = with_twins(with_patients(found, patient_from))
         if masks is not None:
             found = with_masks(found, stack.enter_context(open_tree(masks)))
         if why:
@@ -119,7 +119,8 @@ def _why_not(tree: Tree, name: str) -> str:
     if name.lower().endswith(SUFFIXES):
         return "an image that is not named or not selected"
     kind = tree.kind(name)
-    if kind.is_picture:
+    reads_dicom = any(n in tree.was_read for n in tree.dicoms)
+    if kind.is_picture or (kind.format == "DICOM" and reads_dicom):
         return "an image that is not named or not selected"
     if kind.format == "DICOM":
         return "DICOM: lesionlab import dicom"

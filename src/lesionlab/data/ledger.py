@@ -23,7 +23,7 @@ from lesionlab.run_folder import model_sha256
 LEDGER = "ledger.jsonl"
 SCHEMA_VERSION = 1
 START = "0" * 64  # stands before the first line
-EVENTS = ("opened", "split")
+EVENTS = ("opened", "split", "subset")
 TEST_ACCESS = "test_access.json"  # in a run folder: its own record
 # What `evaluate --split test` leaves in a run folder: the only record that 0.1.0 kept there.
 TEST_METRICS = "metrics-test.json"
@@ -32,9 +32,9 @@ TEST_METRICS = "metrics-test.json"
 def append(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Add an entry and return it as written.
 
-    `entry` holds `event` ("opened" for an evaluation on test, "split" for a new deal; default
-    "opened") and, for an opening, `run`, `split` and `result` (a digest); `who` and `when` are
-    filled in. Raises `BadInput` where the chain is broken already.
+    `entry` holds `event` ("opened" for an evaluation on test, "split" for a new deal, "subset" of
+    a parent; default "opened") and, for an opening, `run`, `split` and `result` (a digest);
+    `who` and `when` are filled in. Raises `BadInput` where the chain is broken already.
     """
     event = entry.get("event", "opened")
     if event not in EVENTS:

@@ -25,7 +25,15 @@ from lesionlab.progress import SILENT, Progress
 # Ids that the ISIC Archive and its contributors hand out: the same in every set.
 GLOBAL_ID = re.compile(r"^(ISIC|IL|IP|HAM|BCN|MSK)_", re.IGNORECASE)
 ISIC_IMAGE = re.compile(r"^(ISIC_\d+)(_downsampled)?$", re.IGNORECASE)
-GENERAL = {"csv", "folder", "dicom"}  # readers of any set: their name says nothing of the source
+GENERAL = {
+    "csv",
+    "folder",
+    "dicom",
+    "roboflow",
+    "coco",
+    "fiftyone",
+    "imagefolder",
+}  # readers of any set: their name says nothing of the source
 FILLED = ("patient_id", "lesion_id", "age", "sex", "site", "skin_type")
 LEVELS = ("auto", "same", "family", "malignancy")
 

@@ -16,6 +16,7 @@ FOLDER = "folder"
 FEWEST = 4  # folders; fewer are no list of patients
 MOST_OF_ALL = 0.25  # share of the images in one folder
 MOST_PARENTS = 3  # of folders of one name: "40X" lies in the folder of every patient
+COPY = re.compile(r"^(.+)\.rf\.[0-9A-Za-z]{8,}\.\w+$")
 BY_NAME = r"([^/]+)[_-][^/_-]+$"
 
 
@@ -98,6 +99,19 @@ def _looks_like_patients(
     numbered = sum(any(c.isdigit() for c in n) for n in counts.index)
     few = counts.max() <= max(MOST_OF_ALL * len(names), 2) and len(counts) < len(names)
     return len(counts) >= FEWEST and numbered >= 0.8 * len(counts) and bool(few)
+
+
+def with_twins(found: Found) -> Found:
+    """`found` with Roboflow's augmented copies of one picture (`x.rf.<hash>.jpg`) kept together."""
+    rows = found.rows
+    if rows.empty or "twin_group" in rows:
+        return found
+    hits = [COPY.search(str(f).rsplit("/", 1)[-1]) for f in rows["file"]]
+    groups = [hit.group(1) if hit else "" for hit in hits]
+    if len(set(groups) - {""}) == sum(g != "" for g in groups):
+        return found
+    note = "augmented copies of one picture (.rf. in their names) are kept together"
+    return replace(found, rows=rows.assign(twin_group=groups), notes=(*found.notes, note))
 
 
 def offered(found: Found) -> list[str]:

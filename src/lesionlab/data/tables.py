@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Collection, Iterable, Sequence
 
@@ -38,6 +39,9 @@ def read_csv(
     `BadInput` where the file is empty, has rows of unequal length or a repeated column.
     """
     rows, notes = _cells(data, where)
+    if not header and (titles := _titles(rows)):
+        rows = rows[titles:]
+        notes.append(f"{where}: {counted(titles, 'line')} above the header left out")
     if not rows:
         raise BadInput("the table is empty", where=where, remedy="check the file")
     columns = list(header) if header else rows.pop(0)
@@ -96,6 +100,16 @@ def clean_cell(text: str) -> str:
     return plain[1:] if re.fullmatch(r"'\d+", plain) else plain
 
 
+def _titles(rows: list[list[str]]) -> int:
+    """How many lines of one sentence stand above what looks like a header: 0 or 1."""
+    if len(rows) < 3:
+        return 0
+    title, names = [[cell for cell in row if cell] for row in rows[:2]]
+    numbers = any(re.fullmatch(r"[-+.,\d]+", name) for name in names)
+    is_header = len(names) >= 2 and len(set(names)) == len(names) and not numbers
+    return int(len(title) == 1 and " " in title[0] and bool(rows[0][0]) and is_header)
+
+
 def _fitted(columns: list[str], rows: list[list[str]]) -> list[str]:
     """The header without the nameless ends that no row fills; rows lose such ends in place."""
     used = max(max((n for n, cell in enumerate(row, 1) if cell), default=0) for row in rows)
@@ -137,12 +151,15 @@ def header(data: bytes) -> tuple[str, ...]:
     """The column names in the first line of a table; () where it is no table."""
     try:
         if workbook.is_workbook(data):
-            return _trimmed(workbook.read_rows(data, "")[0][0])
+            rows = workbook.read_rows(data, "")[0]
+            return _trimmed(rows[_titles(rows)])
         text, separator = _parted(
             _decoded(data[:65536].rpartition(b"\n")[0] or data[:65536], "", [])
         )
-        rows = csv.reader(text.split("\n"), delimiter=separator)
-        return _trimmed(next((row for row in rows if any(map(str.strip, row))), []))
+        filled = (r for r in csv.reader(text.split("\n"), delimiter=separator) if any(r))
+        rows = [[clean_cell(cell) for cell in row] for row in itertools.islice(filled, 5)]
+        rows = [row for row in rows if any(row)]
+        return _trimmed(rows[_titles(rows)]) if rows else ()
     except (BadInput, csv.Error):
         return ()
 

@@ -211,3 +211,30 @@ def test_a_workbook_holds_the_labels(find: Find) -> None:
     book.save(stream)
     found = find("csv", {"labels.xlsx": stream.getvalue(), "~$labels.xlsx": b"lock", **IMAGES})
     assert list(found.rows["label"]) == ["nevus", "melanoma"]
+
+
+def test_one_column_for_each_class(find: Find) -> None:
+    text = "image,nevus,melanoma,age\n0,1,0,50\n1,0.0,1.0,60\n2,1,0,70\n"
+    found = find("csv", {"t.csv": text, **IMAGES}, auto=False)
+    assert list(found.rows["label"]) == ["nevus", "melanoma", "nevus"]
+    assert any("labels from the columns nevus, melanoma" in n for n in found.notes)
+    with pytest.raises(BadInput, match="column of the labels"):
+        find("csv", {"t.csv": text.replace("1,0,70", "1,1,70"), **IMAGES}, auto=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image,label\n0,\n1,NA\n", "no row has a label; name the column with --label-column"),
+        ("image,label\n1.23E+12,x\n1.24E+12,y\n", r"'1\.23E\+12' is a number.*ids as text"),
+    ],
+)
+def test_what_is_lost_is_said(find: Find, text: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        find("csv", {"t.csv": text, **IMAGES})
+
+
+def test_a_title_above_the_header(find: Find) -> None:
+    found = find("csv", {"t.csv": "Patients of 2024,\nimage,label\n0,x\n1,y\n", **IMAGES})
+    assert found.classes == ("x", "y")
+    assert any("1 line above the header left out" in n for n in found.notes)

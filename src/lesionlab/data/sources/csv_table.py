@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lesionlab.data import tables
@@ -49,8 +50,9 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
     ignored = common.listed(options.get("ignore_column"))
     _refuse_unknown(ignored, tree, name)
     table, notes = tables.read_csv(tree.read(name), name, ignore=ignored)
+    table, one_hot = _with_one_hot(table, options)
     roles = _roles(list(table.columns), options, name)
-    table, moved = _out_of_the_way(table, roles)
+    table, moved = out_of_the_way(table, roles)
     rows = table.rename(columns={c: r for r, c in roles.items() if r in ("image", "label")})
     rows = rows.assign(label=common.one_spelling(tidy_labels(rows["label"])))
     rows, nameless = _named(rows)
@@ -58,7 +60,7 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
     first = next(iter(rows["image"]), "")
     rows, rejected, extra = _with_images(rows, tree, name)
     _refuse_no_match(rows, first, tree, name)
-    rows, unlabelled = _labelled(rows)
+    rows, unlabelled = _labelled(rows, name)
     columns = {TARGETS.get(r, r): c for r, c in roles.items() if r not in ("image", "label")}
     rows = common.standard(rows, columns, name)
     _refuse_no_age(rows, options.get("age_column"), name)
@@ -72,7 +74,7 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
         classes=classes,
         malignant=malignant_classes(classes, given) or malignant_of(classes),
         rejected=tuple(rejected),
-        notes=(*notes, *moved, *nameless, *zeros, *extra, *unlabelled, _said(roles)),
+        notes=(*notes, *one_hot, *moved, *nameless, *zeros, *extra, *unlabelled, _said(roles)),
     )
 
 
@@ -85,8 +87,23 @@ def _refuse_unknown(ignored: tuple[str, ...], tree: Tree, name: str) -> None:
             )
 
 
-def _out_of_the_way(
-    table: pd.DataFrame, roles: Mapping[str, str]
+def _with_one_hot(
+    table: pd.DataFrame, options: Mapping[str, Any]
+) -> tuple[pd.DataFrame, list[str]]:
+    """A table without a column of labels, but with one of 0 and 1 for each class, gets one."""
+    if options.get("label_column") or label_column(list(table.columns)):
+        return table, []
+    flags = table.loc[:, table.isin(["0", "1", "0.0", "1.0"]).all()]
+    hits = flags.isin(["1", "1.0"])
+    if flags.shape[1] < 2 or not (hits.sum(axis=1) == 1).all() or not hits.any().all():
+        return table, []
+    label = np.array(flags.columns, object)[hits.to_numpy().argmax(1)]
+    note = f"labels from the columns {', '.join(flags.columns)}: one of them is 1 in each row"
+    return table.drop(columns=flags.columns).assign(label=label), [note]
+
+
+def out_of_the_way(
+    table: pd.DataFrame, roles: Mapping[str, str], keep: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, list[str]]:
     """Other columns of the table must not take the names that rows have here.
 
@@ -94,7 +111,7 @@ def _out_of_the_way(
     mean there.
     """
     taken = {*OURS, *roles, *(TARGETS.get(role, role) for role in roles)}
-    meant = {"source", *(c for c in ROI if c in table and _all_numbers(table[c]))}
+    meant = {"source", *keep, *(c for c in ROI if c in table and _all_numbers(table[c]))}
     clash = [c for c in table if c in taken - meant and c not in roles.values()]
     names = {c: f"table_{c}" for c in clash}
     notes = [f"column '{old}' of the table is kept as '{new}'" for old, new in names.items()]
@@ -116,6 +133,14 @@ def _named(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 def _with_lost_zeros(rows: pd.DataFrame, tree: Tree) -> tuple[pd.DataFrame, list[str]]:
     """Ids that a spreadsheet took for numbers ("1", "1.0") as their only image writes them."""
+    rounded = rows["image"].str.fullmatch(r"\d(\.\d+)?E\+\d+", case=False)
+    if rounded.any():
+        raise BadInput(
+            f"'{rows.loc[rounded, 'image'].iloc[0]}' is a number that a spreadsheet shortened: the "
+            "id is lost",
+            where=tree.origin,
+            remedy="export the table again with the ids as text",
+        )
     stems = [common.stem_of(n) for n in common.pictures(tree)]
     by_number: dict[int, set[str]] = {}
     for stem in stems:
@@ -184,6 +209,26 @@ def _table_name(tree: Tree, options: Mapping[str, Any]) -> str:
     return names[0]
 
 
+def usual_roles(columns: list[str]) -> dict[str, str]:
+    """`{role: column}` by usual names; a column has one role."""
+    plain = {"".join(ch for ch in c.lower() if ch.isalnum()): c for c in reversed(columns)}
+    roles: dict[str, str] = {}
+    for role, usual in USUAL.items():
+        found = [plain[u] for u in usual if u in plain and plain[u] not in roles.values()]
+        if found:
+            roles[role] = found[0]
+    return roles
+
+
+def label_column(columns: list[str]) -> str:
+    """The column of labels by its usual name, "" where there is none.
+
+    >>> label_column(["file_name", "Diagnosis"])
+    'Diagnosis'
+    """
+    return usual_roles(columns).get("label", "")
+
+
 def _has_roles(columns: tuple[str, ...], options: Mapping[str, Any], where: str) -> bool:
     try:
         return bool(_roles(list(columns), options, where))
@@ -193,19 +238,18 @@ def _has_roles(columns: tuple[str, ...], options: Mapping[str, Any], where: str)
 
 def _roles(columns: list[str], options: Mapping[str, Any], where: str) -> dict[str, str]:
     """`{role: column}`: those given by the user, else those with a usual name."""
-    plain = {"".join(ch for ch in c.lower() if ch.isalnum()): c for c in reversed(columns)}
     roles: dict[str, str] = {}
-    for role, usual in USUAL.items():
+    named = {str(options[f"{r}_column"]) for r in USUAL if options.get(f"{r}_column")}
+    guessed = usual_roles([c for c in columns if c not in named])
+    for role in USUAL:
         given = options.get(f"{role}_column")
         if given:
             if given not in columns:
                 raise BadInput(f"column '{given}' is missing", where=where,
                                remedy=nearest(given, columns))  # fmt: skip
             roles[role] = str(given)
-        else:
-            found = [plain[u] for u in usual if u in plain and plain[u] not in roles.values()]
-            if found:
-                roles[role] = found[0]
+        elif role in guessed:
+            roles[role] = guessed[role]
     for role in ("image", "label"):
         if role not in roles:
             raise BadInput(
@@ -280,9 +324,26 @@ def _of_copies(match: IdMatch, tree: Tree, where: str) -> dict[str, str]:
     return {wanted: files[0] for wanted, files in match.candidates.items()}
 
 
-def _labelled(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def tails(names: list[str]) -> dict[str, str]:
+    """Every ending of a path that belongs to one image only, e.g. `train/a/1.jpg`."""
+    found: dict[str, str] = {name: name for name in names}
+    twice: set[str] = set()
+    for name in names:
+        parts = name.split("/")
+        for start in range(1, len(parts)):
+            tail = "/".join(parts[start:])
+            if found.setdefault(tail, name) != name:
+                twice.add(tail)
+    return {tail: name for tail, name in found.items() if tail not in twice}
+
+
+def _labelled(rows: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:
     absent = rows["label"].str.lower().isin(tables.ABSENT - {"unk", "unknown"})
     lost = int(absent.sum())
+    if lost == len(rows):
+        raise BadInput(
+            "no row has a label", where=where, remedy="name the column with --label-column"
+        )
     note = f"{counted(lost, 'row')} without a label left out"
     return rows[~absent].reset_index(drop=True), [note] * (lost > 0)
 

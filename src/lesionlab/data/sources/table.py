@@ -15,16 +15,20 @@ from lesionlab.data.sources import (
     isic_archive,
     isic_challenges,
     isic_later,
+    layouts,
     medmnist,
     mini_mias,
     pad_ufes,
     ph2,
     rsna_mammo,
+    skin_tables,
     synthetic,
     vindr_mammo,
 )
 from lesionlab.data.sources.base import Source
 from lesionlab.errors import BadInput, nearest
+
+LAYOUTS = (layouts.ROBOFLOW, layouts.COCO, layouts.FIFTYONE, layouts.IMAGEFOLDER)
 
 # In the order in which `auto` asks them: sets with an unmistakable header first, then shapes.
 ALL = (
@@ -40,6 +44,9 @@ ALL = (
     isic_archive.ARCHIVE,
     ph2.SOURCE,
     pad_ufes.SOURCE,
+    skin_tables.DDI,
+    skin_tables.FITZPATRICK17K,
+    skin_tables.DERM7PT_SOURCE,
     mini_mias.SOURCE,
     cbis_ddsm.SOURCE,
     inbreast.SOURCE,
@@ -47,6 +54,7 @@ ALL = (
     rsna_mammo.SOURCE,
     medmnist.SOURCE,
     dicom_folder.SOURCE,
+    *LAYOUTS,
     csv_table.SOURCE,
     folder.SOURCE,
     synthetic.SOURCE,
@@ -54,6 +62,7 @@ ALL = (
 SOURCES: dict[str, Source] = {source.name: source for source in ALL}
 SHAPES = (
     dicom_folder.SOURCE,
+    *LAYOUTS,
     csv_table.SOURCE,
     folder.SOURCE,
 )  # not a set, only a way to lay one out
