@@ -310,19 +310,6 @@ def _by_beginning(
     return found, lost, [note] * (not found.empty)
 
 
-def tails(names: list[str]) -> dict[str, str]:
-    """Every ending of a path that belongs to one image only, e.g. `train/a/1.jpg`."""
-    found: dict[str, str] = {name: name for name in names}
-    twice: set[str] = set()
-    for name in names:
-        parts = name.split("/")
-        for start in range(1, len(parts)):
-            tail = "/".join(parts[start:])
-            if found.setdefault(tail, name) != name:
-                twice.add(tail)
-    return {tail: name for tail, name in found.items() if tail not in twice}
-
-
 def _of_copies(match: IdMatch, tree: Tree, where: str) -> dict[str, str]:
     """The file of an id that several files have, where they are copies of one picture."""
     for wanted, files in match.candidates.items():
@@ -335,6 +322,19 @@ def _of_copies(match: IdMatch, tree: Tree, where: str) -> dict[str, str]:
                     remedy="write the folder into the table too, or keep only one of the folders",
                 )
     return {wanted: files[0] for wanted, files in match.candidates.items()}
+
+
+def tails(names: list[str]) -> dict[str, str]:
+    """Every ending of a path that belongs to one image only, e.g. `train/a/1.jpg`."""
+    found: dict[str, str] = {name: name for name in names}
+    twice: set[str] = set()
+    for name in names:
+        parts = name.split("/")
+        for start in range(1, len(parts)):
+            tail = "/".join(parts[start:])
+            if found.setdefault(tail, name) != name:
+                twice.add(tail)
+    return {tail: name for tail, name in found.items() if tail not in twice}
 
 
 def _labelled(rows: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:
