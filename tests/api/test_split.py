@@ -211,3 +211,20 @@ def test_unknown_patients_and_no_search_are_said(
     assert "grouped split: patients unknown" in out
     assert "0 groups cross" not in out
     assert "duplicates not searched" in out
+
+
+def test_long_chains_are_used_only_on_request(lesions: Path) -> None:
+    dataset = read_dataset(lesions)
+    paths = dataset.table.drop_duplicates("patient_id")["path"].tolist()[:12]
+    first = Image.open(dataset.image_path(paths[0])).convert("RGB")
+    for n, path in enumerate(paths):
+        first.resize((first.width + n, first.height + n)).save(dataset.image_path(path))
+    told = split(lesions, test=0.25, valid=0.25)
+    chained = set(dataset.table.loc[dataset.table["path"].isin(paths), "image_id"])
+    assert told["near_duplicates"]["from"] == "searched"
+    parts = read_dataset(lesions).table.set_index("image_id")["split"]
+    assert parts[sorted(chained)].nunique() > 1
+    asked = split(lesions, test=0.25, valid=0.25, search=True)
+    assert asked["near_duplicates"]["pairs"] >= told["near_duplicates"]["pairs"] + 11
+    parts = read_dataset(lesions).table.set_index("image_id")["split"]
+    assert parts[sorted(chained)].nunique() == 1

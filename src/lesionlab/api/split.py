@@ -12,7 +12,7 @@ import pandas as pd
 from lesionlab import files
 from lesionlab.array_types import Labels
 from lesionlab.data import ledger, tables
-from lesionlab.data.groups import MAX_DUPLICATES, crossing, united_groups
+from lesionlab.data.groups import MAX_DUPLICATES, chains, crossing, united_groups
 from lesionlab.data.import_checks import patients_known
 from lesionlab.data.manifest import Dataset, read_dataset, with_table, write_dataset
 from lesionlab.data.parts import OFFICIAL, Apart, fold_as_test, left_out, official
@@ -114,17 +114,19 @@ def known_pairs(
     if given is not None:
         return str(given), _read_pairs(Path(given))
     if search:
-        return "searched", _searched(dataset, progress)
+        return "searched", _searched(dataset, progress, MAX_DUPLICATES)
     for name, origin in PAIRS.items():
         if (dataset.folder / name).exists():
             known = set(dataset.table["image_id"])  # the data set may have lost rows since
             pairs = _read_pairs(dataset.folder / name)
             return f"{origin} ({name})", [p for p in pairs if known >= set(p)]
-    return (NOT_SEARCHED, []) if search is False else ("searched", _searched(dataset, progress))
+    if search is False:
+        return NOT_SEARCHED, []
+    return "searched", _credible(dataset, _searched(dataset, progress, _longest(dataset)), progress)
 
 
-def _searched(dataset: Dataset, progress: Progress) -> list[tuple[str, str]]:
-    """Near-duplicates by a search now; they are left in the data set for the next split."""
+def _searched(dataset: Dataset, progress: Progress, limit: int) -> list[tuple[str, str]]:
+    """Near-duplicates by a search now; chains up to `limit` are left there for the next split."""
     from lesionlab.data.duplicates import near_duplicates, to_json
     from lesionlab.data.duplicates.fingerprints import estimated_seconds
 
@@ -138,9 +140,30 @@ def _searched(dataset: Dataset, progress: Progress) -> list[tuple[str, str]]:
         raise BadInput(
             f"near-duplicates cannot be searched: {error}", remedy="or split with --no-search"
         ) from None
+    limit = _longest(dataset)
+    stored = [p for p, n in zip(pairs, sizes, strict=True) if n <= limit]
     if not (dataset.folder / "duplicates.csv").exists():  # that of audit says more
-        files.write_json(dataset.folder / "duplicates.json", to_json(pairs))
+        files.write_json(dataset.folder / "duplicates.json", to_json(stored))
     return [(p.a, p.b) for p in pairs]
+
+
+def _longest(dataset: Dataset) -> int:
+    """Images that may be one picture: a tenth of a small set would rather be its style."""
+    return min(MAX_DUPLICATES, max(8, len(dataset.table) // 10))
+
+
+def _credible(
+    dataset: Dataset, pairs: list[tuple[str, str]], progress: Progress
+) -> list[tuple[str, str]]:
+    """The pairs of a search that nobody asked for, without long chains, which are said."""
+    limit = _longest(dataset)
+    sizes = chains(pairs)
+    if sizes and max(sizes) > limit:
+        progress.say(
+            f"{max(sizes)} images are chained together as near-duplicates: chains of more than "
+            f"{limit} are not used (lesionlab audit shows them; --search uses them)"
+        )
+    return [pair for pair, n in zip(pairs, sizes, strict=True) if n <= limit]
 
 
 def duration(seconds: float) -> str:

@@ -92,6 +92,21 @@ def _pair_codes(
     return [np.where(alone, -1, component).astype(np.int64)]
 
 
+def chains(pairs: list[tuple[str, str]]) -> list[int]:
+    """For each pair, how many images are chained together with it.
+
+    >>> chains([("a", "b"), ("b", "c"), ("x", "y")])
+    [3, 3, 2]
+    """
+    if not pairs:
+        return []
+    names, codes = np.unique(np.array(pairs, str), return_inverse=True)
+    ends = codes.reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(names),) * 2)
+    component = connected_components(graph, directed=False)[1]
+    return [int(n) for n in np.bincount(component)[component[ends[:, 0]]]]
+
+
 def _components(edges: list[npt.NDArray[np.int64]], n: int) -> npt.NDArray[np.int64]:
     """Connected components of rows, where rows are joined by equal codes (-1 joins nothing)."""
     rows, nodes, offset = [], [], n
