@@ -99,6 +99,19 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
     assert (plain / "manifest.csv").read_bytes() == before
 
 
+def test_ids_are_matched_over_their_spelling_and_said(plain: Path, tmp_path: Path) -> None:
+    ids = read_dataset(plain).table["image_id"]
+    rows = "".join(f"train\\{i.lower()}.PNG,{n}\n" for n, i in enumerate(ids))
+    (tmp_path / "t.csv").write_text(f"image,x\n{rows}")
+    told = join(plain, tmp_path / "t.csv")
+    assert told["matched"] == len(ids)
+    assert list(read_dataset(plain).table["x"]) == [str(n) for n in range(len(ids))]
+    assert "without regard to file suffix and folder and upper and lower case" in told["notes"][0]
+    (tmp_path / "t.csv").write_text(f"image,y\na/{ids[0]}.png,1\nb/{ids[0]}.png,2\n{ids[1]},3\n")
+    with pytest.raises(BadInput, match=r"is in two rows of the table, as a/.* and b/"):
+        join(plain, tmp_path / "t.csv")
+
+
 def test_command_line(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "t.csv").write_text("image,x\nSYN_000000,1\n")
     arguments = ["join", str(plain), str(tmp_path / "t.csv")]

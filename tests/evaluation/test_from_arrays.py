@@ -159,9 +159,9 @@ def test_ids_that_say_nothing_are_no_one_patient(word: str, tmp_path: Path) -> N
     for prefix in ("prob_", "p_"):  # our columns, and another software's
         table.columns = table.columns.str.replace("prob_", prefix)
         table.to_csv(tmp_path / "p.csv", index=False)
-        by_table, notes = read_any(tmp_path / "p.csv")
-        assert by_table.groups.tolist() == wanted
-        assert said in notes or not word.strip()  # a blank cell of a CSV is an empty one
+        by_table = read_any(tmp_path / "p.csv")
+        assert by_table.predictions.groups.tolist() == wanted
+        assert said in by_table.notes or not word.strip()  # a blank cell of a CSV is an empty one
 
 
 def test_a_float_nan_among_numbers_or_texts_is_no_patient() -> None:

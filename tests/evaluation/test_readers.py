@@ -55,6 +55,14 @@ def test_pooled_reader_by_hand() -> None:
     assert result["point"]["same_images"] is True  # type: ignore[index]
 
 
+def test_votes_are_found_over_the_spelling_of_the_ids() -> None:
+    known, spelled = votes(), np.array([f"study/I{k}.jpg" for k in range(N)], object)
+    plain, found = compared(model(), known), compared(model(), replace(known, image_id=spelled))
+    assert found["difference"] == plain["difference"]
+    assert plain["notes"] == []
+    assert "80 ids matched without regard to" in found["notes"][0]  # type: ignore[index]
+
+
 def test_an_image_counts_once_or_by_its_votes() -> None:
     v = votes()
     counts = v.counts.copy()

@@ -19,10 +19,12 @@ from lesionlab.evaluation.calibration_table import (
     read_calibrating,
     refuse_opened_test,
 )
+from lesionlab.evaluation.class_words import classes_of_words
 from lesionlab.evaluation.foreign import read_any
 from lesionlab.evaluation.predictions import Predictions, read_predictions
 from lesionlab.evaluation.recalibration import recalibrated
 from lesionlab.evaluation.subject import Subject
+from lesionlab.evaluation.table_reading import NOTHING_SAID, TableReading, refuse_absent_columns
 from lesionlab.evaluation.truth import join_truth
 from lesionlab.evaluation.units import to_unit
 from lesionlab.evaluation.wording import option
@@ -65,6 +67,8 @@ class PredictionSource:
     part: str | None = None
     leaky: bool = False
     synthetic: bool = False
+    notes: tuple[str, ...] = ()
+    mapping: tuple[str, ...] = ()  # of a table: which column was taken for what
 
 
 def refuse_unknown_split(split: str) -> None:
@@ -73,14 +77,18 @@ def refuse_unknown_split(split: str) -> None:
         raise BadInput(f"no split '{split}'", where="--split", remedy=nearest(split, SPLITS))
 
 
-def open_source(path: Path, split: str = "valid") -> PredictionSource:
-    """The stored predictions of a run's part, or a predictions CSV.
+def open_source(
+    path: Path, split: str = "valid", how: TableReading = NOTHING_SAID
+) -> PredictionSource:
+    """The stored predictions of a run's part, or a predictions CSV that is read as `how` says.
 
     Raises `BadInput` where the run has none of that part: it opens no sealed test set.
     """
     if path.is_dir():
         return _stored_predictions(path, split)
-    return PredictionSource(path.stem, read_any(path)[0])
+    read = read_any(path, how)
+    notes = how_read(path, read.notes)
+    return PredictionSource(path.stem, read.predictions, notes=notes, mapping=read.mapping)
 
 
 def _stored_predictions(folder: Path, split: str) -> PredictionSource:
@@ -179,7 +187,7 @@ def _predictions(run: Run, split: str, data: Path | None, progress: Progress) ->
 
 def of_table(
     path: Path,
-    truth: Path | str | None,
+    how: TableReading,
     split: str | None,
     malignant: tuple[str, ...],
     data: Path | None,
@@ -187,22 +195,30 @@ def of_table(
     calib: Path | None = None,
     calibration: str | None = None,
 ) -> Subject:
-    """A predictions table from anybody; `BadInput` where no row has a label.
+    """A predictions table from anybody, read as `how` says; `BadInput` where no row has a label.
 
     `calib` is another table, of other patients, on which a threshold may be chosen; with
     `calibration` a map of the probabilities is fitted there and applied to both.
     """
-    predictions, odd = read_any(path)
-    notes = how_read(path, odd)
+    refuse_absent_columns(how, [p for p in (path, how.truth, calib) if p is not None])
+    read = read_any(path, how)
     if split in ("valid", "calib"):
         refuse_opened_test(path)
-    if truth is not None:
-        predictions = join_truth(predictions, Path(truth))
-    elif not predictions.is_labelled.any():
+    if how.truth is not None:
+        read = join_truth(read, path, how)
+    predictions, notes = read.predictions, how_read(path, read.notes)
+    if how.truth is None and not predictions.is_labelled.any():
         raise BadInput(
-            "no row has a label", where=str(path), remedy="give the labels: --truth truth.csv"
+            "no row has a label",
+            where=str(path),
+            remedy=f"give the labels: {how.command(path, truth=Path('truth.csv'))}; or name their "
+            "column with --label-column",
         )
     dataset = None if data is None else read_dataset(data)
+    if how.positive is not None and not malignant:
+        malignant = (how.positive,)
+    words = classes_of_words(malignant, predictions.classes)
+    malignant = tuple(words.get(c, c) for c in malignant)
     if not malignant and dataset is not None:
         malignant = tuple(c for c in dataset.info.malignant if c in predictions.classes)
     elif not malignant:
@@ -210,12 +226,12 @@ def of_table(
         if malignant:
             notes += (f"malignant by the taxonomy: {', '.join(malignant)}",)
     provenance = {"predictions": path.name, "predictions_sha256": files.sha256_file(path)}
-    if truth is not None:
-        provenance["truth"] = Path(truth).name
+    if how.truth is not None:
+        provenance["truth"] = how.truth.name
     chooser = (split, predictions) if split in ("valid", "calib") else None
     advice = ""
     if calib is not None:
-        other, more = read_calibrating(calib, predictions)
+        other, more = read_calibrating(calib, predictions, how)
         found = recalibrated(
             predictions, other, calibration, option("calib"), option("calibration")
         )
@@ -239,6 +255,7 @@ def of_table(
         advice=advice,
         provenance=provenance,
         notes=notes,
+        mapping=read.mapping,
     )
 
 
@@ -290,7 +307,7 @@ def report_content(
         config=run.config.model_dump(mode="json") if run else None,
         calibration=files.read_json(run.folder / CALIBRATION) if run else None,
         thumbnail=thumbnailer(dataset) if images and dataset is not None else None,
-        notes=tuple(note for note in (refusal, *subject.notes) if note),
+        notes=tuple(note for note in (refusal, _mapping(subject), *subject.notes) if note),
         subgroups=beside.subgroups,
         readers=beside.readers,
         published=beside.published,
@@ -298,6 +315,10 @@ def report_content(
         created=now(),
         explanations=pages_in(subject.out, SPLITS),
     )
+
+
+def _mapping(subject: Subject) -> str:
+    return f"columns: {'; '.join(subject.mapping)}" if subject.mapping else ""
 
 
 def _training_notes(run: Run) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from lesionlab.evaluation.from_arrays import (
     predictions_from_arrays,
 )
 from lesionlab.evaluation.locked_points import Choice, operating_points
+from lesionlab.evaluation.plausibility import doubts
 from lesionlab.evaluation.policies import DEFAULT_ALPHA
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.recalibration import recalibrated
@@ -100,7 +101,8 @@ def evaluate_arrays(
     content = report_content(
         subject, [(subject.part, subject.predictions, twin)], None, False, refusal
     )
-    notes = (*((refusal,) if refusal else ()), *subject.notes, *found.notes)
+    asked = doubts(found.to_json())
+    notes = (*((refusal,) if refusal else ()), *asked, *subject.notes, *found.notes)
     # Nothing lies beside a page that is not written yet.
     return ArrayEvaluation(found, conformal, notes, dataclasses.replace(content, explanations=()))
 

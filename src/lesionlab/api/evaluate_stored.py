@@ -12,18 +12,21 @@ from lesionlab import files
 from lesionlab.api._inputs import Beside, is_current, of_run, of_table, report_content
 from lesionlab.api.outside import of_outside
 from lesionlab.data import ledger
+from lesionlab.data.id_matching import match_ids
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.conformal import SetOptions, sets_of
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.locked_points import Choice, operating_points, store_points
 from lesionlab.evaluation.operating_point import OperatingPoint
+from lesionlab.evaluation.plausibility import doubts
 from lesionlab.evaluation.policies import DEFAULT_ALPHA
 from lesionlab.evaluation.predictions import Predictions, write_predictions
 from lesionlab.evaluation.readers import compare_with_readers, published_points
 from lesionlab.evaluation.repeats import names_of, over_runs, refuse_other_tasks, repeated_runs
 from lesionlab.evaluation.subgroups import subgroups
 from lesionlab.evaluation.subject import Subject
+from lesionlab.evaluation.table_reading import TableReading
 from lesionlab.evaluation.units import Unit
 from lesionlab.evaluation.votes import read_votes
 from lesionlab.progress import SILENT, Progress
@@ -40,6 +43,13 @@ def evaluate_stored(
     source: Source,
     *,
     truth: Path | str | None = None,
+    id_column: str | None = None,
+    label_column: str | None = None,
+    score_column: str | None = None,
+    positive: str | None = None,
+    classes: Sequence[str] = (),
+    logits: bool = False,
+    matching_only: bool = False,
     split: str | None = None,
     malignant: Sequence[str] = (),
     unit: Unit = "image",
@@ -71,7 +81,8 @@ def evaluate_stored(
     to the dataset's ledger before any number is shown. The operating point is chosen on
     validation only (default: the lower 95 % bound of sensitivity is at least 0.95; `point` asks
     for the point estimate), stored in the run and applied unchanged to test. For a CSV from
-    anybody, `truth` joins labels and `split` says which part the table is; nothing is chosen on
+    anybody, `truth` joins labels (`matching_only`: of the images that both tables have) and
+    `split` says which part the table is; nothing is chosen on
     it unless that is "valid". `calib` names data to choose on instead: "calib", that part of a
     run's data set, or for a CSV another CSV; `calibration` (temperature, platt, isotonic,
     dirichlet) refits the probabilities of a CSV there (the last two on half of the groups; only
@@ -79,6 +90,9 @@ def evaluate_stored(
     conformal sets, calibrated on the same data and measured on another part; a class with too
     few lesions there is refused, or with `rare="include"` in every set. `ordered`: the classes are
     grades, in their order in the table or the run; only then is quadratic weighted kappa given.
+    What the columns of a CSV are is recognised by names and values, or said: `id_column`,
+    `label_column` (of the truth, where that is another table), `score_column` (the probability
+    of `positive`), `classes` (the order of columns that are only numbered), `logits`.
     `data` is the dataset folder where it has moved, or for a CSV. `readers` are CSVs of readers'
     votes on the same images, laid beside the model; `published` adds published readers (of
     other images, for orientation). `on` is another dataset folder: model, temperature and
@@ -97,8 +111,12 @@ def evaluate_stored(
             where=f"--policy {policy}",
             remedy="give one of the two",
         )
+    how = TableReading(
+        id_column, label_column, score_column, positive, tuple(classes), logits,
+        None if truth is None else Path(truth), matching_only,
+    )  # fmt: skip
     asked = Options(
-        table=TableOptions(truth, tuple(malignant), calib, calibration),
+        table=TableOptions(how, tuple(malignant), calib, calibration),
         split=split,
         choice=Choice("sensitivity" if point else policy, target, threshold),
         sets=SetOptions(sets, alpha, rare),
@@ -123,7 +141,7 @@ def evaluate_stored(
 class TableOptions:
     """What only a table of predictions needs to be told."""
 
-    truth: Path | str | None
+    how: TableReading
     malignant: tuple[str, ...]
     calib: Path | str | None
     calibration: str | None
@@ -152,7 +170,7 @@ class Options:
 def _each(runs: Sequence[Path], out: Path | str | None, asked: Options) -> dict[str, Any]:
     """Each run on its own, then mean and spread over them, written as JSON."""
     alone = {
-        "truth": asked.table.truth, "malignant": asked.table.malignant, "on": asked.on,
+        "truth": asked.table.how.truth, "malignant": asked.table.malignant, "on": asked.on,
         "readers": asked.readers, "published": asked.published, "data": asked.data,
     }  # fmt: skip
     for name, value in alone.items():
@@ -178,6 +196,7 @@ def _one(source: Path, out: Path | str | None, asked: Options) -> dict[str, Any]
         )
         subject = dataclasses.replace(subject, notes=(*subject.notes, note))
     evaluation = _measured(subject, subject.predictions, points, asked)
+    evaluation["notes"] = [*doubts(evaluation, _own_labels(subject, asked)), *evaluation["notes"]]
     evaluation["conformal"] = sets_of(subject, asked.sets, asked.unit, asked.resampling.seed)
     beside = [(name, p, _measured(subject, p, points, asked)) for name, p in subject.beside]
     parts = [(subject.part, subject.predictions, evaluation), *beside]
@@ -217,9 +236,15 @@ def _subject(source: Path, out: Path | str | None, asked: Options) -> tuple[Subj
         raise BadInput("external validation needs a run", where=f"{source} --on {asked.on}")
     other = None if table.calib is None else Path(table.calib)
     subject = of_table(
-        source, table.truth, asked.split, table.malignant, asked.data, out, other, table.calibration
+        source, table.how, asked.split, table.malignant, asked.data, out, other, table.calibration
     )
     return subject, asked.choice
+
+
+def _own_labels(subject: Subject, asked: Options) -> Predictions | None:
+    """The rows of a table that holds its labels itself: they might be the model's answers."""
+    own = subject.run is None and asked.table.how.truth is None
+    return subject.predictions if own else None
 
 
 def _measured(
@@ -233,8 +258,12 @@ def _measured(
 
 
 def _refuse_for_runs(table: TableOptions) -> None:
-    if table.truth is not None or table.malignant:
-        raise BadInput("a run has its own labels and malignant classes", where="--truth")
+    if table.how != TableReading() or table.malignant:
+        raise BadInput(
+            "a run has its own labels and malignant classes",
+            where="--truth",
+            remedy="what columns mean is said of tables only",
+        )
     if table.calib not in (None, "calib"):
         raise BadInput(
             "a run is calibrated on its own data set",
@@ -289,9 +318,11 @@ def _subgroups(
     """By image, at the locked threshold; nothing where the data set's rows are not known."""
     if subject.dataset is None:
         return ()
-    metadata = subject.dataset.table.set_index("image_id")
-    if not set(subject.predictions.image_id) <= set(metadata.index):
+    rows, ids = subject.dataset.table, subject.predictions.image_id
+    match = match_ids(ids.tolist(), rows["image_id"].tolist())
+    if not match.found.all():
         return ()
+    metadata = rows.iloc[match.places].set_index(ids).rename_axis("image_id")
     found = subgroups(
         subject.predictions, metadata, malignant=subject.malignant,
         threshold=_threshold(subject, evaluation),
@@ -348,6 +379,7 @@ def _result(
         "schema_version": SCHEMA_VERSION,
         "source": subject.title,
         "part": subject.part,
+        "mapping": list(subject.mapping),
         **{key: evaluation[key] for key in keys},
         "majority_class": evaluation["majority_class"],
         "operating_points": evaluation["operating_points"],

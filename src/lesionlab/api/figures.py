@@ -14,6 +14,7 @@ from lesionlab.evaluation.bootstrap import Resampling
 from lesionlab.evaluation.evaluate import evaluate_predictions
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.subject import Subject
+from lesionlab.evaluation.table_reading import TableReading
 from lesionlab.platforms import safe_name
 from lesionlab.progress import SILENT, Progress
 from lesionlab.reporting.figures import standalone, table_csv
@@ -73,7 +74,7 @@ def _evaluated(
     progress: Progress,
 ) -> tuple[Subject, Evaluated]:  # fmt: skip
     if not source.is_dir():
-        subject = of_table(source, None, split, malignant, data, None)
+        subject = of_table(source, TableReading(), split, malignant, data, None)
         measured = evaluate_predictions(
             subject.predictions,
             malignant=subject.malignant,

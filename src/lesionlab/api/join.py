@@ -21,7 +21,8 @@ def join(
 ) -> dict[str, Any]:
     """Join a CSV (reader votes, lesion groupings, metadata) to a dataset folder by id.
 
-    Returns `{matched, unmatched, filled: {column: n}, differing: {column: n}, added, split_reset}`.
+    Returns `{matched, unmatched, filled: {column: n}, differing: {column: n}, added, split_reset,
+    notes}`.
     New columns may not be model inputs unless `inputs` names them.
     """
     dataset, path = read_dataset(Path(folder)), Path(table)
@@ -40,4 +41,5 @@ def join(
         "differing": joined.differing,
         "added": list(joined.added),
         "split_reset": joined.split_reset,
+        "notes": list(joined.notes),
     }

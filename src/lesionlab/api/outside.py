@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import extras
+from lesionlab.data.id_matching import plain_id
 from lesionlab.data.manifest import Dataset, read_dataset
 from lesionlab.data.taxonomy import counterparts
 from lesionlab.errors import BadInput, counted
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.subject import Subject
-from lesionlab.evaluation.truth import stem
 from lesionlab.progress import Progress
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def _seen(table: pd.DataFrame, run: Run) -> pd.Series:
     if not path.is_file():
         return pd.Series(False, index=table.index)
     known = pd.read_csv(path, dtype=str, keep_default_na=False)
-    ids = {stem(v) for v in known["image_id"]}
+    ids = {plain_id(v) for v in known["image_id"]}
     hashes = set(known["sha256"]) - {""}
-    by_id = [stem(v) in ids for v in table["image_id"]]
+    by_id = [plain_id(v) in ids for v in table["image_id"]]
     return pd.Series(by_id, index=table.index) | table["sha256"].isin(hashes)
 
 

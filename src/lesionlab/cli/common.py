@@ -40,6 +40,29 @@ def answer(result: Mapping[str, Any], as_json: bool, show: Callable[[], None]) -
         show()
 
 
+def _names(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+def table_options(function: F) -> F:
+    """What the columns of a predictions table are, where names and values do not tell."""
+    options = (
+        click.option("--id-column", metavar="NAME", help="The column of image ids."),
+        click.option("--label-column", metavar="NAME", help="The column of the true class."),
+        click.option("--score-column", metavar="NAME",
+                     help="The column that holds the probability of --positive."),
+        click.option("--positive", metavar="CLASS", help="The class of a single score column."),
+        click.option("--classes", metavar="A,B,C", callback=_names,
+                     help="The order of columns that are only numbered (0, 1, 2; class_0 ...)."),
+        click.option("--logits", is_flag=True, help="The scores are logits."),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 class Bar:
     """Progress on standard error: a bar with rate and time left on a terminal, lines elsewhere."""
 

@@ -14,6 +14,7 @@ from lesionlab.cli.common import (
     path_argument,
     path_option,
     seed_option,
+    table_options,
 )
 from lesionlab.errors import counted
 
@@ -48,6 +49,9 @@ Examples:
 @click.option("--margin", type=click.FloatRange(0, min_open=True),
               help="Test the other models for being non-inferior to the first: by how much of the"
               " primary metric they may be worse. Declare it beforehand.")  # fmt: skip
+@table_options
+@click.option("--matching-only", is_flag=True,
+              help="Compare the images that every table has; the others are counted.")  # fmt: skip
 @path_option("--readers", help="Votes of human readers, to compare with one SOURCE.")
 @click.option(
     "--held-out", is_flag=True, help="You confirm that no image of the CSV was used in training."
@@ -72,10 +76,12 @@ def command(
     threshold: float | None,
     seed: int,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Compare SOURCES, which are runs or predictions CSVs of the same images, by paired tests."""
     named = [c.strip() for c in malignant.split(",") if c.strip()]
     if readers is not None:
+        _refuse_reading(reading)
         if len(sources) != 1:
             raise click.UsageError("--readers takes one model")
         if margin is not None:
@@ -94,8 +100,16 @@ def command(
         seed=seed,
         margin=margin,
         progress=Bar(),
+        **reading,
     )
     answer(result, as_json, lambda: _show(result))
+
+
+def _refuse_reading(reading: dict[str, Any]) -> None:
+    """What columns mean is not passed on to a comparison with readers."""
+    given = [name for name, value in reading.items() if value]
+    if given:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} compares models, not readers")
 
 
 def _readers(
@@ -141,11 +155,15 @@ def _show_readers(result: dict[str, Any]) -> None:
     if result["without_votes"]:
         alone = counted(result["without_votes"], "predicted image has", "predicted images have")
         print(f"note: {alone} no votes")
+    for note in result["notes"]:
+        print(f"note: {note}")
     if result["leaky"]:
         print("note: LEAKY: the training data of this model overlap with its test set")
 
 
 def _show(result: dict[str, Any]) -> None:
+    for name, columns in result["mapping"].items():
+        print(f"{name} read as: {'; '.join(columns)}")
     better = "higher" if result["higher_is_better"] else "lower"
     print(
         f"{result['primary']} ({better} is better) on {result['n']} {result['unit']}s "

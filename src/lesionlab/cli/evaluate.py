@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from lesionlab.cli.common import Bar, answer, json_option, path_argument, path_option, seed_option
+from lesionlab.cli.common import (
+    Bar,
+    answer,
+    json_option,
+    path_argument,
+    path_option,
+    seed_option,
+    table_options,
+)
 from lesionlab.data.split_names import SPLITS
 from lesionlab.evaluation.policies import DEFAULT_ALPHA, DEFAULT_POLICY, DEFAULT_TARGET, POLICIES
 
@@ -18,6 +26,7 @@ Examples:
   lesionlab evaluate runs/ham --on data/isic2017    (external validation; nothing is refitted)
   lesionlab evaluate runs/                          (repeats: mean, SD, every run)
   lesionlab evaluate mine.csv --truth truth.csv --malignant mel,bcc,akiec
+  lesionlab evaluate mine.csv --score-column p --positive melanoma --label-column dx
   lesionlab evaluate test.csv --calib valid.csv --calibration platt --sets aps
 
 Research use only. No number here is advice to a patient.
@@ -27,6 +36,12 @@ Research use only. No number here is advice to a patient.
 @click.command("evaluate", epilog=EPILOG)
 @path_argument("sources", nargs=-1, required=True, metavar="RUN...|PREDICTIONS.csv")
 @path_option("--truth", metavar="CSV", help="True labels for a predictions table: image_id, label.")
+@table_options
+@click.option(
+    "--matching-only",
+    is_flag=True,
+    help="Measure the images that truth and predictions share; the others are counted.",
+)
 @click.option(
     "--split",
     type=click.Choice(SPLITS),
@@ -130,6 +145,8 @@ def _show(result: dict[str, Any]) -> None:
     from lesionlab.evaluation.metric_table import highlighted
 
     console = Console()
+    if result["mapping"]:
+        console.print(f"Read as: {escape('; '.join(result['mapping']))}", soft_wrap=True)
     title = f"{result['source']}, {result['part']}: {result['n']:,} {result['unit']}s"
     table = Table(
         title=escape(title),

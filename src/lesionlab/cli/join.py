@@ -49,6 +49,8 @@ def command(
                 result["unmatched"], "row of the table matches", "rows of the table match"
             )
             print(f"{lost} no image")
+        for note in result["notes"]:
+            print(f"note: {note}")
         if result["split_reset"]:
             print(
                 "the split was removed because the new groups cross it; run lesionlab split again"

@@ -119,7 +119,8 @@ def _why_not(tree: Tree, name: str) -> str:
     if name.lower().endswith(SUFFIXES):
         return "an image that is not named or not selected"
     kind = tree.kind(name)
-    if kind.is_picture:
+    reads_dicom = any(n in tree.was_read for n in tree.dicoms)
+    if kind.is_picture or (kind.format == "DICOM" and reads_dicom):
         return "an image that is not named or not selected"
     if kind.format == "DICOM":
         return "DICOM: lesionlab import dicom"

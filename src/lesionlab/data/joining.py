@@ -10,6 +10,7 @@ import pandas as pd
 
 from lesionlab.data import tables
 from lesionlab.data.groups import crossing, united_groups
+from lesionlab.data.id_matching import IdMatch, match_ids, repeated_ids
 from lesionlab.data.manifest import COLUMNS, Dataset, with_table
 from lesionlab.data.sources.common import standard
 from lesionlab.errors import BadInput, nearest
@@ -33,6 +34,7 @@ class Joined:
     differing: dict[str, int]  # column -> cells where the two disagree; the data set's stay
     added: tuple[str, ...]
     split_reset: bool
+    notes: tuple[str, ...]  # ids that are spelled otherwise in the table
 
 
 def join_table(
@@ -54,26 +56,39 @@ def join_table(
     table, _ = tables.read_csv(data, where)
     key = _key(table, on, where)
     target = key if key in ("lesion_id", "patient_id") else "image_id"
-    table[key] = tables.clean_ids(table[key], where)[0]
     table = table.drop_duplicates(ignore_index=True)
-    twice = table.loc[table[key].duplicated(), key]
-    if not twice.empty:
-        raise BadInput(f"'{twice.iloc[0]}' is in two rows of the table", where=where)
-    at = dataset.table[target].map({k: n for n, k in enumerate(table[key])})
-    if at.isna().all():
+    match = _matched(dataset.table[target], table[key], where)
+    at = pd.Series(match.places, dataset.table.index)
+    if not match.found.any():
         raise BadInput(
             f"no {key} of the table is in the data set",
             where=where,
             remedy=f"compare '{table[key].iloc[0]}' with '{dataset.table[target].iloc[0]}'",
         )
     fresh = _standard(table.drop(columns=key), where)
-    wide = fresh.reindex(at.fillna(-1).astype(int)).set_index(dataset.table.index)
+    wide = fresh.reindex(at).set_index(dataset.table.index)
     result, filled, differing = _fill(dataset.table.copy(), wide)
     added = [c for c in wide.columns if c not in COLUMNS]
     names = _added_names(added, prefix, result, where)
     for column, name in names.items():
         result[name] = wide[column].fillna("")
-    return _finish(dataset, result, at, len(table), names, inputs, filled, differing)
+    return _finish(dataset, result, match, len(table), names, inputs, filled, differing)
+
+
+def _matched(ours: pd.Series, theirs: pd.Series, where: str) -> IdMatch:
+    """Each row of the data set among the rows of the table; `BadInput` where it has two."""
+    twice = repeated_ids(theirs)
+    if twice is not None:
+        as_well = f", as '{twice[0]}' too" if twice[0] != twice[1] else ""
+        raise BadInput(f"'{twice[1]}' is in two rows of the table{as_well}", where=where)
+    match = match_ids(ours.tolist(), theirs.tolist())
+    for name, rows in match.candidates.items():
+        raise BadInput(
+            f"'{name}' of the data set is in two rows of the table, as {' and '.join(rows[:2])}",
+            where=where,
+            remedy="write the ids as the data set does",
+        )
+    return match
 
 
 def _key(table: pd.DataFrame, on: str, where: str) -> str:
@@ -127,7 +142,7 @@ def _added_names(
 def _finish(
     dataset: Dataset,
     table: pd.DataFrame,
-    at: pd.Series,
+    match: IdMatch,
     rows: int,
     names: dict[str, str],
     inputs: Sequence[str],
@@ -148,12 +163,13 @@ def _finish(
         changes["split_policy"] = None
     return Joined(
         dataset=with_table(dataset, table, **changes),
-        matched=int(at.notna().sum()),
-        unmatched=rows - int(np.unique(at.dropna()).size),
+        matched=int(match.found.sum()),
+        unmatched=rows - int(np.unique(match.places[match.found]).size),
         filled=filled,
         differing=differing,
         added=tuple(names.values()),
         split_reset=reset and not dataset.info.leaky,
+        notes=match.notes(),
     )
 
 

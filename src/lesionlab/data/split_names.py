@@ -3,3 +3,7 @@
 from __future__ import annotations
 
 SPLITS = ("train", "valid", "test", "calib")
+# What folders and tables call them.
+PARTS = {"train": "train", "training": "train", "trn": "train", "valid": "valid", "val": "valid",
+         "validation": "valid", "validate": "valid", "dev": "valid", "test": "test",
+         "testing": "test", "tst": "test"}  # fmt: skip

@@ -32,14 +32,14 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class FoundInputs:
     """The images to be classified, and what else lay in the folders, counted."""
 
     items: tuple[Item, ...]
     left_out: tuple[LeftOut, ...] = ()
 
 
-def find_inputs(sources: Sequence[Path]) -> Inputs:
+def find_inputs(sources: Sequence[Path]) -> FoundInputs:
     """The images of files, folders (searched through, in order of name) and CSV tables.
 
     In a folder every file with the suffix or the first bytes of an image or DICOM file is one;
@@ -67,7 +67,7 @@ def find_inputs(sources: Sequence[Path]) -> Inputs:
         there = "; ".join(group.line for group in grouped(others)[:5])
         known = f"known suffixes: {', '.join(SUFFIXES)}"
         raise BadInput("no images", where=where, remedy=f"there are {there}" if there else known)
-    return Inputs(tuple(_unique(items)), grouped(others))
+    return FoundInputs(tuple(_unique(items)), grouped(others))
 
 
 def _folder(folder: Path, others: list[tuple[str, str]]) -> list[Item]:

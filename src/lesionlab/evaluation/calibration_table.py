@@ -7,19 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionlab.data.id_matching import match_ids
 from lesionlab.errors import BadInput
+from lesionlab.evaluation.class_words import same_classes
 from lesionlab.evaluation.foreign import read_any
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.same_rows import same_rows
+from lesionlab.evaluation.table_reading import TableReading
 from lesionlab.run_folder import CONFIG
 
 
-def read_calibrating(path: Path, measured: Predictions) -> tuple[Predictions, tuple[str, ...]]:
-    """The labelled predictions of a calibration table, and how it was read."""
+def read_calibrating(
+    path: Path, measured: Predictions, how: TableReading
+) -> tuple[Predictions, tuple[str, ...]]:
+    """The labelled predictions of a calibration table, read as the measured one; and how."""
     refuse_opened_test(path)
-    found, notes = read_any(path)
-    kept, said = calibrating_rows(found, measured, str(path))
-    return kept, (*how_read(path, notes), *said)
+    read = read_any(path, replace(how, truth=None, matching_only=False))
+    kept, said = calibrating_rows(read.predictions, measured, str(path))
+    return kept, (*how_read(path, read.notes), *said)
 
 
 def calibrating_rows(
@@ -30,19 +35,20 @@ def calibrating_rows(
     Raises `BadInput` where its classes are others, no row has a label, an image or a group
     (patient, lesion) stands in both tables, or they hold the same rows by other names.
     """
-    if set(found.classes) != set(measured.classes):
+    words = same_classes(found.classes, measured.classes)
+    if words is None:
         raise BadInput(
             f"its classes are {', '.join(found.classes)}, not {', '.join(measured.classes)}",
             where=where,
         )
-    kept = found.labelled()
+    kept = replace(found.labelled(), classes=tuple(words[c] for c in found.classes))
     if not len(kept):
         raise BadInput("no row has a label", where=where, remedy="add a column 'label'")
-    for what, ours, theirs in (
-        ("image", measured.image_id, kept.image_id),
-        ("group", measured.groups, kept.groups),
+    images = match_ids(kept.image_id.tolist(), measured.image_id.tolist())
+    for what, both in (
+        ("image", sorted(kept.image_id[images.found])),
+        ("group", sorted(set(measured.groups) & set(kept.groups))),
     ):
-        both = sorted(set(ours) & set(theirs))
         if both:
             raise BadInput(
                 f"{len(both)} {what}(s) are in both tables, the first is '{both[0]}'",

@@ -33,6 +33,7 @@ from lesionlab.evaluation.noninferiority import (
     noninferiority,
 )
 from lesionlab.evaluation.paired import holm, mcnemar_mid_p
+from lesionlab.evaluation.pairing import paired_rows
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.primary import Primary, measured, primary_of
 from lesionlab.evaluation.units import Unit, to_unit
@@ -108,6 +109,7 @@ class Comparison:
     resamples: int
     seed: int
     noninferiority: tuple[Noninferiority, ...] = ()
+    notes: tuple[str, ...] = ()
     statement: str = CONDITIONAL
 
     def to_json(self) -> dict[str, Any]:
@@ -127,6 +129,7 @@ class Comparison:
             "resamples": self.resamples,
             "seed": self.seed,
             "noninferiority": [n.to_json() for n in self.noninferiority],
+            "notes": list(self.notes),
             "statement": self.statement,
         }
 
@@ -141,6 +144,7 @@ def compare_predictions(
     seed: int = 0,
     alpha: float = SIGNIFICANCE,
     margin: float | None = None,
+    matching_only: bool = False,
     progress: Progress = SILENT,
 ) -> Comparison:
     """Compare models that predicted the same images.
@@ -148,12 +152,13 @@ def compare_predictions(
     `models` are (name, predictions); `primary` one of `PRIMARIES` (`roc_auc` is the macro mean
     for more than two classes; the `malignant_...` ones need `malignant`). Images without label
     are left out and counted. With a `margin` every other model is tested for being non-inferior
-    to the first. Raises `BadInput` where the images, classes or labels differ.
+    to the first. `matching_only` compares the images that every model predicted, where they
+    differ. Raises `BadInput` where the images, classes or labels differ.
     """
     if resamples < 20:
         raise BadInput(f"{resamples} resamples are too few", remedy="use 2000")
-    labelled, unlabelled = paired_rows(models)
-    data = [to_unit(p, unit, malignant) for p in labelled]
+    paired = paired_rows(models, matching_only)
+    data = [to_unit(p, unit, malignant) for p in paired.rows]
     names = [name for name, _ in models]
     metric = primary_of(primary, data[0].classes, malignant)
     if margin is not None:
@@ -172,76 +177,14 @@ def compare_predictions(
         groups=found[0].cases.n_groups,
         resampled=data[0].group_unit,
         unit=unit,
-        unlabelled=unlabelled,
+        unlabelled=paired.unlabelled,
         models=tuple(Model(n, metric.measure(m)) for n, m in zip(names, found, strict=True)),
         pairs=pairs,
         alpha=alpha,
         resamples=resamples,
         seed=seed,
         noninferiority=() if margin is None else _against_first(metric, names, found, margin),
-    )
-
-
-def paired_rows(
-    models: Sequence[tuple[str, Predictions]],
-) -> tuple[list[Predictions], int]:
-    """The labelled rows of every model in the order of the first, and how many had no label.
-
-    Raises `BadInput` where names repeat, or the images, classes, groups or labels differ.
-    """
-    if len(models) < 2:
-        raise BadInput("a comparison needs two models", remedy="give a second one")
-    names = [name for name, _ in models]
-    if len(set(names)) < len(names):
-        raise BadInput(f"two models are called '{max(names, key=names.count)}'")
-    first_name, first = models[0]
-    kept = np.flatnonzero(first.is_labelled)
-    if not len(kept):
-        raise BadInput("no image has a label", where=first_name, remedy="add a column 'label'")
-    rows = [first.take(kept)]
-    for name, other in models[1:]:
-        rows.append(_in_order_of(rows[0], first, other, f"'{name}' against '{first_name}'"))
-    return rows, len(first) - len(kept)
-
-
-def _in_order_of(
-    wanted: Predictions, whole: Predictions, other: Predictions, where: str
-) -> Predictions:
-    place = {image: row for row, image in enumerate(other.image_id)}
-    missing = [i for i in whole.image_id if i not in place]
-    extra = len(other) - (len(whole) - len(missing))
-    if missing or extra:
-        what = f"{len(missing)} image(s) are missing ('{missing[0]}' ...)" if missing else ""
-        more = f"{extra} image(s) are not shared" if extra else ""
-        raise BadInput(
-            "; ".join(filter(None, (what, more))),
-            where=where,
-            remedy="predict the same images with both models",
-        )
-    if set(other.classes) != set(wanted.classes):
-        raise BadInput(
-            f"the classes differ ({', '.join(other.classes)} and {', '.join(wanted.classes)})",
-            where=where,
-        )
-    order = [other.classes.index(c) for c in wanted.classes]
-    turned = other.take(np.array([place[i] for i in wanted.image_id], np.int64))
-    names = np.array([*turned.classes, ""], dtype=object)[turned.y_true]
-    index = {c: k for k, c in enumerate(wanted.classes)} | {"": -1}
-    y_true = np.array([index[n] for n in names], np.int64)
-    differ = np.flatnonzero((y_true != wanted.y_true) & (y_true >= 0))
-    if len(differ):
-        raise BadInput(
-            f"'{wanted.image_id[differ[0]]}' and {len(differ) - 1} more carry other labels",
-            where=where,
-            remedy="use one truth for both",
-        )
-    return Predictions(
-        wanted.image_id,
-        wanted.patient_id,
-        wanted.lesion_id,
-        wanted.classes,
-        wanted.y_true,
-        turned.y_prob[:, order],
+        notes=paired.notes,
     )
 
 

@@ -17,6 +17,7 @@ from lesionlab.data import tables
 from lesionlab.errors import BadInput, counted, nearest
 
 ID_COLUMNS = ("image_id", "patient_id", "lesion_id", "label")
+SUM_TOLERANCE = 1e-3  # of the probabilities of a row
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -136,7 +137,7 @@ def from_table(table: pd.DataFrame, path: Path) -> Predictions:
             table[column] = ""
         table[column] = table[column].map(_unguarded)
     _check_ids(table, path)
-    y_prob = _numbers(table, [f"prob_{c}" for c in classes], path)
+    y_prob = numbers_in(table, [f"prob_{c}" for c in classes], path)
     _check_probabilities(y_prob, table, classes, path)
     logits = _logits(table, classes, path)
     ids = [table[c].to_numpy(dtype=object) for c in ("image_id", "patient_id", "lesion_id")]
@@ -187,14 +188,23 @@ def _logits(table: pd.DataFrame, classes: tuple[str, ...], path: Path) -> Floats
             where=str(path),
             remedy="give the logits of all classes, or of none",
         )
-    return _numbers(table, columns, path)
+    return numbers_in(table, columns, path)
 
 
-def _numbers(table: pd.DataFrame, columns: list[str], path: Path) -> Floats:
+def as_numbers(texts: pd.Series) -> pd.Series:
+    """Float64 of texts such as `0.25`, `0,25`, `1e-8` and `25 %`; NaN where there is no number."""
+    plain = texts.str.strip().str.replace("\u2212", "-")
+    plain = plain.str.replace(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)", r"\1.\2", regex=True)
+    percent = plain.str.endswith("%")
+    found = pd.to_numeric(plain.str.removesuffix("%"), errors="coerce").astype("float64")
+    return found.where(~percent, found / 100)
+
+
+def numbers_in(table: pd.DataFrame, columns: list[str], path: Path) -> Floats:
+    """`(N, K)` float64 of columns of text; `BadInput` names the cell that is no finite number."""
     result = np.empty((len(table), len(columns)))
     for j, column in enumerate(columns):
-        text = table[column].str.replace(r"^([+-]?\d*),(\d+)$", r"\1.\2", regex=True)
-        numbers = pd.to_numeric(text, errors="coerce").to_numpy("float64")
+        numbers = as_numbers(table[column]).to_numpy("float64")
         bad = np.flatnonzero(~np.isfinite(numbers))
         if len(bad):
             row = int(bad[0])
@@ -219,7 +229,7 @@ def _check_probabilities(
             remedy="write probabilities, not scores",
         )
     sums = y_prob.sum(axis=1)
-    off = np.flatnonzero(np.abs(sums - 1) > 1e-3)
+    off = np.flatnonzero(np.abs(sums - 1) > SUM_TOLERANCE)
     if len(off):
         row = int(off[0])
         name = table["image_id"].iloc[row]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab.array_types import Floats, Ints
+from lesionlab.data.id_matching import match_ids
 from lesionlab.data.taxonomy import counterparts, malignant_of
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation import ranking
@@ -74,12 +75,15 @@ def pair(p: Predictions, votes: Votes, malignant: tuple[str, ...], name: str) ->
         what = f"malignant class '{unknown[0]}' is not predicted" if unknown else "no class"
         remedy = nearest(unknown[0], p.classes) if unknown else "name the malignant classes"
         raise BadInput(what, where=name, remedy=remedy)
-    place = {image: row for row, image in enumerate(votes.image_id)}
-    rows = np.flatnonzero([i in place for i in p.image_id] & (p.is_labelled))
+    match = match_ids(p.image_id.tolist(), votes.image_id.tolist())
+    rows = np.flatnonzero(match.found & p.is_labelled)
     if not len(rows):
-        raise BadInput("no labelled image has votes", where=name, remedy="check the image ids")
-    shared = p.take(rows)
-    at = np.array([place[i] for i in shared.image_id], np.int64)
+        raise BadInput(
+            "no labelled image has votes",
+            where=name,
+            remedy=f"compare '{p.image_id[0]}' with '{votes.image_id[0]}'",
+        )
+    shared, at = p.take(rows), match.places[rows]
     counts, theirs = votes.counts[at], votes.y_true[at]
     mask = np.isin(np.array(p.classes, dtype=object), list(malignant))
     columns, answer = vote_columns(votes.classes, p.classes, malignant)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lesionlab.data.id_matching import match_ids
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.bootstrap import RESAMPLING, Resampling, bootstrap
 from lesionlab.evaluation.intervals import Measure
@@ -74,6 +75,7 @@ class ReaderComparison:
     statement: str
     individuals: tuple[ReaderPoint, ...]
     beaten: tuple[int, int] | None
+    notes: tuple[str, ...] = ()  # ids that the votes spell otherwise
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object without NaN."""
@@ -91,6 +93,7 @@ class ReaderComparison:
             "statement": self.statement,
             "individuals": [p.to_json() for p in self.individuals],
             "beaten": self.beaten,
+            "notes": list(self.notes),
         }
 
 
@@ -182,6 +185,7 @@ def compare_with_readers(
         statement(name, reader["specificity"], difference[AT_SPECIFICITY]),
         individuals,
         beaten,
+        match_ids(predictions.image_id.tolist(), votes.image_id.tolist()).notes(),
     )
 
 

@@ -29,4 +29,5 @@ class Subject:
     advice: str = ""  # what else to do where the chooser holds too few groups
     provenance: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    mapping: tuple[str, ...] = ()  # of a table: which column was taken for what
     wording: Wording = option  # how messages call an option: as its caller writes it

@@ -11,10 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.array_types import Floats, Ints
+from lesionlab.data.id_matching import plain_id
 from lesionlab.data.taxonomy import diagnosis
 from lesionlab.errors import BadInput, nearest
-from lesionlab.evaluation.truth import ID_NAMES, stem
+from lesionlab.evaluation.class_words import in_words_of
 
+ID_NAMES = ("image_id", "image", "isic_id", "image_name", "id", "Id")
 READER_NAMES = ("reader", "reader_id", "rater", "rater_id", "user_id")
 ANSWER_NAMES = ("answer", "vote", "read", "response", "prediction")
 TRUTH_NAMES = ("image_diag_id", "truth", "label", "dx")
@@ -58,7 +60,7 @@ def read_votes(path: Path) -> Votes:
             where=str(path),
             remedy=nearest("image_id", list(table.columns)),
         )
-    table[key] = [stem(v) for v in table[key]]
+    table[key] = [plain_id(v) for v in table[key]]
     reader, answer = _first(table, READER_NAMES), _first(table, ANSWER_NAMES)
     if reader is not None and answer is not None:
         return _from_reads(table, key, reader, answer, path)
@@ -109,14 +111,15 @@ def _truth(table: pd.DataFrame, truth: str | None, classes: tuple[str, ...], pat
     if truth is None:
         return np.full(len(table), -1, np.int64)
     index = {name: k for k, name in enumerate(classes)} | {"": -1}
-    unknown = table.loc[~table[truth].isin(index), truth]
+    named = in_words_of(table[truth], classes)[0]
+    unknown = table.loc[~named.isin(index), truth]
     if not unknown.empty:
         raise BadInput(
             f"{truth} '{unknown.iloc[0]}' in row {int(unknown.index[0]) + 2} is not a class",
             where=str(path),
             remedy=nearest(unknown.iloc[0], classes),
         )
-    return np.asarray(table[truth].map(index), np.int64)
+    return np.asarray(named.map(index), np.int64)
 
 
 def _from_reads(table: pd.DataFrame, key: str, reader: str, answer: str, path: Path) -> Votes:

@@ -75,8 +75,9 @@ def all_pairs(axes: dict[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
         if allowed({a: x, b: y})
     }
     while open_pairs:
-        case = dict(min(open_pairs, key=lambda p: sorted(map(str, p))))
-        for name in rng.permutation([n for n in names if n not in case]):
+        first = min(open_pairs, key=lambda p: sorted(map(str, p)))
+        case = dict(sorted(first, key=str))  # a set has another order in each process
+        for name in map(str, rng.permutation([n for n in names if n not in case])):
             fits = [v for v in axes[name] if allowed({**case, name: v})]
             gains = [sum(frozenset({(name, v), pair}) in open_pairs for pair in case.items())
                      for v in fits]  # fmt: skip

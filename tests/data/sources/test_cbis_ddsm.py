@@ -88,7 +88,9 @@ def test_each_layout(imported: Callable[..., Any], layout: tuple[str, str, str])
     assert set(films["side"]) == {"left"}
     regions = films[["roi_x", "roi_y", "roi_size"]].to_numpy()
     assert np.abs(regions - [25, 50, 20]).max() <= (1 if layout == KAGGLE else 0)
-    crops = imported(layout, (film(), CROP, mask()), "crop").table
+    dataset = imported(layout, (film(), CROP, mask()), "crop")
+    crops, (left,) = dataset.table, dataset.info.counts["left_out"]
+    assert (left["files"], left["reason"]) == (3, "an image that is not named or not selected")
     assert list(zip(crops["width"], crops["height"], strict=True)) == [(22, 24)] * 3
 
 

@@ -89,6 +89,28 @@ def test_one_of_several_tables_is_named(find: Find) -> None:
         find("csv", files, auto=False, table="w.csv")
 
 
+def test_an_image_is_found_however_the_table_spells_it(find: Find) -> None:
+    """Suffix, case, folder, separators, Unicode: the one matcher of ids."""
+    names = ["imgs/Läsion_1.png", "imgs/ISIC_2.png", "imgs/b/ISIC_3.png", "imgs/x4.png"]
+    images = {name: picture(k) for k, name in enumerate(names)}
+    text = "image,label\nLa\u0308sion_1,nevus\nisic_2.JPG,mel\nb\\ISIC_3,nevus\nx5,mel\n"
+    found = find("csv", {"t.csv": text, **images})
+    assert [f.split("imgs/")[1] for f in found.rows["file"]] == [
+        "Läsion_1.png", "ISIC_2.png", "b/ISIC_3.png"
+    ]  # fmt: skip
+    assert [r.path for r in found.rejected] == ["x5"]
+    assert any("upper and lower case ('isic_2.JPG' is" in n for n in found.notes)
+
+
+def test_an_id_of_two_different_files_is_not_chosen(find: Find) -> None:
+    images = {"a/1.png": picture(1), "b/1.png": picture(2), "a/2.png": picture(3)}
+    text = "image,label\n1,nevus\n2,mel\n"
+    with pytest.raises(BadInput, match=r"'1' of .* is .*a/1.png' or .*b/1.png'.*write the folder"):
+        find("csv", {"t.csv": text, **images})
+    copies = {"a/1.png": picture(1), "b/1.png": picture(1), "a/2.png": picture(3)}
+    assert len(find("csv", {"t.csv": text, **copies}).rows) == 2
+
+
 def table(ids: list[str], header: str = "image,label") -> str:
     return header + "\n" + "".join(f"{i},{'xy'[n % 2]}\n" for n, i in enumerate(ids))
 

@@ -75,11 +75,12 @@ def test_inbreast_as_converted_pictures(imported: Callable[..., Any]) -> None:
     assert any("patients are unknown" in n for n in dataset.info.notes)
 
 
-def test_a_table_names_dicom_files(imported: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("source", ["csv", ""])
+def test_a_table_names_dicom_files(imported: Callable[..., Any], source: str) -> None:
     """By their paths, with or without a suffix."""
     table = "id,label\n1.2.77,benign\n2.dcm,malignant\nsub/3.dcm,benign\n"
     dataset = imported({"t.csv": table, "1.2.77": dicom(), "2.dcm": dicom(), "sub/3.dcm": dicom()},
-                       source="csv")  # fmt: skip
+                       source=source)  # fmt: skip
     assert list(dataset.table["label"]) == ["benign", "malignant", "benign"]
     assert all(p.endswith(".png") for p in dataset.table["path"])
 

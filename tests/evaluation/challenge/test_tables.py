@@ -156,6 +156,13 @@ def test_pairing_names_a_few_and_counts_all() -> None:
     assert not list(pairing_problems(["a", "b"], ["b", "a"], "p.csv"))
 
 
+def test_a_remedy_names_ids_that_are_only_spelled_otherwise() -> None:
+    (first, _) = pairing_problems(["ISIC_1", "ISIC_2"], ["x/isic_1.png", "ISIC_3"], "p.csv")
+    assert "but for the spelling, 1 id matched without regard to" in str(first)
+    (plain,) = pairing_problems(["a", "b"], ["a"], "p.csv")
+    assert "spelling" not in str(plain)
+
+
 def test_rows_and_columns_in_any_order_are_paired_by_name(tmp_path: Path) -> None:
     truth = "seborrheic_keratosis,image_id,melanoma\n0.0,b,1.0\n1.0,c,0.0\n0.0,a,0.0\n"
     sub = "image_id,seborrheic_keratosis,melanoma\nc.jpg,0.3,0.03\na,0.1,0.01\nb,0.2,0.02\n"

@@ -17,11 +17,9 @@ from lesionlab.data.file_kinds import is_dicom
 from lesionlab.data.images import open_image
 from lesionlab.data.regions import png
 from lesionlab.data.sources.base import Rejected
+from lesionlab.data.split_names import PARTS
 from lesionlab.errors import BadInput, counted, nearest
 
-PARTS = {"train": "train", "training": "train", "trn": "train", "valid": "valid", "val": "valid",
-         "validation": "valid", "validate": "valid", "dev": "valid", "test": "test",
-         "testing": "test", "tst": "test"}  # fmt: skip
 # Words that a folder of a split may have beside that of the split.
 BESIDE = frozenset(("set", "data", "dataset", "images", "image", "imgs", "img", "split", "input"))
 AS_WRITTEN = "age_as_written"  # a column of import's own: the text where an age is none
@@ -107,7 +105,7 @@ def images_by_stem(tree: Tree, names: Sequence[str] | None = None) -> dict[str, 
     found: dict[str, str] = {}
     for name in tree.images if names is None else names:
         other = found.setdefault(stem_of(name), name)
-        if other != name and not _same_picture(tree, other, name):
+        if other != name and not is_same_picture(tree, other, name):
             raise BadInput(
                 f"'{other}' and '{name}' are different files for one image",
                 where=tree.origin,
@@ -116,7 +114,8 @@ def images_by_stem(tree: Tree, names: Sequence[str] | None = None) -> dict[str, 
     return found
 
 
-def _same_picture(tree: Tree, a: str, b: str) -> bool:
+def is_same_picture(tree: Tree, a: str, b: str) -> bool:
+    """Whether two files are the same bytes, or the same pixels in two formats."""
     one, two = tree.read(a), tree.read(b)
     if one == two:
         return True

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lesionlab.data import tables
 from lesionlab.data.archive import Tree
+from lesionlab.data.id_matching import FOLDERS, SUFFIXED, IdMatch, match_ids, plain_id
 from lesionlab.data.manifest import COLUMNS, ORIGINAL
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source
@@ -273,35 +274,25 @@ def tidy_labels(labels: pd.Series) -> pd.Series:
 def _with_images(
     rows: pd.DataFrame, tree: Tree, where: str
 ) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
-    """Find each row's image by its path, the end of its path, or its id."""
-    paths = rows["image"].str.strip().str.replace("\\", "/")
-    names = common.pictures(tree)
-    by_path = {n: n for n in names}
-    files = paths.map(by_path)
-    if files.isna().any():
-        ends = tails(list(by_path))
-        files = files.where(files.notna(), paths.str.replace(r"^(\./)+", "", regex=True).map(ends))
-    if files.notna().any():
-        by_stem = files.notna()
-        rows = rows.assign(image_id=[common.stem_of(p) for p in paths], file=files)
-        if rows.loc[by_stem, "image_id"].duplicated().any():  # names repeat across folders
-            rows["image_id"] = paths.str.replace(r"\.\w+$", "", regex=True).str.replace("/", "-")
-        rejected = [
-            Rejected(p, f"named in {where} but there is no such image") for p in paths[~by_stem]
-        ]
-        rows = rows[by_stem].drop(columns="image").reset_index(drop=True)
-        extra = len(by_path) - rows["file"].nunique()
-        note = f"{counted(extra, 'image is', 'images are')} not named in {where} and left out"
-        rows, repeats = common.without_repeats(rows, where)
-        return rows, rejected, [note] * (extra > 0) + repeats
-    ids, notes = tables.clean_ids(rows["image"], where)
-    rows, repeats = common.without_repeats(rows.assign(image_id=ids).drop(columns="image"), where)
-    known = set(map(common.stem_of, names))
-    if not rows["image_id"].isin(known).any():
-        rows, rejected, more = _by_beginning(rows, names)
-    else:
-        rows, rejected, more = common.match_images(rows, tree, where, names=names)
-    return rows, rejected, [*notes, *repeats, *more]
+    """Find each row's image: by its path, the end of its path, or its id (`match_ids`)."""
+    names, paths = common.pictures(tree), rows["image"].str.strip()
+    match = match_ids(paths.tolist(), names)
+    files = pd.Series([names[p] if p >= 0 else None for p in match.places], rows.index, object)
+    files = files.where(files.notna(), paths.map(_of_copies(match, tree, where)))
+    known = files.notna()
+    if not known.any():
+        ids = rows.assign(image_id=tables.clean_ids(paths, where)[0]).drop(columns="image")
+        return _by_beginning(common.without_repeats(ids, where)[0], names)
+    rejected = [Rejected(p, f"named in {where} but there is no such image") for p in paths[~known]]
+    ids, suffixed = tables.clean_ids(paths.str.replace("\\", "/"), where)
+    if ids[known].groupby(files[known].to_numpy(object)).first().duplicated().any():
+        ids = paths.map(lambda path: plain_id(path).replace("/", "-"))  # repeats across folders
+    rows = rows.assign(image_id=ids, file=files)[known].drop(columns="image")
+    left_out = len(names) - rows["file"].nunique()
+    note = f"{counted(left_out, 'image is', 'images are')} not named in {where} and left out"
+    rows, repeats = common.without_repeats(rows.reset_index(drop=True), where)
+    notes = [*suffixed, *match.notes((SUFFIXED, FOLDERS)), *repeats, *[note] * (left_out > 0)]
+    return rows, rejected, notes
 
 
 def _by_beginning(
@@ -317,6 +308,20 @@ def _by_beginning(
     found = rows.assign(file=files)[files.notna()].reset_index(drop=True)
     note = "ids are the beginnings of file names, up to the first '_'"
     return found, lost, [note] * (not found.empty)
+
+
+def _of_copies(match: IdMatch, tree: Tree, where: str) -> dict[str, str]:
+    """The file of an id that several files have, where they are copies of one picture."""
+    for wanted, files in match.candidates.items():
+        for other in files[1:]:
+            if not common.is_same_picture(tree, files[0], other):
+                raise BadInput(
+                    f"'{wanted}' of {where} is '{files[0]}' or '{other}', which are different "
+                    "files",
+                    where=tree.origin,
+                    remedy="write the folder into the table too, or keep only one of the folders",
+                )
+    return {wanted: files[0] for wanted, files in match.candidates.items()}
 
 
 def tails(names: list[str]) -> dict[str, str]:

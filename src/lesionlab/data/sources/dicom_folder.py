@@ -195,7 +195,11 @@ def _warnings(table: pd.DataFrame, patients: pd.Series) -> tuple[str, ...]:
 
 
 def recognise(tree: Tree) -> str:
-    """Why a tree is a folder of DICOM files, or ""."""
+    """Why a tree is a folder of DICOM files, or "", as where a table tells their labels."""
+    folders = [n.split("/")[:-1] for n in tree.dicoms]
+    place = placing(folders)
+    if tree.tables and len({place(path)[1] for path in folders} - {""}) < 2:
+        return ""
     return f"{tree.dicoms[0]} is a DICOM file" if tree.dicoms else ""
 
 

@@ -11,6 +11,7 @@ from lesionlab.data import tables
 from lesionlab.data.archive import Tree
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Source, columns_test
+from lesionlab.data.split_names import PARTS
 from lesionlab.data.taxonomy import malignant_of
 from lesionlab.errors import BadInput, counted, nearest
 
@@ -108,7 +109,7 @@ def find_bcn(tree: Tree, options: Mapping[str, Any]) -> Found:
     name = common.one_table(tree, tree.with_columns(*BCN_COLUMNS), "bcn_20k table")
     table, notes = common.read_table(tree, name, "bcn_filename")
     table = table.rename(columns={"diagnosis": "label", "split": "official_split"})
-    table["official_split"] = table["official_split"].str.lower().map(common.PARTS).fillna("")
+    table["official_split"] = table["official_split"].str.lower().map(PARTS).fillna("")
     table["label"] = tables.blank_unknown(table["label"])
     known = table["label"] != ""
     table = common.standard(table[known].reset_index(drop=True), COLUMNS, name)

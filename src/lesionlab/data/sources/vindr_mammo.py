@@ -16,6 +16,7 @@ from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Source, columns_test
 from lesionlab.data.sources.common import picture_reader
 from lesionlab.data.sources.mammograms import sides, with_pictures, without_label
+from lesionlab.data.split_names import PARTS
 from lesionlab.errors import BadInput
 
 COLUMNS = ("study_id", "series_id", "image_id", "laterality", "view_position", "breast_birads",
@@ -34,7 +35,7 @@ def find(tree: Tree, options: Mapping[str, Any]) -> Found:
     rows = pd.DataFrame({
         "image_id": rows["image_id"], "file": rows["file"], "label": rows["breast_birads"],
         "patient_id": rows["study_id"],
-        "official_split": rows["split"].str.lower().map(common.PARTS).fillna(""),
+        "official_split": rows["split"].str.lower().map(PARTS).fillna(""),
         "side": sides(rows["laterality"]), "view": rows["view_position"],
         "density": rows["breast_density"].str.removeprefix("DENSITY").str.strip(),
         "site": "breast",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.array_types import Floats
+from lesionlab.data.id_matching import match_ids
 from lesionlab.errors import BadInput, nearest
 from lesionlab.evaluation.challenge.formats import WEIGHTS, Format
 
@@ -254,8 +255,15 @@ def pairing_problems(wanted: list[str], got: list[str], where: str) -> Iterator[
             yield BadInput(
                 f"{len(names)} image(s) {what}: {listed(names)}",
                 where=where,
-                remedy="write exactly the images of the truth or sample file",
+                remedy="write exactly the images of the truth or sample file"
+                + _spelled(wanted, got),
             )
+
+
+def _spelled(wanted: list[str], got: list[str]) -> str:
+    """The ids that would match if they were spelled as the judge wants them, or ""."""
+    notes = match_ids(wanted, got).notes()
+    return f" (but for the spelling, {notes[0]})" if notes else ""
 
 
 def _order_note(form: Format, wanted: list[str], got: list[str], where: str) -> list[str]:
