@@ -170,7 +170,7 @@ def table(cells: list[dict[str, Any]], method: str, required: float) -> str:
     rows = []
     for metric in metrics:
         figures = [figure(c, metric, method, required) for c in cells]
-        true = cells[-1]["true"][metric]
+        true = next(c["true"][metric] for c in reversed(cells) if metric in c["true"])
         rows.append(f"| {metric} | {true:.3f} | " + " | ".join(figures) + " |")
     return "\n".join([head, "|---|---:|" + "---:|" * len(cells), *rows])
 
@@ -198,6 +198,8 @@ def thresholds(cells: list[dict[str, Any]]) -> str:
     rows = []
     for c in cells:
         bound, point = c["threshold"]["sensitivity_bound"], c["threshold"]["sensitivity"]
+        if not point[1]:
+            continue  # a design whose true sensitivities are not known
         kept = f"{bound[0] / bound[1]:.1%}" if bound[1] else "refused"
         rows.append(f"| {c['cell']['name']} | {kept} | {bound[1]} | {point[0] / point[1]:.1%} |")
     text = (
