@@ -100,8 +100,9 @@ def quadratic_kappa(counts: Floats) -> Floats:
     Of ordered classes only: a decision d places off costs d^2, whichever names the places have.
     Cohen, Psychological Bulletin 1968.
 
-    >>> float(quadratic_kappa(np.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [2.0, 0.0, 2.0]])))
-    0.5
+    >>> counts = np.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [2.0, 0.0, 2.0]])
+    >>> round(float(quadratic_kappa(counts)), 3)
+    0.385
     """
     place = np.arange(counts.shape[-1])
     cost = (place[:, None] - place) ** 2.0
