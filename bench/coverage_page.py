@@ -203,8 +203,8 @@ def thresholds(cells: list[dict[str, Any]]) -> str:
         kept = f"{bound[0] / bound[1]:.1%}" if bound[1] else "refused"
         rows.append(f"| {c['cell']['name']} | {kept} | {bound[1]} | {point[0] / point[1]:.1%} |")
     text = (
-        "The proportion of studies in which the threshold that was chosen has a true sensitivity of at\n"
-        "least 0.95: by the lower bound (the default; 95 % promised), in how many studies it was\n"
+        "The proportion of studies in which the threshold that was chosen has a true sensitivity\n"
+        "of at least 0.95: by the lower bound (the default; 95 % promised), in how many studies it was\n"
         "not refused (59 effective positive groups are needed), and by the point estimate.\n"
     )
     head = ["| design | lower bound | of studies | point estimate |", "|---|---:|---:|---:|"]
@@ -244,9 +244,9 @@ DIFFERENCES = """Two models on the same images (`bench/coverage_pairs.py`, {stud
 design, 400 resamples). The first number is the coverage of the interval, the second that of the
 first edition (DeLong +- 1.96 SE, or t with the spread of the bootstrap's differences). In
 brackets: below the minimum of groups, where `compare` gives no interval in most of these studies.
-"Common" is the proportion of a score's variance that both models have in common. Of five equal models
-it is counted whether all ten intervals hold 0. False sentences "a
-difference above ... is excluded", over all designs, metrics and studies: {false}.
+"Common" is the proportion of a score's variance that both models have in common. Of five equal
+models it is counted whether all ten intervals hold 0. False sentences "a difference above ... is
+excluded", over all designs, metrics and studies: {false}.
 """
 
 
