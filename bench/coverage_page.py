@@ -204,8 +204,8 @@ def thresholds(cells: list[dict[str, Any]]) -> str:
         rows.append(f"| {c['cell']['name']} | {kept} | {bound[1]} | {point[0] / point[1]:.1%} |")
     text = (
         "The proportion of studies in which the threshold that was chosen has a true sensitivity\n"
-        "of at least 0.95: by the lower bound (the default; 95 % promised), in how many studies it was\n"
-        "not refused (59 effective positive groups are needed), and by the point estimate.\n"
+        "of at least 0.95: by the lower bound (the default; 95 % promised), in how many studies\n"
+        "it was not refused (59 effective positive groups are needed), and by the point estimate.\n"
     )
     head = ["| design | lower bound | of studies | point estimate |", "|---|---:|---:|---:|"]
     return "\n".join([text, *head, *rows])
