@@ -215,16 +215,9 @@ def of_table(
             "column with --label-column",
         )
     dataset = None if data is None else read_dataset(data)
-    if how.positive is not None and not malignant:
-        malignant = (how.positive,)
-    words = classes_of_words(malignant, predictions.classes)
-    malignant = tuple(words.get(c, c) for c in malignant)
-    if not malignant and dataset is not None:
-        malignant = tuple(c for c in dataset.info.malignant if c in predictions.classes)
-    elif not malignant:
-        malignant = malignant_if_all_known(predictions.classes)
-        if malignant:
-            notes += (f"malignant by the taxonomy: {', '.join(malignant)}",)
+    given = malignant or (() if how.positive is None else (how.positive,))
+    malignant, said = _malignant_classes(given, predictions.classes, dataset)
+    notes += said
     provenance = {"predictions": path.name, "predictions_sha256": files.sha256_file(path)}
     if how.truth is not None:
         provenance["truth"] = how.truth.name
@@ -257,6 +250,19 @@ def of_table(
         notes=notes,
         mapping=read.mapping,
     )
+
+
+def _malignant_classes(
+    given: tuple[str, ...], classes: tuple[str, ...], dataset: Dataset | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """As given, else as the data set says, else by the taxonomy; and a note on the last."""
+    if given:
+        words = classes_of_words(given, classes)
+        return tuple(words.get(c, c) for c in given), ()
+    if dataset is not None:
+        return tuple(c for c in dataset.info.malignant if c in classes), ()
+    found = malignant_if_all_known(classes)
+    return found, (f"malignant by the taxonomy: {', '.join(found)}",) if found else ()
 
 
 def _facts(dataset: Dataset | None, run: Run | None) -> DataFacts | None:
