@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
+from helpers.tables import predicted
 from lesionlab.evaluation.class_words import (
     classes_of_marks,
     classes_of_words,
+    in_classes,
     in_words_of,
     same_classes,
 )
@@ -61,3 +65,14 @@ def test_one_class_list_by_the_words_of_another(
     theirs: list[str], ours: list[str], same: dict[str, str] | None
 ) -> None:
     assert same_classes(theirs, ours) == same
+
+
+def test_predictions_are_turned_into_other_words_and_order() -> None:
+    found = predicted([0, 1, -1], [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]], [""] * 3)
+    named = replace(found, classes=("melanoma", "nv", "bcc"))
+    turned = in_classes(named, ("BCC", "MEL", "NV"))
+    assert turned is not None
+    assert turned.classes == ("BCC", "MEL", "NV")
+    assert turned.y_true.tolist() == [1, 2, -1]
+    assert turned.y_prob[0].tolist() == [0.1, 0.7, 0.2]
+    assert in_classes(named, ("BCC", "MEL", "DF")) is None

@@ -15,6 +15,7 @@ from lesionlab.evaluation.limits import (
     logit_limits,
     lower_bound,
     mean_limits,
+    not_narrower,
     share_limits,
     spread_of_replicates,
     spread_of_sums,
@@ -167,3 +168,11 @@ def test_share_limits_are_wilsons_on_the_effective_n() -> None:
     for value in (0.0, 1.0):
         border = share_limits(value, Spread(0.0, 4.0), 30)
         assert (border.low, border.high) == pytest.approx(wilson(value, 30))
+
+
+def test_the_limits_of_a_difference_are_not_narrower_than_t() -> None:
+    wide, narrow = Limits(-0.5, 0.5, "m"), Limits(0.09, 0.11, "m")
+    half = stats.t.ppf(0.975, 19) * 0.02
+    found = not_narrower(narrow, 0.1, Spread(0.02**2, np.inf), 20)
+    assert (found.low, found.high) == pytest.approx((0.1 - half, 0.1 + half))
+    assert not_narrower(wide, 0.1, Spread(0.02**2, np.inf), 20) == wide

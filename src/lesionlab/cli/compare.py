@@ -171,9 +171,10 @@ def _show(result: dict[str, Any]) -> None:
     )
     for model in result["models"]:
         print(f"  {model['name']:<28}{_measure(model['measure'])}")
+    kind = "simultaneous 95 % CI" if len(result["pairs"]) > 1 else "95 % CI"
     for pair in result["pairs"]:
         print(f"{pair['first']} and {pair['second']}: {pair['verdict']}")
-        print(f"  difference {_measure(pair['difference'], '+')}")
+        print(f"  difference {_measure(pair['difference'], '+', kind)}")
         print(f"  p {_p(pair['p_value'])} ({pair['test']}); Holm {_p(pair['p_holm'])}")
         if pair["mcnemar"] and result["primary"] == "accuracy":
             m = pair["mcnemar"]
@@ -195,12 +196,11 @@ def _show(result: dict[str, Any]) -> None:
         print(f"note: {line}")
 
 
-def _measure(m: dict[str, Any], sign: str = "") -> str:
+def _measure(m: dict[str, Any], sign: str = "", kind: str = "95 % CI") -> str:
     if m["value"] is None:
         return "undefined"
     if m["low"] is None:
         return f"{m['value']:{sign}.3f} ({m['method']})"
-    kind = "simultaneous 95 % CI" if "simultaneous" in m["method"] else "95 % CI"
     return f"{m['value']:{sign}.3f} ({kind} {m['low']:{sign}.3f} to {m['high']:{sign}.3f})"
 
 

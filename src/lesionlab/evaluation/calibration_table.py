@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from lesionlab.data.id_matching import match_ids
 from lesionlab.errors import BadInput
-from lesionlab.evaluation.class_words import same_classes
+from lesionlab.evaluation.class_words import in_classes
 from lesionlab.evaluation.foreign import read_any
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.evaluation.same_rows import same_rows
@@ -35,13 +33,12 @@ def calibrating_rows(
     Raises `BadInput` where its classes are others, no row has a label, an image or a group
     (patient, lesion) stands in both tables, or they hold the same rows by other names.
     """
-    words = same_classes(found.classes, measured.classes)
-    if words is None:
+    kept = in_classes(found.labelled(), measured.classes)
+    if kept is None:
         raise BadInput(
             f"its classes are {', '.join(found.classes)}, not {', '.join(measured.classes)}",
             where=where,
         )
-    kept = replace(found.labelled(), classes=tuple(words[c] for c in found.classes))
     if not len(kept):
         raise BadInput("no row has a label", where=where, remedy="add a column 'label'")
     images = match_ids(kept.image_id.tolist(), measured.image_id.tolist())
@@ -55,12 +52,6 @@ def calibrating_rows(
                 where=where,
                 remedy="calibrate on patients that are not evaluated",
             )
-    order = [kept.classes.index(c) for c in measured.classes]
-    names = np.array(kept.classes, dtype=object)[kept.y_true]
-    y_true = np.array([measured.classes.index(n) for n in names], np.int64)
-    kept = replace(
-        kept, classes=measured.classes, y_true=y_true, y_prob=kept.y_prob[:, order], logits=None
-    )
     return kept, _about_same_rows(kept, measured, where)
 
 

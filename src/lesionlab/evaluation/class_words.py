@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from lesionlab.data.taxonomy import counterparts, malignant_if_all_known
+from lesionlab.evaluation.predictions import Predictions
 
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
@@ -67,3 +70,17 @@ def same_classes(theirs: Sequence[str], ours: Sequence[str]) -> dict[str, str] |
     named = {a: b for a, b in found.items() if b is not None}
     complete = len(named) == len(theirs) == len(ours) == len(set(named.values()))
     return named if complete else None
+
+
+def in_classes(predictions: Predictions, wanted: Sequence[str]) -> Predictions | None:
+    """The same rows with columns and labels in the order of `wanted`; None for other classes."""
+    words = same_classes(predictions.classes, wanted)
+    if words is None:
+        return None
+    named = [words[c] for c in predictions.classes]
+    order = [named.index(c) for c in wanted]
+    place = np.array([*(list(wanted).index(c) for c in named), -1], np.int64)
+    return replace(
+        predictions, classes=tuple(wanted), y_true=place[predictions.y_true],
+        y_prob=predictions.y_prob[:, order], logits=None,
+    )  # fmt: skip

@@ -26,7 +26,6 @@ from lesionlab.evaluation.difference import (
 )
 from lesionlab.evaluation.intervals import Measure
 from lesionlab.evaluation.limits import LEVEL
-from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.noninferiority import (
     Noninferiority,
     checked_margin,
@@ -41,7 +40,7 @@ from lesionlab.evaluation.verdict import SIGNIFICANCE, verdict
 from lesionlab.progress import SILENT, Progress
 
 SCHEMA_VERSION = 1
-SIMULTANEOUS = "simultaneous over"
+Differences = dict[tuple[int, int], Difference]  # of the numbers of two models
 CONDITIONAL = (
     "Intervals and p-values are conditional on these trained models and these images: they say "
     "nothing of training again with another seed or split; for that, repeat the training."
@@ -169,7 +168,13 @@ def compare_predictions(
         measured(p, metric, malignant, resamples=resamples, seed=seed, progress=progress)
         for p in data
     ]
-    pairs = _pairs(metric, names, found, seed, alpha, progress)
+    which = list(itertools.combinations(range(len(names)), 2))
+    differences = {(i, j): difference_of(metric, found[i], found[j]) for i, j in which}
+    tests = [
+        difference_test(metric, found[i].cases, found[j].cases, seed)
+        for i, j in progress(which, "comparing", len(which))
+    ]
+    exact = [mcnemar_of(found[i].cases, found[j].cases) for i, j in which]
     return Comparison(
         primary=metric.name,
         higher_is_better=metric.higher_is_better,
@@ -179,11 +184,11 @@ def compare_predictions(
         unit=unit,
         unlabelled=paired.unlabelled,
         models=tuple(Model(n, metric.measure(m)) for n, m in zip(names, found, strict=True)),
-        pairs=pairs,
+        pairs=_pairs(metric, names, differences, tests, exact, alpha),
         alpha=alpha,
         resamples=resamples,
         seed=seed,
-        noninferiority=() if margin is None else _against_first(metric, names, found, margin),
+        noninferiority=() if margin is None else _against_first(metric, names, differences, margin),
         notes=paired.notes,
     )
 
@@ -191,24 +196,20 @@ def compare_predictions(
 def _pairs(
     metric: Primary,
     names: list[str],
-    found: list[Measured],
-    seed: int,
+    differences: Differences,
+    tests: list[tuple[float, str]],
+    exact: list[tuple[int, int, float] | None],
     alpha: float,
-    progress: Progress,
 ) -> tuple[Pair, ...]:
     """Every two models, with p-values and intervals that hold for all pairs together."""
-    which = list(itertools.combinations(range(len(names)), 2))
-    tests = [
-        difference_test(metric, found[i].cases, found[j].cases, seed)
-        for i, j in progress(which, "comparing", len(which))
-    ]
+    adjusted = holm([p for p, _ in tests])
     pairs = []
-    for (i, j), (p, test), adjusted in zip(which, tests, holm([p for p, _ in tests]), strict=True):
-        d = difference_of(metric, found[i], found[j])
-        both, interval = (names[i], names[j]), _interval(d, len(which))
-        said = verdict(metric, both, interval, adjusted, discordant=d.discordant, alpha=alpha)
-        exact = mcnemar_of(found[i].cases, found[j].cases)
-        pairs.append(Pair(*both, interval, p, adjusted, test, said, exact))
+    for ((i, j), d), (p, test), p_holm, mcnemar in zip(
+        differences.items(), tests, adjusted, exact, strict=True
+    ):
+        both, interval = (names[i], names[j]), _interval(d, len(differences))
+        said = verdict(metric, both, interval, p_holm, discordant=d.discordant, alpha=alpha)
+        pairs.append(Pair(*both, interval, p, p_holm, test, said, mcnemar))
     return tuple(pairs)
 
 
@@ -217,19 +218,16 @@ def _interval(d: Difference, pairs: int) -> Measure:
     limits = d.limits(simultaneous(LEVEL, pairs))
     if math.isnan(limits.low):
         return Measure(d.value, None, None, d.n, limits.method)
-    method = limits.method if pairs == 1 else f"{limits.method}, {SIMULTANEOUS} {pairs} pairs"
+    method = limits.method if pairs == 1 else f"{limits.method}, simultaneous over {pairs} pairs"
     return Measure(d.value, limits.low, limits.high, d.n, method)
 
 
 def _against_first(
-    metric: Primary, names: list[str], found: list[Measured], margin: float
+    metric: Primary, names: list[str], differences: Differences, margin: float
 ) -> tuple[Noninferiority, ...]:
     """Each other model against the first."""
-    others = range(1, len(names))
+    others = {j: d for (i, j), d in differences.items() if i == 0}
     return tuple(
-        noninferiority(
-            metric, (names[0], names[j]), difference_of(metric, found[0], found[j]), margin,
-            comparisons=len(others),
-        )
-        for j in others
-    )  # fmt: skip
+        noninferiority(metric, (names[0], names[j]), d, margin, comparisons=len(others))
+        for j, d in others.items()
+    )

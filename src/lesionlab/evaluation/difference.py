@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,8 +25,8 @@ from lesionlab.evaluation.limits import (
     correlations,
     difference_limits,
     mean_limits,
+    not_narrower,
     spread_of_replicates,
-    t_quantile,
     wilson,
 )
 from lesionlab.evaluation.measured import Component, Measured
@@ -62,7 +62,7 @@ class PairedComponent:
     @cached_property
     def drawn(self) -> Floats:
         """`(B,)` replicates of the difference."""
-        return np.asarray(self.first.drawn - self.second.drawn)
+        return drawn_difference(self.first, self.second)
 
     @property
     def discordant(self) -> bool:
@@ -70,21 +70,13 @@ class PairedComponent:
         return bool(self.value != 0 or (np.nan_to_num(self.drawn) != 0).any())
 
     def limits(self, level: float) -> Limits:
-        """The wider of MOVER's limits and the t limits of the difference itself.
-
-        MOVER is short where strongly correlated estimates have limits of unequal length, the t
-        interval where the models seldom differ (docs/decisions/0330).
-        """
-        if not self.discordant and self.first.scale == "logit" and self.first.share is None:
+        """From both models' own limits, and not narrower than t; at least what was not seen."""
+        first, second = self.first, self.second
+        if not self.discordant and first.scale == "logit" and first.share is None:
             return self._unseen(level)
-        both = (self.first.value, self.second.value)
-        found = difference_limits(
-            both, self.first.limits(level), self.second.limits(level), self.correlation
-        )
-        half = t_quantile(min(self.spread.df, self.first.groups - 1), level)
-        half *= self.spread.variance**0.5
-        low, high = min(found.low, self.value - half), max(found.high, self.value + half)
-        return Limits(low, high, found.method)
+        both = (first.value, second.value)
+        found = difference_limits(both, first.limits(level), second.limits(level), self.correlation)
+        return not_narrower(found, self.value, self.spread, first.groups, level)
 
     def _unseen(self, level: float) -> Limits:
         """No case tells the models apart: what share of the scarcer side may still do so?
@@ -101,16 +93,23 @@ class Difference:
     """First minus second; `limits` gives the interval at any level.
 
     The metric is the mean of its `components`. `fewest` are the effective groups behind it,
-    `needed` those that an interval needs. `discordant`: whether any resample tells the models
-    apart.
+    `needed` those that an interval needs.
     """
 
-    value: float
     n: int
     fewest: float
     needed: int
     components: tuple[PairedComponent, ...]
-    discordant: bool
+
+    @property
+    def value(self) -> float:
+        """First minus second."""
+        return float(np.mean([part.value for part in self.components]))
+
+    @property
+    def discordant(self) -> bool:
+        """Whether any resample tells the models apart."""
+        return any(part.discordant for part in self.components)
 
     def limits(self, level: float = LEVEL) -> Limits:
         """The interval; NaN, and why, where too few groups or resamples say nothing."""
@@ -152,10 +151,7 @@ def difference_of(metric: Primary, a: Measured, b: Measured) -> Difference:
     parts = tuple(_paired(metric, a, b, x, y) for x, y in pairs)
     if not parts:
         raise BadInput(f"{metric.name} is undefined: only one kind of case occurs")
-    value = float(np.mean([part.value for part in parts]))
-    apart = any(part.discordant for part in parts)
-    fewest, needed = metric.groups(a), metric.needed(a.cases)
-    return Difference(value, len(a.cases.y_true), fewest, needed, parts, apart)
+    return Difference(len(a.cases.y_true), metric.groups(a), metric.needed(a.cases), parts)
 
 
 def _paired(
@@ -164,14 +160,20 @@ def _paired(
     """DeLong's correlation and spread where they hold, else those of the replicates."""
     if delong_applies(metric, a.cases):
         (positive, first), (_, second) = (m.cases.scores[metric.scores[0]] for m in (a, b))
-        found = delong(positive, np.stack([first, second]))
-        return PairedComponent(x, y, found.correlation(), found.of_difference)
+        both = delong(positive, np.stack([first, second]))
+        return PairedComponent(x, y, both.correlation(), both.of_difference)
     r = float(correlations(np.stack([x.drawn, y.drawn], axis=1))[0, 1])
+    found = PairedComponent(x, y, r, spread_of_replicates(drawn_difference(x, y)))
     if x.share is not None:
-        r = min(r, _highest_correlation(x, y, x.share))
-    elif x.scale == "log" and not (np.nan_to_num(x.drawn - y.drawn) != 0).any():
-        r = min(r, 1 - 2 / max(x.groups, 2.0))  # as above, at the widest
-    return PairedComponent(x, y, r, spread_of_replicates(x.drawn - y.drawn))
+        return replace(found, correlation=min(r, _highest_correlation(x, y, x.share)))
+    if x.scale == "log" and not found.discordant:  # the same correction, at its widest
+        return replace(found, correlation=min(r, 1 - 2 / max(x.groups, 2.0)))
+    return found
+
+
+def drawn_difference(x: Component, y: Component) -> Floats:
+    """`(B,)`: one number's replicates less the other's; both come from the same draws."""
+    return np.asarray(x.drawn - y.drawn)
 
 
 def _highest_correlation(x: Component, y: Component, share: ClusteredProportion) -> float:

@@ -192,6 +192,18 @@ def difference_limits(
     return Limits(low, high, f"MOVER, {first.method}")
 
 
+def not_narrower(
+    found: Limits, value: float, spread: Spread, fewest: float, level: float = LEVEL
+) -> Limits:
+    """MOVER's limits of a difference `value`, or the t limits of its own spread where wider.
+
+    MOVER is short where strongly correlated estimates have limits of unequal length, the t
+    interval where the estimates seldom differ (docs/decisions/0330).
+    """
+    half = t_quantile(min(spread.df, fewest - 1), level) * math.sqrt(spread.variance)
+    return Limits(min(found.low, value - half), max(found.high, value + half), found.method)
+
+
 def correlations(replicates: Floats) -> Floats:
     """`(K, K)` correlation of the columns of `(B, K)` replicates; 0 where one does not vary."""
     defined = replicates[~np.isnan(replicates).any(1)]

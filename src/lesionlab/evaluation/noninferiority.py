@@ -105,18 +105,13 @@ def _worst(d: Difference, sign: int, level: float) -> float:
     return limits.low if sign > 0 else -limits.high
 
 
-def _best(d: Difference, sign: int, level: float) -> float:
-    limits = d.limits(level)
-    return limits.high if sign > 0 else -limits.low
-
-
 def _p_value(d: Difference, sign: int, margin: float) -> float:
     """The one-sided error at which the limit would just reach the margin."""
     inside = sign * d.value > -margin
     low, high = 0.0, 1 - 1e-12  # two-sided levels: the limit moves outwards as the level grows
     for _ in range(STEPS):
         middle = (low + high) / 2
-        edge = _worst(d, sign, middle) if inside else _best(d, sign, middle)
+        edge = _worst(d, sign, middle) if inside else -_worst(d, -sign, middle)
         beyond = edge <= -margin if inside else edge >= -margin
         low, high = (low, middle) if beyond else (middle, high)
     tail = (1 - low) / 2

@@ -9,7 +9,7 @@ import numpy as np
 
 from lesionlab.data.id_matching import IdMatch, match_ids
 from lesionlab.errors import BadInput, counted
-from lesionlab.evaluation.class_words import same_classes
+from lesionlab.evaluation.class_words import in_classes, same_classes
 from lesionlab.evaluation.predictions import Predictions
 
 
@@ -79,19 +79,13 @@ def _in_classes_of(
     wanted: Predictions, other: Predictions, where: str
 ) -> tuple[Predictions, list[str]]:
     """The other model's columns and labels in the order of the wanted classes."""
-    words = same_classes(other.classes, wanted.classes)
-    if words is None:
+    turned = in_classes(other, wanted.classes)
+    if turned is None:
         raise BadInput(
             f"the classes differ ({', '.join(other.classes)} and {', '.join(wanted.classes)})",
             where=where,
         )
-    named = [words[c] for c in other.classes]
-    order = [named.index(c) for c in wanted.classes]
-    place = np.array([*(wanted.classes.index(c) for c in named), -1], np.int64)
-    turned = replace(
-        other, classes=wanted.classes, y_true=place[other.y_true], y_prob=other.y_prob[:, order],
-        logits=None,
-    )  # fmt: skip
+    words = same_classes(other.classes, wanted.classes) or {}
     return turned, [f"class '{a}' is '{b}'" for a, b in words.items() if a != b]
 
 

@@ -26,6 +26,7 @@ from lesionlab.evaluation.intervals import (
     MOST_UNDEFINED,
     Measure,
     effective_groups,
+    enough,
     measure,
     too_few,
     weighted_mean_measure,
@@ -33,6 +34,7 @@ from lesionlab.evaluation.intervals import (
 from lesionlab.evaluation.limits import (
     correlations,
     difference_limits,
+    not_narrower,
     share_limits,
     spread_of_replicates,
 )
@@ -214,16 +216,15 @@ def _best_specificity(c: ranking.RankedCounts, sensitivity: Floats) -> Floats:
 
 
 def difference_measure(data: Paired, values: Floats, drawn: Floats) -> Measure:
-    """Model minus reader: MOVER from the interval of each and their correlation.
+    """Model minus reader, from the interval of each and their correlation, as models compare.
 
-    `values (2,)` are the model's and the reader's, `drawn (B, 2)` their replicates. The spread
-    of the difference alone would vanish where a strong model makes next to no error.
+    `values (2,)` are the model's and the reader's, `drawn (B, 2)` their replicates.
     """
     sides = (np.bincount(data.codes[s]) for s in (data.malignant, ~data.malignant))
     fewest, n = min(effective_groups(s.astype(np.float64)) for s in sides), len(data.share)
     value, defined = float(values[0] - values[1]), ~np.isnan(drawn).any(axis=1)
     needed = RANKING_METRICS["sensitivity_at_specificity_80"].minimum
-    if fewest < needed - 1e-9 or defined.sum() < (1 - MOST_UNDEFINED) * len(drawn):
+    if not enough(fewest, needed) or defined.sum() < (1 - MOST_UNDEFINED) * len(drawn):
         return too_few(value, n, fewest, needed)
     model, reader = (
         share_limits(float(v), spread_of_replicates(d), fewest)
@@ -231,5 +232,7 @@ def difference_measure(data: Paired, values: Floats, drawn: Floats) -> Measure:
     )
     correlation = float(correlations(drawn)[0, 1])
     found = difference_limits((float(values[0]), float(values[1])), model, reader, correlation)
+    gap = spread_of_replicates(drawn[:, 0] - drawn[:, 1])
+    found = not_narrower(found, value, gap, fewest)
     method = f"{found.method}, {len(drawn)} resamples of {data.n_groups} groups"
     return measure(value, found.low, found.high, n, method)
