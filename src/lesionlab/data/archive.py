@@ -18,21 +18,20 @@ import tempfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from lesionlab.data import tables, workbook
-from lesionlab.data.file_kinds import HEAD, SUFFIXES, FileKind, kind_of
+from lesionlab.data.file_kinds import HEAD
 from lesionlab.data.left_out import FINDER_ICON, why_hidden
+from lesionlab.data.tree import Entry, Tree
 from lesionlab.errors import BadInput
 from lesionlab.platforms import is_device
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 CHUNK = 1 << 20
-MOST_OF_A_TABLE = 64 << 20  # bytes of a file without suffix that may be a table
 
 
 @dataclass(frozen=True)
@@ -48,89 +47,6 @@ class ArchiveLimits:
 
 
 LIMITS = ArchiveLimits()
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file of a tree: its true size in bytes, how to read it, and a checksum if known."""
-
-    size: int
-    read: Callable[[], bytes]
-    head: Callable[[], bytes]  # its first bytes, as many as `file_kinds.HEAD`
-    checksum: int | None = None
-    path: Path | None = None  # where it lies, for a file of a folder
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A uniform view of a folder or an archive: `/`-separated names in order, and their bytes."""
-
-    origin: str
-    entries: Mapping[str, Entry]
-    empty: tuple[str, ...] = ()  # folders without any file
-    hidden: tuple[tuple[str, str], ...] = ()  # (name, reason) of files that nobody asks for
-    was_read: set[str] = field(default_factory=set, compare=False)  # names that `read` gave out
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All names, sorted by code points (the order of files in the tutorials)."""
-        return tuple(self.entries)
-
-    def read(self, name: str) -> bytes:
-        """The bytes of one file; `BadInput` where it is absent, damaged or lies about its size."""
-        if name not in self.entries:
-            raise BadInput(f"no file '{name}'", where=self.origin)
-        self.was_read.add(name)
-        return self.entries[name].read()
-
-    def kind(self, name: str) -> FileKind:
-        """What a file is by its first bytes."""
-        return kind_of(self.entries[name].head())
-
-    @cached_property
-    def images(self) -> tuple[str, ...]:
-        """The names of all images, by their suffix or, where that says nothing, by their bytes."""
-        return tuple(
-            n for n in self.entries if n.lower().endswith(SUFFIXES) or self.kind(n).is_picture
-        )
-
-    @cached_property
-    def dicoms(self) -> tuple[str, ...]:
-        """The names of all DICOM files, by their bytes; a `DICOMDIR` only refers to others."""
-        names = (n for n in self.entries if not n.lower().endswith((*SUFFIXES, "dicomdir")))
-        return tuple(n for n in names if self.kind(n).format == "DICOM")
-
-    def ending(self, *suffixes: str) -> list[str]:
-        """The names that end in one of `suffixes`, whatever the case."""
-        return [n for n in self.entries if n.lower().endswith(suffixes)]
-
-    @cached_property
-    def tables(self) -> list[str]:
-        """The names of tables and workbooks, by their suffix; without the lock files of Excel."""
-        names = self.ending(".csv", ".tab", ".tsv", *workbook.SUFFIXES)
-        return [n for n in names if not n.rsplit("/", 1)[-1].startswith("~$")]
-
-    @cached_property
-    def headers(self) -> dict[str, tuple[str, ...]]:
-        """`{name: (column, ...)}` of every table in the tree, by its first line.
-
-        A file without a suffix is a table where it is text with several columns.
-        """
-        found = {n: tables.header(self.entries[n].read()) for n in self.tables}
-        bare = [n for n in self.entries if "." not in n.rsplit("/", 1)[-1]]
-        small = [n for n in bare if self.entries[n].size <= MOST_OF_A_TABLE]
-        of_bare = {n: tables.header(self.entries[n].read()) for n in small}
-        found |= {n: names for n, names in of_bare.items() if len(names) > 2}
-        return {name: columns for name, columns in found.items() if columns}
-
-    def with_columns(self, *columns: str) -> list[str]:
-        """The tables whose header has all of `columns`."""
-        return [n for n, known in self.headers.items() if set(columns) <= set(known)]
-
-    def named(self, pattern: str) -> list[str]:
-        """The names whose last part matches the regular expression `pattern`, whatever the case."""
-        test = re.compile(pattern, re.IGNORECASE)
-        return [n for n in self.entries if test.fullmatch(n.rsplit("/", 1)[-1])]
 
 
 @contextlib.contextmanager

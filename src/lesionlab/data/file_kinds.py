@@ -125,6 +125,12 @@ def suffix_of(name: str) -> str:
     return f".{end.lower()}" if dot and stem.strip("._") else ""
 
 
+def stem_of(name: str) -> str:
+    """The last part of a `/`-separated name, without its suffix."""
+    last = name.rsplit("/", 1)[-1]
+    return last.rsplit(".", 1)[0] if "." in last else last
+
+
 def is_dicom(head: bytes) -> bool:
     """Whether a file begins as DICOM does: with its preamble, or (old files) at an element.
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lesionlab.data.archive import Tree
 from lesionlab.data.file_kinds import SUFFIXES
 from lesionlab.data.sources.base import Found, Source
 from lesionlab.data.sources.common import AS_WRITTEN, part_word, spelling_key
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, counted
 
 MOST_CLASSES = 30  # a column or level with more words is none of classes

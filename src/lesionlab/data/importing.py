@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from lesionlab import __version__, files
-from lesionlab.data.archive import Tree, open_tree
+from lesionlab.data.archive import open_tree
 from lesionlab.data.file_kinds import FORMATS, SUFFIXES
 from lesionlab.data.image_check import Checked, at_their_depth, check_image
 from lesionlab.data.images import Reading
@@ -36,6 +36,7 @@ from lesionlab.data.placeholder_ids import known_patients
 from lesionlab.data.relabel import regrouped
 from lesionlab.data.sources.base import Found, Rejected, Source, checked_options
 from lesionlab.data.sources.table import recognised
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, counted
 from lesionlab.platforms import is_device, usable_cpus
 from lesionlab.progress import SILENT, Progress
@@ -110,16 +111,16 @@ def _not_taken(tree: Tree, rejected: Sequence[Rejected]) -> Iterator[tuple[str, 
     """`(name, reason)` of each file that was passed over, or that the source never read."""
     yield from tree.hidden
     known = {item.path for item in rejected}
+    reads_dicom = any(name in tree.was_read for name in tree.dicoms)
     for name in tree.names:
         if name not in tree.was_read and name not in known:
-            yield name, _why_not(tree, name)
+            yield name, _why_not(tree, name, reads_dicom)
 
 
-def _why_not(tree: Tree, name: str) -> str:
+def _why_not(tree: Tree, name: str, reads_dicom: bool) -> str:
     if name.lower().endswith(SUFFIXES):
         return "an image that is not named or not selected"
     kind = tree.kind(name)
-    reads_dicom = any(n in tree.was_read for n in tree.dicoms)
     if kind.is_picture or (kind.format == "DICOM" and reads_dicom):
         return "an image that is not named or not selected"
     if kind.format == "DICOM":

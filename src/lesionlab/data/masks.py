@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from lesionlab.data.archive import Tree
+from lesionlab.data.file_kinds import stem_of
 from lesionlab.data.images import Preprocessing, Roi, header_of, orientation_of, prepare
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.mask_geometry import fitted, read_mask
 from lesionlab.data.sources.base import Found
-from lesionlab.data.sources.common import stem_of
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, counted
 
 # `ISIC_0024306_segmentation.png`, `IMD003_lesion.bmp`, `x_mask.png`

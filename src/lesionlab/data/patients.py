@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pandas as pd
 
+from lesionlab.data.file_kinds import stem_of
 from lesionlab.data.sources.base import Found
-from lesionlab.data.sources.common import is_container, part_word, stem_of
+from lesionlab.data.sources.common import is_container, part_word
 from lesionlab.errors import BadInput, counted
 
 FOLDER = "folder"
@@ -96,9 +97,14 @@ def _looks_like_patients(
         return False
     if not strict:
         return True
+    return _numbered_few(counts, max(MOST_OF_ALL * len(names), 2)) and len(counts) < len(names)
+
+
+def _numbered_few(counts: pd.Series, most: float) -> bool:
+    """Several names, most of them with a digit, and none of more than `most` images."""
     numbered = sum(any(c.isdigit() for c in n) for n in counts.index)
-    few = counts.max() <= max(MOST_OF_ALL * len(names), 2) and len(counts) < len(names)
-    return len(counts) >= FEWEST and numbered >= 0.8 * len(counts) and bool(few)
+    enough = len(counts) >= FEWEST and numbered >= 0.8 * len(counts)
+    return bool(enough and counts.max() <= most)
 
 
 def with_twins(found: Found) -> Found:
@@ -146,7 +152,4 @@ def look_like_patients(labels: Sequence[str]) -> bool:
     >>> look_like_patients(["benign", "malignant"] * 4)
     False
     """
-    counts = pd.Series(list(labels)).value_counts()
-    numbered = sum(any(c.isdigit() for c in n) for n in counts.index)
-    few = counts.max() <= MOST_OF_ALL * len(labels)
-    return len(counts) >= FEWEST and numbered >= 0.8 * len(counts) and bool(few)
+    return _numbered_few(pd.Series(list(labels)).value_counts(), MOST_OF_ALL * len(labels))

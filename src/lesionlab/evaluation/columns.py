@@ -45,21 +45,9 @@ NUMBERED = re.compile(
 )
 # What follows a prefix without being a class: `pred_label`, `prob_max`, `p_value`.
 NO_CLASS = frozenset(
-    (
-        "label",
-        "class",
-        "score",
-        "prob",
-        "idx",
-        "index",
-        "id",
-        "max",
-        "top1",
-        "value",
-        "name",
-        "true",
-    )
-)
+    ("label", "class", "score", "prob", "idx", "index", "id", "max", "top1", "value", "name",
+     "true")
+)  # fmt: skip
 ONE = ("prob", "proba", "probability", "y_prob", "y_score", "score", "p", "y_pred_proba", "risk",
        "probabilities", "scores", "confidence", "conf", "max_prob", "top1_prob", "top1_score",
        "pred_score", "pred_prob", "prediction_score", "y_proba", "likelihood", "logit",

@@ -61,12 +61,14 @@ NOTHING_SAID = TableReading()
 
 def refuse_absent_columns(how: TableReading, paths: Sequence[Path]) -> None:
     """`BadInput` for a named column that none of the tables has."""
+    named = [name for field in COLUMN_FIELDS if (name := getattr(how, field)) is not None]
+    if not named:
+        return
     columns = {
         c: None for path in paths if path.is_file() for c in tables.header(path.read_bytes())
     }
-    for field in COLUMN_FIELDS:
-        name = getattr(how, field)
-        if name is not None and columns and name not in columns:
+    for name in named:
+        if columns and name not in columns:
             raise BadInput(
                 f"column '{name}' is missing",
                 where=" and ".join(map(str, paths)),

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from lesionlab.array_types import Floats, Ints, UInt8
-from lesionlab.data.archive import Tree
 from lesionlab.data.groups import united_groups
 from lesionlab.data.manifest import Dataset
 from lesionlab.data.masks import LesionMasks, masks_of
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput
 from lesionlab.evaluation.predictions import Predictions
 from lesionlab.explanation.methods import ExplainedNetwork, chosen_methods

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from lesionlab.data.archive import Tree
 from lesionlab.data.sources import synthetic
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput
 
 TREE = Tree("synthetic", {})

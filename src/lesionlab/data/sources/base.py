@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lesionlab.data.archive import Tree
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, nearest
 
 

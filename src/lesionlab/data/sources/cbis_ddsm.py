@@ -12,7 +12,6 @@ import pandas as pd
 from PIL import Image
 
 from lesionlab.data import tables
-from lesionlab.data.archive import Tree
 from lesionlab.data.dicom import read_dicom
 from lesionlab.data.file_kinds import is_dicom
 from lesionlab.data.images import open_image
@@ -20,6 +19,7 @@ from lesionlab.data.mask_geometry import binary, read_mask, same_aspect
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source, columns_test
 from lesionlab.data.sources.mammograms import sides
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput
 
 LABELS = {"MALIGNANT": "malignant", "BENIGN": "benign", "BENIGN_WITHOUT_CALLBACK": "benign"}

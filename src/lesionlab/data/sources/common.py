@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data import tables
-from lesionlab.data.archive import Tree
 from lesionlab.data.dicom import read_dicom
-from lesionlab.data.file_kinds import is_dicom
+from lesionlab.data.file_kinds import is_dicom, stem_of
 from lesionlab.data.images import open_image
 from lesionlab.data.regions import png
 from lesionlab.data.sources.base import Rejected
 from lesionlab.data.split_names import PARTS
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, counted, nearest
 
 # Words that a folder of a split may have beside that of the split.
@@ -75,12 +75,6 @@ def one_spelling(labels: pd.Series) -> pd.Series:
     return keys.map(most).astype(object)
 
 
-def pictures(tree: Tree) -> list[str]:
-    """The images of a tree, and the DICOM files that no image of the same name stands for."""
-    stems = {stem_of(n) for n in tree.images}
-    return sorted((*tree.images, *(n for n in tree.dicoms if stem_of(n) not in stems)))
-
-
 def picture_reader(tree: Tree) -> Callable[[str], bytes]:
     """A `Found.read` that makes a PNG of DICOM files and leaves other images as they are."""
 
@@ -89,12 +83,6 @@ def picture_reader(tree: Tree) -> Callable[[str], bytes]:
         return png(read_dicom(data, name).image) if is_dicom(data) else data
 
     return read
-
-
-def stem_of(name: str) -> str:
-    """The last part of a `/`-separated name, without its suffix."""
-    last = name.rsplit("/", 1)[-1]
-    return last.rsplit(".", 1)[0] if "." in last else last
 
 
 def images_by_stem(tree: Tree, names: Sequence[str] | None = None) -> dict[str, str]:

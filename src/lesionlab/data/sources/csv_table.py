@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data import tables
-from lesionlab.data.archive import Tree
+from lesionlab.data.file_kinds import stem_of
 from lesionlab.data.id_matching import FOLDERS, SUFFIXED, IdMatch, match_ids, plain_id
 from lesionlab.data.manifest import COLUMNS, ORIGINAL
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source
 from lesionlab.data.sources.folder import malignant_classes
 from lesionlab.data.taxonomy import malignant_of
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, counted, nearest
 
 # role -> usual names, best first, compared without case and signs
@@ -141,7 +142,7 @@ def _with_lost_zeros(rows: pd.DataFrame, tree: Tree) -> tuple[pd.DataFrame, list
             where=tree.origin,
             remedy="export the table again with the ids as text",
         )
-    stems = [common.stem_of(n) for n in common.pictures(tree)]
+    stems = [stem_of(n) for n in tree.pictures]
     by_number: dict[int, set[str]] = {}
     for stem in stems:
         if stem.isascii() and stem.isdecimal():
@@ -161,7 +162,7 @@ def _with_lost_zeros(rows: pd.DataFrame, tree: Tree) -> tuple[pd.DataFrame, list
 def _refuse_no_match(rows: pd.DataFrame, name: str, tree: Tree, where: str) -> None:
     if not rows.empty:
         return
-    images = common.pictures(tree)
+    images = tree.pictures
     there = f"there is '{images[0]}'" if images else "there are no images"
     raise BadInput(
         f"no row names an image of the source: the first names '{name}', but {there}",
@@ -261,21 +262,19 @@ def _roles(columns: list[str], options: Mapping[str, Any], where: str) -> dict[s
 
 
 def tidy_labels(labels: pd.Series) -> pd.Series:
-    """Labels without blanks, "1.0" as "1", and one spelling where only the case differs.
+    """Labels without blanks at the ends, and "1.0" as "1".
 
-    >>> list(tidy_labels(pd.Series([" Melanoma", "melanoma", "melanoma", "0.0"])))
-    ['melanoma', 'melanoma', 'melanoma', '0']
+    >>> list(tidy_labels(pd.Series([" Melanoma", "0.0"])))
+    ['Melanoma', '0']
     """
-    text = labels.astype(str).str.strip().str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
-    most = text.groupby(text.str.lower()).agg(lambda s: s.value_counts().index[0])
-    return text.str.lower().map(most)
+    return labels.astype(str).str.strip().str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
 
 
 def _with_images(
     rows: pd.DataFrame, tree: Tree, where: str
 ) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
     """Find each row's image: by its path, the end of its path, or its id (`match_ids`)."""
-    names, paths = common.pictures(tree), rows["image"].str.strip()
+    names, paths = tree.pictures, rows["image"].str.strip()
     match = match_ids(paths.tolist(), names)
     files = pd.Series([names[p] if p >= 0 else None for p in match.places], rows.index, object)
     files = files.where(files.notna(), paths.map(_of_copies(match, tree, where)))
@@ -296,12 +295,12 @@ def _with_images(
 
 
 def _by_beginning(
-    rows: pd.DataFrame, names: list[str]
+    rows: pd.DataFrame, names: Sequence[str]
 ) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
     """Images whose names only begin with an id (`22678622_..._CC_ANON.dcm`), one for each."""
     begun: dict[str, list[str]] = {}
     for name in names:
-        begun.setdefault(common.stem_of(name).split("_")[0], []).append(name)
+        begun.setdefault(stem_of(name).split("_")[0], []).append(name)
     only = {i: files[0] for i, files in begun.items() if len(files) == 1}
     files = rows["image_id"].map(only)
     lost = [Rejected(str(i), "there is no such image") for i in rows.loc[files.isna(), "image_id"]]
@@ -322,19 +321,6 @@ def _of_copies(match: IdMatch, tree: Tree, where: str) -> dict[str, str]:
                     remedy="write the folder into the table too, or keep only one of the folders",
                 )
     return {wanted: files[0] for wanted, files in match.candidates.items()}
-
-
-def tails(names: list[str]) -> dict[str, str]:
-    """Every ending of a path that belongs to one image only, e.g. `train/a/1.jpg`."""
-    found: dict[str, str] = {name: name for name in names}
-    twice: set[str] = set()
-    for name in names:
-        parts = name.split("/")
-        for start in range(1, len(parts)):
-            tail = "/".join(parts[start:])
-            if found.setdefault(tail, name) != name:
-                twice.add(tail)
-    return {tail: name for tail, name in found.items() if tail not in twice}
 
 
 def _labelled(rows: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:

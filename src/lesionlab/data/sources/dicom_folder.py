@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from lesionlab.data.archive import Tree
 from lesionlab.data.dicom import DicomHeader, age_in_years, read_dicom_header
 from lesionlab.data.images import UnreadableImage
 from lesionlab.data.placeholder_ids import known_patients
 from lesionlab.data.sources.base import Found, Rejected, Source
 from lesionlab.data.sources.common import picture_reader
 from lesionlab.data.sources.folder import malignant_classes, placing, unique_ids
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, counted
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")

@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from lesionlab.data.archive import Tree
+from lesionlab.data.file_kinds import stem_of
 from lesionlab.data.patients import levels_of, look_like_patients
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source
-from lesionlab.data.sources.common import listed, stem_of
+from lesionlab.data.sources.common import listed
 from lesionlab.data.taxonomy import malignant_of
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, nearest
 
 

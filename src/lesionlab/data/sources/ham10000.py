@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lesionlab.data import tables
-from lesionlab.data.archive import Tree
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Source, columns_test
+from lesionlab.data.tree import Tree
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 MALIGNANT = ("akiec", "bcc", "mel")

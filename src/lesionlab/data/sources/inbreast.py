@@ -12,11 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from lesionlab.data.archive import Tree
+from lesionlab.data.file_kinds import stem_of
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Source, columns_test
-from lesionlab.data.sources.common import picture_reader, stem_of
+from lesionlab.data.sources.common import picture_reader
 from lesionlab.data.sources.mammograms import sides, with_pictures, without_label
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput
 
 COLUMNS = ("File Name", "Laterality", "View", "ACR", "Bi-Rads")

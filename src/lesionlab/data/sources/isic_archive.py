@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from lesionlab.data import tables
-from lesionlab.data.archive import Tree
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Source, columns_test
 from lesionlab.data.split_names import PARTS
 from lesionlab.data.taxonomy import malignant_of
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, counted, nearest
 
 # Known only after the diagnosis, or telling how the data were collected.

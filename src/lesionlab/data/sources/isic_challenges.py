@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from lesionlab.data import tables
-from lesionlab.data.archive import Tree
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Source
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput
 
 SUPERPIXELS = r"_superpixels$"  # ISIC 2017 lays them beside the images

@@ -14,9 +14,9 @@ from scipy.sparse.csgraph import connected_components
 
 from lesionlab import extras
 from lesionlab.data import tables
-from lesionlab.data.archive import Tree
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Rejected, Source, columns_test
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, counted
 
 CLASSES = ("benign", "malignant")

@@ -12,13 +12,13 @@ import pandas as pd
 
 from lesionlab import extras
 from lesionlab.data import tables
-from lesionlab.data.archive import Tree
+from lesionlab.data.id_matching import FOLDERS, SUFFIXED, match_ids
 from lesionlab.data.sources import common, csv_table
 from lesionlab.data.sources.base import Found, Rejected, Source
 from lesionlab.data.sources.folder import malignant_classes, unique_ids
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, counted
 
-LARGEST = 512 << 20  # bytes of a JSON file that is looked into
 SEVERAL = "has several classes"
 NONE = "has no class"
 
@@ -28,11 +28,8 @@ def _found(
     notes: Iterable[str] = (),
 ) -> Found:  # fmt: skip
     """Rows of `image` (the path as the table writes it), `label` and `official_split`."""
-    paths, tails = set(common.pictures(tree)), csv_table.tails(common.pictures(tree))
-    files = [
-        p if p in paths else tails.get(p, tails.get(p.split("/", 1)[-1], "")) for p in rows["image"]
-    ]
-    rows = rows.assign(file=files)
+    match = match_ids(rows["image"].tolist(), tree.pictures)
+    rows = rows.assign(file=[tree.pictures[p] if p >= 0 else "" for p in match.places])
     lost = [
         Rejected(str(p), "there is no such image") for p in rows.loc[rows["file"] == "", "image"]
     ]
@@ -53,7 +50,7 @@ def _found(
         classes,
         malignant,
         (*rejected, *lost),
-        (*notes, *repeats),
+        (*notes, *match.notes((SUFFIXED, FOLDERS)), *repeats),
     )
 
 
@@ -105,17 +102,7 @@ def _roboflow_why(tree: Tree) -> str:
 
 def _jsons(tree: Tree, *keys: str) -> dict[str, dict[str, Any]]:
     """The JSON files of a tree that hold an object with all of `keys`."""
-    found = {}
-    for name in tree.ending(".json"):
-        if tree.entries[name].size > LARGEST:
-            continue
-        try:
-            stored = json.loads(tree.read(name))
-        except ValueError:
-            continue
-        if isinstance(stored, dict) and set(keys) <= set(stored):
-            found[name] = stored
-    return found
+    return {name: json.loads(tree.read(name)) for name in tree.with_keys(*keys)}
 
 
 def _coco(tree: Tree, options: Mapping[str, Any]) -> Found:
@@ -150,7 +137,7 @@ def _frame(rows: list[tuple[str, str, str]], tree: Tree) -> pd.DataFrame:
 def _fiftyone(tree: Tree, options: Mapping[str, Any]) -> Found:
     """FiftyOne: `labels.json` beside `data/`, or `samples.json` with one label field."""
     rows: list[tuple[str, str, str]] = []
-    by_stem = {p.rpartition(".")[0]: p for p in common.pictures(tree)}
+    by_stem = {p.rpartition(".")[0]: p for p in tree.pictures}
     for name, stored in _jsons(tree, "classes", "labels").items():
         for key, value in dict(stored["labels"]).items():
             stem = _beside(name, f"data/{key}")
@@ -238,16 +225,16 @@ def _metadata(tree: Tree, name: str) -> tuple[pd.DataFrame, list[str]]:
 def _imagefolder_why(tree: Tree) -> str:
     for name in tree.named(METADATA):
         known = tree.headers.get(name, ())
-        if "file_name" in known or (not name.lower().endswith(".csv") and common.pictures(tree)):
+        if "file_name" in known or (not name.lower().endswith(".csv") and tree.pictures):
             return f"{name} beside images, as Hugging Face imagefolder has it"
     return ""
 
 
 def _json_why(what: str, *keys: tuple[str, ...]) -> Callable[[Tree], str]:
     def recognise(tree: Tree) -> str:
-        if not common.pictures(tree):
+        if not tree.pictures:
             return ""
-        names = (n for some in keys for n in _jsons(tree, *some))
+        names = (n for some in keys for n in tree.with_keys(*some))
         first = next(names, "")
         return f"{first} is {what}" if first else ""
 

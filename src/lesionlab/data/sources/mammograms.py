@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from lesionlab.data.archive import Tree
+from lesionlab.data.file_kinds import stem_of
 from lesionlab.data.sources.base import Rejected
-from lesionlab.data.sources.common import stem_of
+from lesionlab.data.tree import Tree
 from lesionlab.errors import counted
 
 SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}

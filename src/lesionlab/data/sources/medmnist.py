@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from lesionlab.data.archive import Tree
 from lesionlab.data.regions import png
 from lesionlab.data.sources.base import Found, Source
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput
 
 KEYS = {"train": "train", "val": "valid", "test": "test"}

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data import regions
-from lesionlab.data.archive import Tree
 from lesionlab.data.images import Roi, open_image
 from lesionlab.data.randomness import philox
 from lesionlab.data.sources.base import Found, Rejected, Source
 from lesionlab.data.sources.common import images_by_stem
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, counted, nearest
 
 SIDE = 1024  # every film is 1024 x 1024

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from lesionlab.data.archive import Tree
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Source
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput
 
 LABELS = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}

@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from lesionlab.data import tables
-from lesionlab.data.archive import Tree
+from lesionlab.data.file_kinds import stem_of
 from lesionlab.data.sources import common
 from lesionlab.data.sources.base import Found, Source, columns_test
 from lesionlab.data.taxonomy import malignant_of
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput
 
 PAIRS = {"12": "I-II", "34": "III-IV", "56": "V-VI"}  # DDI states pairs of skin types
@@ -72,7 +73,7 @@ def _derm7pt(tree: Tree, options: Mapping[str, Any]) -> Found:
     table["file"] = table["image"].str.strip().str.lower().map(ends)
     lost = int(table["file"].isna().sum())
     table = table[table["file"].notna()].drop(columns="image").reset_index(drop=True)
-    table["image_id"] = [common.stem_of(f) for f in table["file"]]
+    table["image_id"] = [stem_of(f) for f in table["file"]]
     left = f"{lost} cases without their dermoscopic image left out" if lost else ""
     clinical = "the clinical image of each case is left out: lesionlab import csv reads it with "
     clinical += "--image-column clinic --label-column diagnosis"

@@ -30,9 +30,9 @@ import pandas as pd
 from PIL import Image
 from scipy.special import expit, ndtr
 
-from lesionlab.data.archive import Tree
 from lesionlab.data.randomness import philox
 from lesionlab.data.sources.base import Found, Source
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput
 
 Float = npt.NDArray[np.floating[Any]]

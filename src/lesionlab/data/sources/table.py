@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lesionlab import extras
 from lesionlab.data import workbook
-from lesionlab.data.archive import Tree
 from lesionlab.data.sources import (
     cbis_ddsm,
     csv_table,
@@ -26,6 +25,7 @@ from lesionlab.data.sources import (
     vindr_mammo,
 )
 from lesionlab.data.sources.base import Source
+from lesionlab.data.tree import Tree
 from lesionlab.errors import BadInput, nearest
 
 LAYOUTS = (layouts.ROBOFLOW, layouts.COCO, layouts.FIFTYONE, layouts.IMAGEFOLDER)
