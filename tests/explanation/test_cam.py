@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from lesionlab.config import InputSettings, ModelSettings
+from helpers import toys
+from helpers.toys import CLASS_0, SIDE, network
 from lesionlab.explanation import cam
 from lesionlab.explanation.evidence import evidence
-from lesionlab.models.classifier import Classifier, build
-
-spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
-assert spec
-assert spec.loader
-toys = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toys)
-
-CLASS_0 = torch.tensor([0])
-SIDE = 14  # two pixels an occluding square
-
-
-@pytest.fixture
-def image() -> torch.Tensor:
-    return torch.rand((1, 2, SIDE, SIDE), generator=torch.Generator().manual_seed(1))
-
-
-def network(name: str, size: int, **model: Any) -> Classifier:
-    torch.manual_seed(0)
-    settings = ModelSettings(name=name, pretrained=False, **model)
-    return build(settings, InputSettings(size=size), 3).eval()
 
 
 def test_class_activation_map_is_weights_times_the_map(image: torch.Tensor) -> None:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from helpers import toys
 from lesionlab.data.cache import CachedPixels
 from lesionlab.data.images import Preprocessing
 from lesionlab.explanation import completeness, methods
 from lesionlab.explanation.completeness import Gaps, gaps, with_enough_steps
 from lesionlab.models.classifier import Classifier, TimmPooling
 from lesionlab.models.tutorials import Tutorial
-
-spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
-assert spec
-assert spec.loader
-toys = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toys)
 
 HOW = Preprocessing(size=8, channels=1, mean=(0.0,), std=(1.0,))
 ROWS, TARGET = np.arange(12), np.zeros(12, np.int64)

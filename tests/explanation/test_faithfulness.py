@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
+from helpers import toys
 from lesionlab.data.cache import CachedPixels
 from lesionlab.data.images import Preprocessing
 from lesionlab.explanation import faithfulness, methods
 from lesionlab.models.classifier import Classifier
-
-spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
-assert spec
-assert spec.loader
-toys = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toys)
 
 SIDE = 32
 HOW = Preprocessing(size=SIDE, channels=1, mean=(0.0,), std=(1.0,))

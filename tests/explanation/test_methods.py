@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from helpers import toys
+from helpers.toys import CLASS_0, SIDE, network
 from lesionlab.config import InputSettings, ModelSettings
 from lesionlab.data.cache import CachedPixels
 from lesionlab.data.images import Preprocessing
@@ -19,27 +18,7 @@ from lesionlab.errors import BadInput
 from lesionlab.explanation import attribution, cam, methods
 from lesionlab.explanation.evidence import evidence, held_still
 from lesionlab.explanation.targets import PLACES
-from lesionlab.models.classifier import Classifier, FusedHead, build
-
-spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
-assert spec
-assert spec.loader
-toys = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toys)
-
-CLASS_0 = torch.tensor([0])
-SIDE = 14  # two pixels an occluding square
-
-
-@pytest.fixture
-def image() -> torch.Tensor:
-    return torch.rand((1, 2, SIDE, SIDE), generator=torch.Generator().manual_seed(1))
-
-
-def network(name: str, size: int, **model: Any) -> Classifier:
-    torch.manual_seed(0)
-    settings = ModelSettings(name=name, pretrained=False, **model)
-    return build(settings, InputSettings(size=size), 3).eval()
+from lesionlab.models.classifier import FusedHead, build
 
 
 def test_evidence_ignores_what_all_logits_share() -> None:

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from helpers import toys
 from lesionlab.config import InputSettings, ModelSettings
 from lesionlab.data.cache import CachedPixels
 from lesionlab.data.images import Preprocessing
 from lesionlab.explanation import methods, randomise, sanity
 from lesionlab.models.classifier import Classifier, build
-
-spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
-assert spec
-assert spec.loader
-toys = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toys)
 
 
 def small_network() -> Classifier:

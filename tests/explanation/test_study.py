@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from helpers import toys
 from lesionlab.data.cache import CachedPixels
 from lesionlab.data.images import Preprocessing
 from lesionlab.explanation import methods
 from lesionlab.explanation.study import MethodRow, Question, prepared, study
 from lesionlab.models.classifier import Classifier
-
-spec = importlib.util.spec_from_file_location("toys", Path(__file__).with_name("toys.py"))
-assert spec
-assert spec.loader
-toys = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toys)
 
 SIDE, N = 16, 30
 HOW = Preprocessing(size=SIDE, channels=2, mean=(0.0, 0.0), std=(1.0, 1.0))

@@ -8,22 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.special import logit, softmax
+from scipy.special import logit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import lesionlab
+from helpers.scored import GROUPS, P3, Y3, A, B, N, P, Y
 from lesionlab import stats
 from lesionlab.errors import BadInput
-
-RNG = np.random.default_rng(0)
-N = 300
-Y = RNG.integers(0, 2, N)
-A, B = Y + RNG.normal(0, 0.8, N), Y + RNG.normal(0, 1.4, N)
-P = 1 / (1 + np.exp(-2 * (A - 0.5)))
-GROUPS = np.arange(N) // 2
-Y3 = RNG.integers(0, 3, N)
-Z3 = RNG.normal(0, 1, (N, 3)) + 2 * np.eye(3)[Y3]
-P3 = softmax(Z3, axis=1)
 
 
 @pytest.mark.parametrize("groups", [None, GROUPS])

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lesionlab.models.classifier import Classifier, TimmPooling
+from lesionlab.config import InputSettings, ModelSettings
+from lesionlab.models.classifier import Classifier, TimmPooling, build
 from lesionlab.models.tutorials import Tutorial
 
 WEIGHTS = torch.tensor([[2.0, -1.0], [0.5, 3.0]])  # (classes, channels)
 BIAS = torch.tensor([0.3, -0.2])
 OWN_LESS_OTHER = WEIGHTS[0] - WEIGHTS[1]  # of class 0
+CLASS_0 = torch.tensor([0])
+SIDE = 14  # two pixels an occluding square
+
+
+def network(name: str, size: int, **model: Any) -> Classifier:
+    """A network of the table with fixed random weights and three classes."""
+    torch.manual_seed(0)
+    settings = ModelSettings(name=name, pretrained=False, **model)
+    return build(settings, InputSettings(size=size), 3).eval()
 
 
 def averaging(weights: Tensor = WEIGHTS, bias: Tensor = BIAS) -> Classifier:
