@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lesionlab.array_types import Floats, Ints
 from lesionlab.evaluation.confusion import ratio
-from lesionlab.evaluation.intervals import MINIMUM_GROUPS, MOST_UNDEFINED
+from lesionlab.evaluation.intervals import MINIMUM_GROUPS, MOST_UNDEFINED, enough
 from lesionlab.evaluation.limits import t_quantile, wilson_limits
 from lesionlab.evaluation.measured import Measured
 from lesionlab.evaluation.metric_table import RANKING_METRICS
@@ -106,14 +106,14 @@ def bands(m: Measured, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind, (axis, grid, key, metric) in KINDS.items():
         drawn = m.replicates[f"{key}:{name}"]
-        if fewest < RANKING_METRICS[metric].minimum:
+        if not enough(fewest, RANKING_METRICS[metric].minimum):
             found[kind] = None
             continue
         low, high = wilson_band(m.point[f"{key}:{name}"], _variance(drawn), fewest)
         if kind == "roc":  # everyone is called positive: nothing is left to chance
             low[-1] = high[-1] = 1.0
         else:
-            few = grid * fewest < MINIMUM_GROUPS["proportion"] - 1e-9
+            few = np.array([not enough(n, MINIMUM_GROUPS["proportion"]) for n in grid * fewest])
             low[few] = high[few] = np.nan
         found[kind] = {axis: grid.tolist(), "low": low, "high": high}
     return found

@@ -19,7 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionlab.array_types import Floats, Ints
-from lesionlab.evaluation.intervals import MINIMUM_GROUPS, clustered_proportion, effective_groups
+from lesionlab.evaluation.intervals import (
+    MINIMUM_GROUPS,
+    clustered_proportion,
+    effective_groups,
+    enough,
+)
 from lesionlab.evaluation.limits import Limits, difference_limits, wilson
 
 Flags = npt.NDArray[np.bool_]
@@ -66,7 +71,7 @@ class Study:
     def enough(self) -> bool:
         """Whether there are groups enough of both kinds."""
         fewest = min(_groups(self.positive, self.codes), _groups(~self.positive, self.codes))
-        return fewest >= MINIMUM_GROUPS["proportion"] - 1e-9
+        return enough(fewest, MINIMUM_GROUPS["proportion"])
 
     def share(self, rows: Flags, of_positive: bool) -> Share:
         """Of all cases, the share in `rows`, which are of one kind."""
@@ -114,8 +119,8 @@ def decision_curve(
     groups (`codes (N,)`); there is none with fewer than 25 effective groups of either kind.
     """
     study = Study(positive, codes, prevalence)
-    enough = study.enough()
-    rows = np.array([_at(study, score >= t, t / (1 - t), enough) for t in thresholds])
+    told = study.enough()
+    rows = np.array([_at(study, score >= t, t / (1 - t), told) for t in thresholds])
     model, everyone, over_all = rows[:, 0:3], rows[:, 3:6], rows[:, 6:9]
     gain = np.minimum(model, over_all)
     return {
@@ -134,7 +139,7 @@ def decision_curve(
     }
 
 
-def _at(study: Study, called: Flags, price: float, enough: bool) -> tuple[float, ...]:
+def _at(study: Study, called: Flags, price: float, told: bool) -> tuple[float, ...]:
     """Value and limits of the model, of treating everyone, and of their difference."""
     positive = study.positive
     found = study.share(called & positive, True)
@@ -142,7 +147,7 @@ def _at(study: Study, called: Flags, price: float, enough: bool) -> tuple[float,
     missed = study.share(~called & positive, True)
     spared = study.share(~called & ~positive, False).times(price)
     pairs = [(found, alarms), _everyone(study, price), (spared, missed)]
-    return tuple(v for a, b in pairs for v in _less(a, b, enough))
+    return tuple(v for a, b in pairs for v in _less(a, b, told))
 
 
 def _everyone(study: Study, price: float) -> tuple[Share, Share]:
@@ -154,9 +159,9 @@ def _everyone(study: Study, price: float) -> tuple[Share, Share]:
     return Share(p, p, p, none), Share(1 - p, 1 - p, 1 - p, none).times(price)
 
 
-def _less(a: Share, b: Share, enough: bool) -> tuple[float, float, float]:
+def _less(a: Share, b: Share, told: bool) -> tuple[float, float, float]:
     """`a - b` with its limits."""
-    if not enough:
+    if not told:
         return a.value - b.value, math.nan, math.nan
     scale = math.sqrt(float((a.off**2).sum() * (b.off**2).sum()))
     correlation = float((a.off * b.off).sum()) / scale if scale > 0 else 0.0

@@ -24,6 +24,7 @@ from lesionlab.evaluation.intervals import (
     clustered_lower_bound,
     clustered_proportion,
     effective_groups,
+    enough,
     proportion_measure,
 )
 from lesionlab.evaluation.policies import DEFAULT_POLICY, DEFAULT_TARGET, POLICIES
@@ -239,7 +240,7 @@ def _refuse_few(codes: Ints, target: float) -> None:
     """
     size = np.bincount(codes).astype(np.float64)
     found, worth, needed = int((size > 0).sum()), effective_groups(size), groups_needed(target)
-    if worth >= needed - 1e-9:
+    if enough(worth, needed):
         return
     equal = "" if worth > found - 1e-9 else f", worth {math.floor(10 * worth) / 10:g} of equal size"
     raise BadInput(

@@ -13,6 +13,7 @@ from lesionlab.evaluation.intervals import (
     MINIMUM_GROUPS,
     Measure,
     effective_groups,
+    enough,
     measure,
     proportion_measure,
     too_few,
@@ -99,7 +100,9 @@ def calibration_line(
     }
     method = f"t, variance between {len(np.unique(codes))} groups"
     return {
-        name: too_few(v, n, groups, needed) if groups < needed else measure(v, a, b, n, method)
+        name: measure(v, a, b, n, method)
+        if enough(groups, needed)
+        else too_few(v, n, groups, needed)
         for name, (v, a, b) in limits.items()
     }
 

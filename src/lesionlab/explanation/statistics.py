@@ -20,6 +20,7 @@ from lesionlab.evaluation.intervals import (
     Measure,
     clustered_proportion,
     effective_groups,
+    enough,
     measure,
     share_measure,
     too_few,
@@ -69,7 +70,7 @@ def ratio_measure(
     if not total > 0:
         return Measure(None, None, None, 0, "undefined: no case")
     value, worth = float(a.sum()) / total, effective_groups(d)
-    if worth < MINIMUM_GROUPS["mean_of_maps"] - 1e-9:
+    if not enough(worth, MINIMUM_GROUPS["mean_of_maps"]):
         return too_few(value, n, worth, MINIMUM_GROUPS["mean_of_maps"])
     limits = _limits(value, spread_of_sums((a - value * d) / total), worth, bounds)
     return measure(value, limits.low, limits.high, n, f"{limits.method}, {m} groups")
@@ -117,7 +118,7 @@ def balanced_measure(values: Floats, labels: Ints, groups: Labels) -> Measure:
     worth = np.array([effective_groups(column) for column in size.T])
     hard = len(present) < 3 or bool(((size > 0).sum(1) > 1).any())
     needed = MINIMUM_GROUPS["mean_over_two_or_mixed" if hard else "mean_over_classes"]
-    if worth.min() < needed - 1e-9:
+    if not enough(float(worth.min()), needed):
         return too_few(float(mean.mean()), len(x), float(worth.min()), needed)
     limits = _over_classes(mean, (sums - mean * size) / size.sum(0), worth, size > 0)
     return measure(
