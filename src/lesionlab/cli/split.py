@@ -114,7 +114,9 @@ def _show(result: dict[str, Any]) -> None:
     if near["from"] == "not searched":
         Console().print("duplicates not searched (--search finds them and keeps them together)")
     else:
-        Console().print(f"near-duplicates: {near['from']}, {near['pairs']} pairs", markup=False)
+        Console().print(
+            f"near-duplicates: {near['from']}, {counted(near['pairs'], 'pair')}", markup=False
+        )
     if patients["note"]:
         Console().print(patients["note"], markup=False)
     if result["leaky"]:
